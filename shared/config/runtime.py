@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from shared.config import sections as s
+from shared.config.record import Record, made
 from shared.version import CONSUL_VERSION
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CONFIG_FILE_NAME = "agent.json"
 
@@ -22,8 +23,7 @@ class ConfigFileError(Exception):
     """The written runtime configuration cannot be read. The message names the file and the reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class RuntimeConfig:
+class RuntimeConfig(Record):
     """Addresses are "ip:port"; ports of -1 are disabled, and so is an address that is None or ""."""
 
     # who this agent is
@@ -33,8 +33,8 @@ class RuntimeConfig:
     primary_datacenter: str = "dc1"
     domain: str = "consul."
     alt_domain: str = ""
-    node_meta: dict[str, str] = field(default_factory=dict)
-    tagged_addresses: dict[str, str] = field(default_factory=dict)
+    node_meta: dict[str, str] = made(dict)
+    tagged_addresses: dict[str, str] = made(dict)
     segment: str = ""
     version: str = CONSUL_VERSION
 
@@ -67,9 +67,9 @@ class RuntimeConfig:
     serf_lan_allowed_cidrs: tuple[str, ...] | None = None
     serf_wan_allowed_cidrs: tuple[str, ...] | None = None
     recursors: tuple[str, ...] = ()
-    ports: s.Ports = field(default_factory=s.Ports)
-    addresses: s.Addresses = field(default_factory=s.Addresses)
-    unix_sockets: s.UnixSockets = field(default_factory=s.UnixSockets)
+    ports: s.Ports = made(s.Ports)
+    addresses: s.Addresses = made(s.Addresses)
+    unix_sockets: s.UnixSockets = made(s.UnixSockets)
     translate_wan_addrs: bool = False
 
     # joining and leaving
@@ -90,14 +90,14 @@ class RuntimeConfig:
     reconnect_timeout_wan_s: float = 72 * 3600.0
 
     # consensus and gossip
-    raft: s.Raft = field(default_factory=s.Raft)
+    raft: s.Raft = made(s.Raft)
     raft_snapshot_threshold: int = 16384
     raft_snapshot_interval_s: float = 30.0
     raft_trailing_logs: int = 10240
     gossip_lan: s.Gossip = s.LAN_GOSSIP
     gossip_wan: s.Gossip = s.WAN_GOSSIP
-    coordinate: s.Coordinate = field(default_factory=s.Coordinate)
-    autopilot: s.Autopilot = field(default_factory=s.Autopilot)
+    coordinate: s.Coordinate = made(s.Coordinate)
+    autopilot: s.Autopilot = made(s.Autopilot)
     disable_coordinates: bool = False
     encrypt: str = ""
     encrypt_verify_incoming: bool = True
@@ -105,10 +105,10 @@ class RuntimeConfig:
     disable_keyring_file: bool = False
 
     # what it serves
-    dns_config: s.DnsConfig = field(default_factory=s.DnsConfig)
-    http_config: s.HttpConfig = field(default_factory=s.HttpConfig)
-    limits: s.Limits = field(default_factory=s.Limits)
-    performance: s.Performance = field(default_factory=s.Performance)
+    dns_config: s.DnsConfig = made(s.DnsConfig)
+    http_config: s.HttpConfig = made(s.HttpConfig)
+    limits: s.Limits = made(s.Limits)
+    performance: s.Performance = made(s.Performance)
     default_query_time_s: float = 300.0
     max_query_time_s: float = 600.0
     discovery_max_stale_s: float = 0.0
@@ -119,8 +119,8 @@ class RuntimeConfig:
     ui_content_path: str = "/ui/"
     disable_http_unprintable_char_filter: bool = False
     disable_remote_exec: bool = True
-    cache: s.Cache = field(default_factory=s.Cache)
-    acl: s.Acl = field(default_factory=s.Acl)
+    cache: s.Cache = made(s.Cache)
+    acl: s.Acl = made(s.Acl)
 
     # services, checks, watches: as the config files have them (keys in snake_case, durations in seconds)
     services: tuple[dict[str, Any], ...] = ()
@@ -141,16 +141,16 @@ class RuntimeConfig:
     ca_file: str = ""
     cert_file: str = ""
     key_file: str = ""
-    tls: s.Tls = field(default_factory=s.Tls)
-    auto_encrypt: s.AutoEncrypt = field(default_factory=s.AutoEncrypt)
-    auto_config: s.AutoConfig = field(default_factory=s.AutoConfig)
-    connect: s.Connect = field(default_factory=s.Connect)
+    tls: s.Tls = made(s.Tls)
+    auto_encrypt: s.AutoEncrypt = made(s.AutoEncrypt)
+    auto_config: s.AutoConfig = made(s.AutoConfig)
+    connect: s.Connect = made(s.Connect)
 
     # seeing what it does
     log_level: str = "INFO"
     log_json: bool = False
-    log: s.Log = field(default_factory=s.Log)
-    telemetry: s.Telemetry = field(default_factory=s.Telemetry)
+    log: s.Log = made(s.Log)
+    telemetry: s.Telemetry = made(s.Telemetry)
     disable_anonymous_signature: bool = False
     disable_update_check: bool = False
     disable_host_node_id: bool = True
@@ -246,7 +246,7 @@ class RuntimeConfig:
             ui=True,
             log_level="DEBUG",
         )
-        return replace(config, **changes)
+        return config.replace(**changes)
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -280,11 +280,11 @@ def load(path: str | Path) -> RuntimeConfig:
 
 def dump(config: RuntimeConfig, path: str | Path) -> None:
     """Write the file with mode 0600 (it holds tokens and keys), atomically: a reader sees old or new."""
-    directory = os.path.dirname(os.fspath(path)) or "."
-    descriptor, temporary = tempfile.mkstemp(dir=directory, prefix=".agent-")  # mkstemp makes it 0600
+    temporary = f"{os.fspath(path)}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(config), file)
+            json.dump(config.as_dict(), file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -293,44 +293,19 @@ def dump(config: RuntimeConfig, path: str | Path) -> None:
         raise
 
 
-_SECTIONS: dict[str, type] = {
-    "Ports": s.Ports,
-    "Addresses": s.Addresses,
-    "UnixSockets": s.UnixSockets,
-    "Raft": s.Raft,
-    "Gossip": s.Gossip,
-    "Coordinate": s.Coordinate,
-    "Autopilot": s.Autopilot,
-    "DnsConfig": s.DnsConfig,
-    "Soa": s.Soa,
-    "HttpConfig": s.HttpConfig,
-    "Limits": s.Limits,
-    "Performance": s.Performance,
-    "Cache": s.Cache,
-    "Acl": s.Acl,
-    "AclTokens": s.AclTokens,
-    "Tls": s.Tls,
-    "AutoEncrypt": s.AutoEncrypt,
-    "AutoConfig": s.AutoConfig,
-    "Connect": s.Connect,
-    "Log": s.Log,
-    "Telemetry": s.Telemetry,
-}
-
-
-def _build(cls: type, tree: dict[str, Any]) -> Any:
-    """A dataclass from its JSON object. Annotations are strings here, so they name the section directly."""
+def _build(cls: type[Record], tree: dict[str, Any]) -> Record:
+    """A record from its JSON object. Annotations are strings, and name the class of a section directly."""
     values: dict[str, Any] = {}
-    for spec in fields(cls):
-        if spec.name not in tree:
+    for name, annotation in cls.FIELDS.items():
+        if name not in tree:
             continue
-        value, annotation = tree[spec.name], str(spec.type)
-        section = _SECTIONS.get(annotation.removeprefix("s."))
+        value = tree[name]
+        section = getattr(s, annotation.removeprefix("s."), None)
         if section is not None:
             value = _build(section, value)
         elif isinstance(value, list) and annotation.startswith("tuple["):
             value = tuple(value)
-        values[spec.name] = value
+        values[name] = value
     return cls(**values)
 
 

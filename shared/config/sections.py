@@ -1,12 +1,13 @@
-"""Sections of the runtime configuration: one frozen dataclass per block of Consul's config file.
+"""Sections of the runtime configuration: one frozen record per block of Consul's config file.
 
 Attribute names are the keys of the config file; durations are float seconds and end in `_s`.
 The defaults are those of a Consul 1.8.7 agent that was given no config at all."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from shared.config.record import Record, made
 
 MAX_FLOAT = 1.7976931348623157e308
 """Go's rate.Inf, which Consul shows as a number; a rate of this size means "no limit"."""
@@ -15,8 +16,7 @@ RAFT_MAX_DATA_SIZE = 512 * 1024
 """Largest command hashicorp/raft recommends, bytes: the default of both KV and transaction limits."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(Record):
     """Listening ports; -1 is "disabled". `*_min_port`/`*_max_port` are ranges handed out to proxies."""
 
     dns: int = 8600
@@ -32,8 +32,7 @@ class Ports:
     expose_max_port: int = 21755
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
+class Addresses(Record):
     """Resolved listeners per protocol, each "ip:port", "[ip6]:port" or "unix:///path"."""
 
     dns: tuple[str, ...] = ()
@@ -42,8 +41,7 @@ class Addresses:
     grpc: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Soa:
+class Soa(Record):
     """The SOA record of the domain: numbers in seconds, as they go on the wire."""
 
     refresh: int = 3600
@@ -52,8 +50,7 @@ class Soa:
     min_ttl: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class DnsConfig:
+class DnsConfig(Record):
     """dns_config. A limit of 0 is "no limit" (a_record_limit) or "3 by default" (udp_answer_limit)."""
 
     allow_stale: bool = True
@@ -64,16 +61,15 @@ class DnsConfig:
     node_ttl_s: float = 0.0
     only_passing: bool = False
     recursor_timeout_s: float = 2.0
-    service_ttl_s: dict[str, float] = field(default_factory=dict)
+    service_ttl_s: dict[str, float] = made(dict)
     udp_answer_limit: int = 3
     enable_additional_node_meta_txt: bool = True
-    soa: Soa = field(default_factory=Soa)
+    soa: Soa = made(Soa)
     use_cache: bool = False
     cache_max_age_s: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Record):
     """limits. rpc_rate is requests per second, -1 (any value <= 0) for no limit; sizes are bytes."""
 
     http_max_conns_per_client: int = 200
@@ -86,15 +82,13 @@ class Limits:
     txn_max_req_len: int = RAFT_MAX_DATA_SIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Performance:
+class Performance(Record):
     leave_drain_time_s: float = 5.0
     raft_multiplier: int = 5
     rpc_hold_timeout_s: float = 7.0
 
 
-@dataclass(frozen=True, slots=True)
-class Raft:
+class Raft(Record):
     """Timing of the consensus core, raft_multiplier already applied. Not user-settable one by one."""
 
     heartbeat_timeout_s: float = 5.0
@@ -104,8 +98,7 @@ class Raft:
     max_append_entries: int = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Gossip:
+class Gossip(Record):
     """gossip_lan or gossip_wan: the knobs of one memberlist pool that a config file can turn."""
 
     gossip_nodes: int = 3
@@ -121,8 +114,7 @@ WAN_GOSSIP = Gossip(gossip_interval_s=0.5, probe_interval_s=5.0, probe_timeout_s
 DEV_GOSSIP = Gossip(gossip_interval_s=0.1, probe_interval_s=0.1, probe_timeout_s=0.1, suspicion_mult=3)
 
 
-@dataclass(frozen=True, slots=True)
-class Coordinate:
+class Coordinate(Record):
     """Network coordinates: how clients send them and how the leader batches them (period in seconds)."""
 
     update_batch_size: int = 128
@@ -132,8 +124,7 @@ class Coordinate:
     sync_rate_target: float = 64.0
 
 
-@dataclass(frozen=True, slots=True)
-class Autopilot:
+class Autopilot(Record):
     cleanup_dead_servers: bool = True
     last_contact_threshold_s: float = 0.2
     max_trailing_logs: int = 250
@@ -145,8 +136,7 @@ class Autopilot:
     server_health_interval_s: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class AclTokens:
+class AclTokens(Record):
     master: str = ""
     replication: str = ""
     agent_master: str = ""
@@ -154,8 +144,7 @@ class AclTokens:
     agent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Acl:
+class Acl(Record):
     """acl, with the legacy acl_* keys folded in."""
 
     enabled: bool = False
@@ -168,21 +157,19 @@ class Acl:
     enable_key_list_policy: bool = False
     enable_token_persistence: bool = False
     disabled_ttl_s: float = 120.0
-    tokens: AclTokens = field(default_factory=AclTokens)
+    tokens: AclTokens = made(AclTokens)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpConfig:
+class HttpConfig(Record):
     """http_config; allow_write_http_from holds networks in CIDR form."""
 
     block_endpoints: tuple[str, ...] = ()
     allow_write_http_from: tuple[str, ...] = ()
-    response_headers: dict[str, str] = field(default_factory=dict)
+    response_headers: dict[str, str] = made(dict)
     use_cache: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class UnixSockets:
+class UnixSockets(Record):
     """Owner, group and octal mode given to Unix-socket listeners; "" leaves them alone."""
 
     user: str = ""
@@ -190,11 +177,10 @@ class UnixSockets:
     mode: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
+class Telemetry(Record):
     """telemetry; prefix_filter is split into the prefixes that are let through and those held back."""
 
-    circonus: dict[str, str] = field(default_factory=dict)
+    circonus: dict[str, str] = made(dict)
     disable_hostname: bool = False
     dogstatsd_addr: str = ""
     dogstatsd_tags: tuple[str, ...] = ()
@@ -207,16 +193,14 @@ class Telemetry:
     statsite_address: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Cache:
+class Cache(Record):
     """Agent cache: fetches per second and burst for one entry."""
 
     entry_fetch_max_burst: int = 2
     entry_fetch_rate: float = MAX_FLOAT
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Record):
     """Everything TLS beyond the three file names at the top level. tls_min_version: tls10 ... tls13."""
 
     ca_path: str = ""
@@ -232,16 +216,14 @@ class Tls:
     enable_agent_tls_for_checks: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AutoEncrypt:
+class AutoEncrypt(Record):
     tls: bool = False
     dns_san: tuple[str, ...] = ()
     ip_san: tuple[str, ...] = ()
     allow_tls: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AutoConfig:
+class AutoConfig(Record):
     """auto_config; `static` keeps the authorizer's keys as the file has them (durations in seconds)."""
 
     enabled: bool = False
@@ -251,21 +233,19 @@ class AutoConfig:
     dns_sans: tuple[str, ...] = ()
     ip_sans: tuple[str, ...] = ()
     authorization_enabled: bool = False
-    static: dict[str, Any] = field(default_factory=dict)
+    static: dict[str, Any] = made(dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(Record):
     """connect; ca_config has Consul's internal spelling of its keys ("LeafCertTTL", ...)."""
 
     enabled: bool = False
     ca_provider: str = ""
-    ca_config: dict[str, Any] = field(default_factory=dict)
+    ca_config: dict[str, Any] = made(dict)
     enable_mesh_gateway_wan_federation: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Record):
     """Where log lines go besides the terminal. Rotation: bytes and seconds, 0 for the defaults."""
 
     file: str = ""
