@@ -1,0 +1,223 @@
+"""msgpack-rpc as Consul speaks it: four msgpack values per call, no length prefix.
+
+A request is a header {Seq, ServiceMethod} and a body, a response a header {Error, Seq, ServiceMethod} and a
+body (an empty map when Error is set). Text and bytes share msgpack's old "raw" family on the wire; they are
+decoded as str with `surrogateescape`, so that nothing is lost: `to_bytes` gives the exact bytes back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgpack
+
+MESSAGE_BYTES_MAX = 64 << 20
+"""A peer may not make us hold more than this for one header and body."""
+ITEMS_MAX = 1 << 20
+"""Longest list or map in a message."""
+IDLE_BUFFER_BYTES_MAX = 1 << 16
+"""A decoder that has held more than this is replaced when it is idle: its buffer never shrinks by itself."""
+
+
+class WireError(Exception):
+    """The bytes are not msgpack-rpc. `method` and `seq` are known if the header was good and the body not."""
+
+    def __init__(self, message: str, *, method: str | None = None, seq: int = 0) -> None:
+        self.method, self.seq = method, seq
+        super().__init__(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `body` is a dict with str keys, None, or (from hand-made clients) a list."""
+
+    seq: int
+    method: str
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer; `error` is "" on success, and `body` is to be ignored otherwise."""
+
+    seq: int
+    method: str
+    error: str
+    body: Any
+
+
+def to_bytes(value: str | bytes | None) -> bytes:
+    """The bytes that came as `value`."""
+    if value is None:
+        return b""
+    return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
+
+
+_packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape", autoreset=True)
+
+
+def pack(value: Any) -> bytes:
+    """`value` in Consul's flavour of msgpack: raw family only, shortest integers, floats of 8 bytes."""
+    packed: bytes = _packer.pack(value)
+    return packed
+
+
+def encode_request(seq: int, method: str, body: Any) -> bytes:
+    return pack({"Seq": seq, "ServiceMethod": method}) + pack({} if body is None else body)
+
+
+def encode_response(seq: int, method: str, body: Any) -> bytes:
+    """A success. A body of None is encoded as nil, which Go reads as the zero value."""
+    return pack({"Error": "", "Seq": seq, "ServiceMethod": method}) + pack(body)
+
+
+def encode_error(seq: int, method: str, error: str) -> bytes:
+    return pack({"Error": error, "Seq": seq, "ServiceMethod": method}) + b"\x80"
+
+
+class _Values:
+    """The msgpack values in a stream of bytes, with a bound on what an incomplete one may hold."""
+
+    __slots__ = ("_held", "_largest", "_unpacker")
+
+    def __init__(self) -> None:
+        self._unpacker = self._fresh()
+        self._held = 0
+        self._largest = 0
+
+    @staticmethod
+    def _fresh() -> Any:
+        return msgpack.Unpacker(
+            raw=False,
+            unicode_errors="surrogateescape",
+            strict_map_key=False,
+            read_size=4096,
+            max_buffer_size=MESSAGE_BYTES_MAX,
+            # A length is believed only so far: the lists for it are allocated before its items arrive.
+            max_array_len=ITEMS_MAX,
+            max_map_len=ITEMS_MAX,
+        )
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes fed that no complete message has used yet."""
+        return self._held
+
+    def feed(self, data: bytes) -> None:
+        self._held += len(data)
+        self._largest = max(self._largest, self._held)
+        try:
+            self._unpacker.feed(data)
+        except msgpack.exceptions.BufferFull:
+            raise WireError(f"message is larger than {MESSAGE_BYTES_MAX} bytes") from None
+
+    def next(self) -> Any:
+        """The next value. Raises msgpack's OutOfData if it is incomplete, WireError if it is not msgpack."""
+        try:
+            return self._unpacker.unpack()
+        except msgpack.exceptions.OutOfData:
+            raise
+        except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
+            raise WireError(f"codec.decoder: {error or type(error).__name__}") from None
+
+    def message_done(self, position_before: int) -> int:
+        """Account for a finished message that began at `position_before`; returns where the next begins."""
+        position: int = self._unpacker.tell()
+        self._held -= position - position_before
+        if self._held == 0 and self._largest > IDLE_BUFFER_BYTES_MAX:
+            self._unpacker = self._fresh()
+            self._largest = 0
+            return 0
+        return position
+
+
+def _fields(header: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    """Header fields by name; Go's decoder takes a struct as an array in declaration order, too."""
+    if isinstance(header, dict):
+        return tuple(header.get(name) for name in names)
+    if isinstance(header, list):
+        return tuple((*header, *(None for _ in names))[: len(names)])
+    raise WireError(f"codec.decoder: header is {type(header).__name__}, not a map")
+
+
+def _text(value: Any, what: str) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    if not isinstance(value, str):
+        raise WireError(f"codec.decoder: {what} is {type(value).__name__}, not text")
+    return value
+
+
+def _sequence(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise WireError("codec.decoder: Seq is not an unsigned number")
+    return value
+
+
+class RequestDecoder:
+    """Calls out of bytes that may be cut anywhere. After a WireError the stream cannot be read further."""
+
+    __slots__ = ("_header", "_start", "_values")
+
+    def __init__(self) -> None:
+        self._values = _Values()
+        self._header: tuple[int, str] | None = None
+        self._start = 0
+
+    @property
+    def held_bytes(self) -> int:
+        return self._values.held_bytes
+
+    def feed(self, data: bytes) -> Iterator[Request]:
+        """Complete calls, one by one. Raises WireError; with its `method` set it can be answered."""
+        self._values.feed(data)
+        while True:
+            try:
+                if self._header is None:
+                    method, seq = _fields(self._values.next(), ("ServiceMethod", "Seq"))
+                    self._header = (_sequence(seq), _text(method, "ServiceMethod"))
+                seq, method = self._header
+                try:
+                    body = self._values.next()
+                except WireError as error:
+                    raise WireError(str(error), method=method, seq=seq) from None
+            except msgpack.exceptions.OutOfData:
+                return
+            self._header = None
+            self._start = self._values.message_done(self._start)
+            yield Request(seq, method, body)
+
+
+class ResponseDecoder:
+    """Answers out of bytes that may be cut anywhere. After a WireError the stream cannot be read further."""
+
+    __slots__ = ("_header", "_start", "_values")
+
+    def __init__(self) -> None:
+        self._values = _Values()
+        self._header: tuple[int, str, str] | None = None
+        self._start = 0
+
+    @property
+    def held_bytes(self) -> int:
+        return self._values.held_bytes
+
+    def feed(self, data: bytes) -> Iterator[Response]:
+        self._values.feed(data)
+        while True:
+            try:
+                if self._header is None:
+                    method, seq, error = _fields(self._values.next(), ("ServiceMethod", "Seq", "Error"))
+                    self._header = (_sequence(seq), _text(method, "ServiceMethod"), _text(error, "Error"))
+                seq, method, error = self._header
+                body = self._values.next()
+            except msgpack.exceptions.OutOfData:
+                return
+            self._header = None
+            self._start = self._values.message_done(self._start)
+            yield Response(seq, method, error, body)
