@@ -1,0 +1,117 @@
+"""Frames: the messages of the local IPC and their bytes. No sockets in here.
+
+A frame is one msgpack array whose first element is its kind. msgpack delimits itself, so there is no length
+prefix; the size limit is enforced by the unpacker's buffer. Payloads keep str and bytes apart (bin type).
+
+| kind        | rest of the array                          | direction         |
+| HELLO       | protocol version, process name             | both, once, first |
+| CALL        | id, method, timeout in ms, payload         | client to server  |
+| RESULT      | id, payload                                | server to client  |
+| ERROR       | id, code, message, data                    | server to client  |
+| CANCEL      | id                                         | client to server  |
+| NOTIFY      | method, payload, number of descriptors     | client to server  |
+| SUBSCRIBE   | topic                                      | client to server  |
+| EVENT       | topic, payload                             | server to client  |
+| OPEN        | id, method, timeout in ms, payload, credit | client to server  |
+| ITEM        | id, payload                                | server to client  |
+| END         | id                                         | server to client  |
+| CREDIT      | id, items                                  | client to server  |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import msgpack
+
+from shared.ipc.errors import ProtocolError
+
+PROTOCOL_VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 64 << 20
+READ_BYTES: Final = 256 << 10
+
+HELLO: Final = 0
+CALL: Final = 1
+RESULT: Final = 2
+ERROR: Final = 3
+CANCEL: Final = 4
+NOTIFY: Final = 5
+SUBSCRIBE: Final = 6
+EVENT: Final = 7
+OPEN: Final = 8
+ITEM: Final = 9
+END: Final = 10
+CREDIT: Final = 11
+
+# Elements after the kind; a frame with fewer is malformed, one with more comes from a newer minor version.
+_LENGTHS: Final = {
+    HELLO: 3,
+    CALL: 5,
+    RESULT: 3,
+    ERROR: 5,
+    CANCEL: 2,
+    NOTIFY: 4,
+    SUBSCRIBE: 2,
+    EVENT: 3,
+    OPEN: 6,
+    ITEM: 3,
+    END: 2,
+    CREDIT: 3,
+}
+
+Frame = list[Any]
+
+_packer = msgpack.Packer(use_bin_type=True)
+encode: Callable[[Any], bytes] = _packer.pack
+"""Bytes of one frame (a list or tuple that starts with its kind). Raises TypeError for what msgpack cannot hold."""
+
+
+class FrameDecoder:
+    """Turns a byte stream, cut anywhere, into frames.
+
+    Raises ProtocolError on anything that is not a frame, and on a frame above `max_frame_bytes`; the connection is
+    then of no further use.
+    """
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._max_frame_bytes = max_frame_bytes
+        self._unpacker = msgpack.Unpacker(
+            raw=False,
+            strict_map_key=False,
+            unicode_errors="surrogateescape",
+            max_buffer_size=max_frame_bytes + READ_BYTES,
+        )
+
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """Frames completed by `data` (at most READ_BYTES at a time)."""
+        unpacker = self._unpacker
+        try:
+            unpacker.feed(data)
+            for frame in unpacker:
+                # A well-formed frame is the rule: one comparison decides.
+                if type(frame) is not list or not frame or len(frame) < _LENGTHS.get(_kind(frame), 1 << 30):
+                    raise ProtocolError(f"not a frame of the local IPC: {str(frame)[:80]!r}")
+                yield frame
+        except msgpack.BufferFull:
+            raise ProtocolError(f"a frame is larger than {self._max_frame_bytes} bytes") from None
+        except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
+            raise ProtocolError(f"not msgpack: {error}") from None
+
+
+def _kind(frame: Frame) -> int:
+    kind = frame[0]
+    return kind if type(kind) is int else -1
+
+
+def check_hello(frame: Frame) -> str:
+    """Name of the process that sent the HELLO `frame`; raises ProtocolError if it is something else."""
+    if frame[0] != HELLO:
+        raise ProtocolError("the first frame of a connection must be HELLO")
+    version, name = frame[1], frame[2]
+    if version != PROTOCOL_VERSION:
+        raise ProtocolError(
+            f"{name} speaks local IPC version {version}, this process version {PROTOCOL_VERSION}: "
+            "restart all components from one installation"
+        )
+    return str(name)
