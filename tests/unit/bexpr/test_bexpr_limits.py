@@ -1,0 +1,86 @@
+"""No filter from outside can hold up or crash the process that evaluates it."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace as Value
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.bexpr import STRING, FilterError, create_filter, list_of, map_of
+from shared.bexpr.grammar import EXPRESSION_LENGTH_MAX
+from shared.bexpr.re2 import PatternError, compile_pattern
+
+FIELDS = {"a": ("a", STRING), "tags": ("tags", list_of(STRING)), "meta": ("meta", map_of(STRING))}
+
+
+def test_no_expression_means_no_filter() -> None:
+    assert create_filter("", FIELDS) is None
+
+
+def test_an_expression_longer_than_the_limit_is_refused() -> None:
+    with pytest.raises(FilterError, match="at most"):
+        create_filter("a == " + "x" * EXPRESSION_LENGTH_MAX, FIELDS)
+
+
+def test_deep_nesting_is_refused_and_long_chains_are_not() -> None:
+    with pytest.raises(FilterError, match="nested more than 200 levels"):
+        create_filter("(" * 500 + "a == b or a == c" + " or a == d)" * 500, FIELDS)
+    chain = create_filter(" or ".join(f'a == "node-{i}"' for i in range(700)), FIELDS)
+    assert chain is not None
+    assert chain.matches(Value(a="node-699"))
+    assert not chain.matches(Value(a="node-700"))
+
+
+def test_a_pattern_that_would_backtrack_for_ever_is_answered_in_linear_time() -> None:
+    search = compile_pattern("^(a+)+$")
+    started = time.perf_counter()
+    assert not search("a" * 2000 + "b")
+    assert time.perf_counter() - started < 2
+
+
+def test_a_pattern_with_too_many_states_is_refused() -> None:
+    with pytest.raises(PatternError, match="expression too large"):
+        compile_pattern("(abcdefghijkl){1000}")
+
+
+def test_nil_lists_and_maps_count_as_empty() -> None:
+    value = Value(a="", tags=None, meta=None)
+    for text, expected in [
+        ("tags is empty", True),
+        ("x in tags", False),
+        ("x not in tags", True),
+        ("meta is not empty", False),
+        ("meta.x == 1", False),
+        ("meta.x != 1", True),
+    ]:
+        made = create_filter(text, FIELDS)
+        assert made is not None
+        assert made.matches(value) is expected, text
+
+
+WORDS = st.sampled_from(
+    ["a", "tags", "meta", ".", "==", "!=", " ", "in", "not", "(", ")", '"', "`", "[", "]", "and", "or", "is empty"]
+    + ["contains", "matches", "1", "-", "0", "\\", "\n", "é", "*"]
+)
+
+
+@given(st.lists(WORDS, max_size=14).map("".join))
+def test_any_text_gives_a_filter_or_a_filter_error(text: str) -> None:
+    try:
+        made = create_filter(text, FIELDS)
+    except FilterError as error:
+        assert str(error).startswith("Failed to create boolean expression evaluator: ")
+    else:
+        assert made is None or made.matches(Value(a="x", tags=["a"], meta={"a": "b"})) in (True, False)
+
+
+@given(st.lists(st.sampled_from([*"ab.^$|?*+()[]{}\\-:,0123dwsDWSbBpPLuQE<>i=!", "(?", "[[:", ":]]"]), max_size=12))
+def test_any_pattern_compiles_or_is_refused(parts: list[str]) -> None:
+    try:
+        search = compile_pattern("".join(parts))
+    except PatternError:
+        return
+    assert search("ab 01") in (True, False)
