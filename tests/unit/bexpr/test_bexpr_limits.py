@@ -62,8 +62,7 @@ def test_nil_lists_and_maps_count_as_empty() -> None:
 
 
 WORDS = st.sampled_from(
-    ["a", "tags", "meta", ".", "==", "!=", " ", "in", "not", "(", ")", '"', "`", "[", "]", "and", "or", "is empty"]
-    + ["contains", "matches", "1", "-", "0", "\\", "\n", "é", "*"]
+    """a|tags|meta|.|==|!=| |in|not|(|)|"|`|[|]|and|or|is empty|contains|matches|1|-|0|\\|\n|é|*""".split("|")
 )
 
 
@@ -71,10 +70,9 @@ WORDS = st.sampled_from(
 def test_any_text_gives_a_filter_or_a_filter_error(text: str) -> None:
     try:
         made = create_filter(text, FIELDS)
-    except FilterError as error:
-        assert str(error).startswith("Failed to create boolean expression evaluator: ")
-    else:
-        assert made is None or made.matches(Value(a="x", tags=["a"], meta={"a": "b"})) in (True, False)
+    except FilterError:
+        return
+    assert made is None or made.matches(Value(a="x", tags=["a"], meta={"a": "b"})) in (True, False)
 
 
 @given(st.lists(st.sampled_from([*"ab.^$|?*+()[]{}\\-:,0123dwsDWSbBpPLuQE<>i=!", "(?", "[[:", ":]]"]), max_size=12))
