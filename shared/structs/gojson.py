@@ -1,0 +1,177 @@
+"""JSON text as Go's encoding/json writes and reads it, which is what Consul's clients see.
+
+dumps(value, pretty=False) -> bytes   <, > and & escaped, invalid UTF-8 as \\ufffd, Go's float format;
+                                      pretty: four spaces, as ?pretty gives. Dicts keep their order.
+loads(data) -> value                  numbers with a fraction or exponent keep their literal (JsonFloat);
+                                      raises JsonError with Go's words"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from shared.structs.errors import JsonError
+
+_encode_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+_encode_pretty = json.JSONEncoder(ensure_ascii=False, indent=4, allow_nan=False).encode
+
+# Short escapes json has and Go has not. An even number of backslashes before means the one seen is escaped.
+_SHORT_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\([bf])")
+_SPECIAL = re.compile("[<>&\u2028\u2029]")
+_ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+class JsonFloat(float):
+    """A number that was written with a fraction or an exponent; `literal` is how."""
+
+    __slots__ = ("literal",)
+    literal: str
+
+    def __new__(cls, literal: str) -> JsonFloat:
+        made = super().__new__(cls, literal)
+        made.literal = literal
+        return made
+
+
+class _Float(float):
+    """Marks a float whose shortest text differs between Python and Go."""
+
+
+def dumps(value: Any, pretty: bool = False) -> bytes:
+    """Go's JSON text of plain data (dicts, lists, str, numbers, bools, None)."""
+    text = _encode_pretty(value) if pretty else _encode_compact(value)
+    if "." in text or "e" in text:
+        text = _floats_as_go(value, text, pretty)
+    if "\\b" in text or "\\f" in text:
+        text = _SHORT_ESCAPE.sub(lambda m: m[1] + ("\\u0008" if m[2] == "b" else "\\u000c"), text)
+    if _SPECIAL.search(text):
+        text = _SPECIAL.sub(lambda m: _ESCAPES[m[0]], text)
+    if pretty:
+        text = text.replace(": {\n    }", ": {}")
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return re.sub("[\ud800-\udfff]", r"\\ufffd", text).encode()
+
+
+def _floats_as_go(value: Any, text: str, pretty: bool) -> str:
+    """Writes the value again with floats in Go's format, if there are floats in it at all."""
+    marks: list[str] = []
+    marked = _mark_floats(value, marks)
+    if not marks:
+        return text
+    text = _encode_pretty(marked) if pretty else _encode_compact(marked)
+    return re.sub(f'"{_MARK}(\\d+)"', lambda m: marks[int(m[1])], text)
+
+
+_MARK = "\ue0f1float:"
+
+
+def _mark_floats(value: Any, marks: list[str]) -> Any:
+    if isinstance(value, float):
+        marks.append(format_float(value))
+        return f"{_MARK}{len(marks) - 1}"
+    if isinstance(value, dict):
+        return {k: _mark_floats(v, marks) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_mark_floats(v, marks) for v in value]
+    if isinstance(value, str) and value.startswith(_MARK):
+        marks.append(_encode_compact(value))  # text that happens to look like a mark is restored as it was
+        return f"{_MARK}{len(marks) - 1}"
+    return value
+
+
+def format_float(number: float) -> str:
+    """A float64 as Go's JSON has it: plain digits from 1e-6 up to 1e21, else an exponent without padding."""
+    if number == 0:
+        return "-0" if str(number)[0] == "-" else "0"
+    sign, number = ("-", -number) if number < 0 else ("", number)
+    mantissa, _, exponent_text = f"{number!r}".partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    if fraction == "0":
+        fraction = ""
+    exponent = int(exponent_text or "0")
+    if not 1e-6 <= number < 1e21:
+        if not exponent_text:  # Python switches to exponents later than Go does
+            digits = (whole + fraction).lstrip("0")
+            leading_zeros = len(fraction) - len(fraction.lstrip("0")) if whole == "0" else 0
+            exponent = -leading_zeros - 1 if whole == "0" else len(whole) - 1
+            digits = digits.rstrip("0") or "0"
+            whole, fraction = digits[0], digits[1:]
+        return f"{sign}{whole}{'.' + fraction if fraction else ''}e{exponent:+d}".replace("e+", "e+")
+    digits, point = whole + fraction, len(whole) + exponent
+    if point <= 0:
+        return f"{sign}0.{'0' * -point}{digits.rstrip('0')}"
+    if point >= len(digits):
+        return sign + (digits + "0" * (point - len(digits))).lstrip("0")
+    return f"{sign}{digits[:point].lstrip('0') or '0'}.{digits[point:].rstrip('0')}".rstrip(".")
+
+
+def loads(data: bytes | str) -> Any:
+    """Parses the first JSON value, as Consul's decoder does: what follows it is not looked at."""
+    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    if start == len(text):
+        raise JsonError("EOF")
+    try:
+        value, _end = _decoder.raw_decode(text, start)
+    except json.JSONDecodeError as error:
+        raise JsonError(_go_text(text, error)) from error
+    except RecursionError as error:
+        raise JsonError("json: exceeded max depth") from error
+    return value
+
+
+def _refuse_constant(name: str) -> Any:
+    raise JsonError(f"invalid character '{name[0]}' looking for beginning of value")
+
+
+_decoder = json.JSONDecoder(parse_float=JsonFloat, parse_constant=_refuse_constant)
+
+_LOOKING_FOR = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
+    "Illegal trailing comma before end of object": "looking for beginning of object key string",
+    "Expecting ':' delimiter": "after object key",
+    "Invalid control character at": "in string literal",
+}
+
+
+def _go_text(text: str, error: json.JSONDecodeError) -> str:
+    """Go's message for a syntax error Python found at the same place."""
+    at = error.pos
+    while at < len(text) and text[at] in " \t\r\n" and not error.msg.startswith("Invalid control"):
+        at += 1
+    if at >= len(text) or error.msg.startswith("Unterminated string"):
+        return "unexpected EOF"
+    shown = {"'": "'\\''", '"': "'\"'"}.get(text[at], f"'{text[at]}'")
+    if error.msg.startswith("Invalid \\escape"):
+        return f"invalid character {_quoted(text, at + 1)} in string escape code"
+    if error.msg.startswith("Invalid control"):
+        return f"invalid character {text[at]!r} in string literal"
+    if error.msg.startswith("Expecting ',' delimiter"):
+        opened = "object key:value pair" if _inside_object(text, at) else "array element"
+        return f"invalid character {shown} after {opened}"
+    return f"invalid character {shown} {_LOOKING_FOR.get(error.msg, 'looking for beginning of value')}"
+
+
+def _quoted(text: str, at: int) -> str:
+    return f"'{text[at]}'" if at < len(text) else "' '"
+
+
+def _inside_object(text: str, end: int) -> bool:
+    """Whether position `end` lies directly in an object rather than in an array."""
+    open_brackets: list[str] = []
+    in_string = escaped = False
+    for char in text[:end]:
+        if in_string:
+            in_string = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            in_string = True
+        elif char in "{[":
+            open_brackets.append(char)
+        elif char in "}]" and open_brackets:
+            open_brackets.pop()
+    return bool(open_brackets) and open_brackets[-1] == "{"

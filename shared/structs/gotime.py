@@ -1,0 +1,153 @@
+"""Go's time.Duration and time.Time: their texts, and the 15 raw bytes of a time on the wire.
+
+format_duration(90_000_000_000) -> "1m30s"       parse_duration("1m30s") -> 90_000_000_000
+time_to_text(raw) -> RFC 3339 with nanoseconds   time_from_text(text) -> raw
+time_from_unix_ns(ns) -> raw (UTC)               ZERO_TIME = Go's zero time"""
+
+from __future__ import annotations
+
+import re
+from struct import Struct as Packing
+
+from shared.structs.errors import JsonError
+
+_TIME = Packing(">BqIh")
+_YEAR_1_TO_UNIX_S = 62135596800
+UTC_MARKER = -1
+ZERO_TIME = _TIME.pack(1, 0, 0, UTC_MARKER)
+
+_UNITS_NS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 1_000_000_000,
+    "m": 60_000_000_000,
+    "h": 3_600_000_000_000,
+}
+_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
+_MAX_NS = 2**63 - 1
+
+
+def format_duration(ns: int) -> str:
+    """The text Go's Duration.String gives: "0s", "1.5ms", "1m30s", "-2h0m0s"."""
+    if ns == 0:
+        return "0s"
+    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
+    if ns < 1_000:
+        return f"{sign}{ns}ns"
+    if ns < 1_000_000:
+        return f"{sign}{_decimal(ns, 1_000)}µs"
+    if ns < 1_000_000_000:
+        return f"{sign}{_decimal(ns, 1_000_000)}ms"
+    minutes, rest_ns = divmod(ns, 60_000_000_000)
+    text = f"{_decimal(rest_ns, 1_000_000_000)}s"
+    if minutes:
+        hours, minutes = divmod(minutes, 60)
+        text = f"{minutes}m{text}"
+        if hours:
+            text = f"{hours}h{text}"
+    return sign + text
+
+
+def _decimal(value: int, unit: int) -> str:
+    whole, fraction = divmod(value, unit)
+    if not fraction:
+        return str(whole)
+    return f"{whole}.{str(fraction).zfill(len(str(unit)) - 1).rstrip('0')}"
+
+
+def parse_duration(text: str) -> int:
+    """Nanoseconds of a Go duration text. Raises JsonError with Go's words (time: invalid duration ...)."""
+    rest, negative = text, False
+    if rest[:1] in ("-", "+"):
+        negative, rest = rest[0] == "-", rest[1:]
+    if rest == "0":
+        return 0
+    if not rest:
+        raise JsonError(f"time: invalid duration {text}")
+    total = 0
+    at = 0
+    while at < len(rest):
+        match = _PART.match(rest, at)
+        if match is None:
+            digits_only = re.fullmatch(r"\d*\.?\d*", rest[at:], re.ASCII)
+            if digits_only and rest[at:].strip("."):
+                raise JsonError(f"time: missing unit in duration {text}")
+            raise JsonError(f"time: invalid duration {text}")
+        whole, fraction, unit = match.group(1), match.group(2) or "", match.group(3)
+        if not whole and not fraction:
+            raise JsonError(f"time: invalid duration {text}")
+        scale = _UNITS_NS.get(unit)
+        if scale is None:
+            raise JsonError(f"time: unknown unit {unit} in duration {text}")
+        total += int(whole or "0") * scale
+        if fraction:
+            total += int(fraction) * scale // 10 ** len(fraction)
+        if total > _MAX_NS:
+            raise JsonError(f"time: invalid duration {text}")
+        at = match.end()
+    return -total if negative else total
+
+
+def time_from_unix_ns(unix_ns: int) -> bytes:
+    """Raw wire bytes of a moment, marked UTC."""
+    seconds, ns = divmod(unix_ns, 1_000_000_000)
+    return _TIME.pack(1, seconds + _YEAR_1_TO_UNIX_S, ns, UTC_MARKER)
+
+
+def time_to_unix_ns(raw: bytes) -> int:
+    """Nanoseconds since 1970 of raw wire bytes. Raises ValueError if they are no time."""
+    version, seconds, ns, _offset = _unpack(raw)
+    del version
+    return (seconds - _YEAR_1_TO_UNIX_S) * 1_000_000_000 + ns
+
+
+def time_to_text(raw: bytes) -> str:
+    """RFC 3339 with as many fraction digits as needed, as Go's JSON shows a time."""
+    from datetime import datetime, timedelta
+
+    _version, seconds, ns, offset_min = _unpack(raw)
+    shown_min = 0 if offset_min == UTC_MARKER else offset_min
+    moment = datetime(1, 1, 1) + timedelta(seconds=seconds, minutes=shown_min)
+    fraction = f".{ns:09d}".rstrip("0").rstrip(".")
+    if offset_min in (UTC_MARKER, 0):
+        zone = "Z"
+    else:
+        hours, minutes = divmod(abs(offset_min), 60)
+        zone = f"{'-' if offset_min < 0 else '+'}{hours:02d}:{minutes:02d}"
+    return f"{moment.isoformat()}{fraction}{zone}"
+
+
+_TEXT = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def time_from_text(text: str) -> bytes:
+    """Raw wire bytes of an RFC 3339 text. Raises JsonError."""
+    from datetime import datetime
+
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise JsonError(f'parsing time "{text}" as "2006-01-02T15:04:05Z07:00": cannot parse "{text}"')
+    try:
+        moment = datetime(*(int(part) for part in match.groups()[:6]))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise JsonError(f'parsing time "{text}": {error}') from error
+    since = moment - datetime(1, 1, 1)
+    seconds = since.days * 86400 + since.seconds
+    ns = int((match.group(7) or "0")[:9].ljust(9, "0"))
+    zone = match.group(8)
+    if zone == "Z":
+        return _TIME.pack(1, seconds, ns, UTC_MARKER)
+    offset_min = int(zone[1:3]) * 60 + int(zone[4:6])
+    if zone[0] == "-":
+        offset_min = -offset_min
+    return _TIME.pack(1, seconds - offset_min * 60, ns, offset_min)
+
+
+def _unpack(raw: bytes) -> tuple[int, int, int, int]:
+    if len(raw) != _TIME.size or raw[0] != 1:
+        raise ValueError(f"not a binary time: {raw.hex()}")
+    version, seconds, ns, offset = _TIME.unpack(raw)
+    return version, seconds, ns, offset

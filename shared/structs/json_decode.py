@@ -1,0 +1,164 @@
+"""Reads parsed JSON into a Struct the way Go's encoding/json fills a struct, with its error texts.
+
+Keys match in any case, the exact spelling first; null leaves a plain field alone and empties a list, map or
+pointer; a number for a text is an error that names struct, field path and Go type."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from functools import lru_cache
+from typing import Any, TypeVar
+
+from shared.structs.errors import JsonError, JsonTypeError
+from shared.structs.gojson import JsonFloat
+from shared.structs.gotime import parse_duration, time_from_text
+from shared.structs.schema import Attr, Kind, Struct
+
+S = TypeVar("S", bound=Struct)
+
+
+def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool | None = None) -> S:
+    """A new `cls` filled from a JSON object. Raises JsonTypeError."""
+    made = cls()
+    if value is None:
+        return made
+    if not isinstance(value, dict):
+        raise JsonTypeError(f"json: cannot unmarshal {_json_kind(value)} into Go value of type {_go_type(cls)}")
+    exact, folded, aliases = _tables(cls)
+    refuse_unknown = cls.json_strict if strict is None else strict and cls.json_strict
+    late: list[tuple[Attr, Any]] = []
+    for key, item in value.items():
+        declared = exact.get(key) or folded.get(key.lower())
+        if declared is not None:
+            _fill(made, declared, item, path, refuse_unknown)
+        elif (aliased := aliases.get(key.lower())) is not None:
+            late.append((aliased, item))
+        elif refuse_unknown:
+            raise JsonTypeError(f'json: unknown field "{key}"')
+    for declared, item in late:
+        if not getattr(made, declared.name):
+            _fill(made, declared, item, path, refuse_unknown)
+    return made
+
+
+@lru_cache(maxsize=256)
+def _tables(cls: type[Struct]) -> tuple[dict[str, Attr], dict[str, Attr], dict[str, Attr]]:
+    exact = {a.json: a for a in cls.attrs if a.json is not None}
+    folded: dict[str, Attr] = {}
+    for name, declared in exact.items():
+        folded.setdefault(name.lower(), declared)
+    aliases = {alias.lower(): a for a in cls.attrs for alias in a.aliases}
+    return exact, folded, aliases
+
+
+def _go_type(cls: type[Struct]) -> str:
+    return f"structs.{cls.go_name}"
+
+
+def _fill(made: Struct, declared: Attr, item: Any, path: str, strict: bool) -> None:
+    where = f"{path}.{declared.json}" if path else str(declared.json)
+    if item is None and declared.kind.name not in ("list", "map", "opt", "bytes", "any"):
+        return
+    value = _decode(declared.kind, declared.go_type, item, type(made).go_name, where, strict)
+    setattr(made, declared.name, value)
+
+
+def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict: bool) -> Any:
+    name = kind.name
+    if item is None:
+        return None if name in ("list", "map", "opt", "bytes", "any") else _zero(kind)
+    if name == "str" and isinstance(item, str):
+        return item
+    if name == "bool" and isinstance(item, bool):
+        return item
+    if name in ("int", "uint", "duration"):
+        return _integer(kind, go_type, item, owner, where)
+    if name == "float" and isinstance(item, int | float) and not isinstance(item, bool):
+        return float(item)
+    if name == "duration_text":
+        return duration_ns(item)
+    if name == "time" and isinstance(item, str):
+        return time_from_text(item)
+    if name == "bytes" and isinstance(item, str):
+        return _base64(item)
+    if name == "any":
+        return free_form(item)
+    if name in ("struct", "opt"):
+        assert kind.target is not None
+        target = kind.target()
+        if not isinstance(item, dict):
+            raise _mismatch(item, owner, where, go_type.lstrip("*"))
+        return decode_struct(target, item, where, strict)
+    if name == "list" and isinstance(item, list):
+        assert kind.inner is not None
+        inner = kind.inner
+        return [_decode(inner, inner.go_type, each, owner, where, strict) for each in item]
+    if name == "map" and isinstance(item, dict):
+        assert kind.inner is not None
+        inner = kind.inner
+        return {k: _decode(inner, inner.go_type, v, owner, where, strict) for k, v in item.items()}
+    raise _mismatch(item, owner, where, go_type)
+
+
+def _zero(kind: Kind) -> Any:
+    if kind.name == "struct":
+        assert kind.target is not None
+        return kind.target()()
+    return {"str": "", "bool": False, "float": 0.0}.get(kind.name, 0)
+
+
+def _integer(kind: Kind, go_type: str, item: Any, owner: str, where: str) -> int:
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        raise _mismatch(item, owner, where, go_type)
+    literal = item.literal if isinstance(item, JsonFloat) else str(item)
+    low, high = (0, 2**64 - 1) if kind.name == "uint" else (-(2**63), 2**63 - 1)
+    if isinstance(item, float) or not low <= item <= high:
+        raise _error(f"number {literal}", owner, where, go_type)
+    return item
+
+
+def duration_ns(item: Any) -> int:
+    """A duration given as text ("10s") or as a number of nanoseconds; other types count as nothing."""
+    if isinstance(item, str):
+        return parse_duration(item)
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return int(item)
+    return 0
+
+
+def free_form(item: Any) -> Any:
+    """JSON for a Go interface{}: every number is a float64."""
+    if isinstance(item, dict):
+        return {k: free_form(v) for k, v in item.items()}
+    if isinstance(item, list):
+        return [free_form(v) for v in item]
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        return float(item)
+    return item
+
+
+def _base64(item: str) -> bytes:
+    try:
+        return base64.b64decode(item.replace("\r", "").replace("\n", ""), validate=True)
+    except (binascii.Error, ValueError) as error:
+        good = len(item) - len(item.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
+        raise JsonError(f"illegal base64 data at input byte {good}") from error
+
+
+def _json_kind(item: Any) -> str:
+    if isinstance(item, bool):
+        return "bool"
+    if isinstance(item, str):
+        return "string"
+    if isinstance(item, int | float):
+        return "number"
+    return "array" if isinstance(item, list) else "object"
+
+
+def _mismatch(item: Any, owner: str, where: str, go_type: str) -> JsonTypeError:
+    return _error(_json_kind(item), owner, where, go_type)
+
+
+def _error(shown: str, owner: str, where: str, go_type: str) -> JsonTypeError:
+    return JsonTypeError(f"json: cannot unmarshal {shown} into Go struct field {owner}.{where} of type {go_type}")
