@@ -166,6 +166,11 @@ class Session:
         """Bytes accepted by `send` that the connection has not taken yet, frames included."""
         return self._out_bytes + self._queued_bytes
 
+    def unsent(self, stream_id: int) -> int:
+        """Bytes of one stream that wait for the peer's window."""
+        stream = self._streams.get(stream_id)
+        return 0 if stream is None else stream.send_queued
+
     def open_stream(self) -> int:
         """Open a stream and return its id. A Consul server needs data to follow at once.
 

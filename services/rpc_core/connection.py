@@ -1,0 +1,242 @@
+"""Serving calls on one connection to the RPC port: plain msgpack-rpc, or yamux with calls on every stream.
+
+Calls on one stream (or on a plain connection) are answered strictly one after another; concurrency comes from
+more streams. A caller that does not read its answers is not read from either."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import trio
+
+from services.rpc_core.wire import rpc, yamux
+from shared import metrics
+from shared.log import get_logger
+
+_log = get_logger("agent.server.rpc")
+_yamux_log = get_logger("agent.server")
+
+READ_BYTES = 1 << 16
+WRITE_TIMEOUT_S = 10.0
+"""A peer that takes nothing for so long is gone (yamux's connection write timeout)."""
+UNSENT_BYTES_MAX = 64 << 20
+"""Answers that one connection may have waiting for its peer; beyond it the session is given up."""
+HELD_BYTES_MAX = 256 << 20
+"""Incomplete calls that one connection may have us hold, over all streams."""
+ENDED_GRACE_S = 10.0
+"""How long a call may go on after its caller has closed the stream: it may still read the answer."""
+
+Answer = Callable[[rpc.Request], Awaitable[tuple[bytes, bool]]]
+"""Takes a call, gives the encoded response and whether the stream can go on. Must not raise."""
+
+
+async def serve_plain(stream: trio.SocketStream, answer: Answer, source: str) -> None:
+    """Calls straight on the connection, until it ends."""
+    decoder = rpc.RequestDecoder()
+    try:
+        while data := await stream.receive_some(READ_BYTES):
+            for call in decoder.feed(data):
+                response, go_on = await answer(call)
+                with trio.fail_after(WRITE_TIMEOUT_S + len(response) / READ_BYTES):
+                    await stream.send_all(response)
+                if not go_on:
+                    return
+    except rpc.WireError as error:
+        await _refuse_plain(stream, error, source)
+    except (trio.BrokenResourceError, trio.TooSlowError):
+        return
+
+
+async def _refuse_plain(stream: trio.SocketStream, error: rpc.WireError, source: str) -> None:
+    _log_request_error(error, source)
+    if error.method is not None:
+        with trio.move_on_after(WRITE_TIMEOUT_S):
+            await stream.send_all(rpc.encode_error(error.seq, error.method, str(error)))
+
+
+def _log_request_error(error: rpc.WireError, source: str) -> None:
+    metrics.incr("consul.rpc.request_error")
+    _log.error("RPC error", conn=f"from={source}", error=f"rpc: server cannot decode request: {error}")
+
+
+class _StreamCalls:
+    """The calls of one stream that wait for their turn."""
+
+    __slots__ = ("busy", "decoder", "failure", "held_credit", "peer_ended", "queue", "scope")
+
+    def __init__(self) -> None:
+        self.decoder = rpc.RequestDecoder()
+        self.queue: deque[rpc.Request] = deque()
+        self.busy = False
+        self.peer_ended = False
+        self.held_credit = 0  # received bytes whose credit goes back when the queued calls are answered
+        self.failure: rpc.WireError | None = None
+        self.scope = trio.CancelScope()
+
+
+class MultiplexedConnection:
+    """One yamux connection of a client or another server."""
+
+    def __init__(self, stream: trio.SocketStream, answer: Answer, source: str) -> None:
+        self._stream = stream
+        self._answer = answer
+        self._source = source
+        self._session = yamux.Session(client=False, now=trio.current_time())
+        self._streams: dict[int, _StreamCalls] = {}
+        self._held_bytes = 0
+        self._write_wanted = trio.Event()
+        self._room = trio.lowlevel.ParkingLot()
+
+    async def run(self) -> None:
+        """Serves until the connection ends."""
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._write)
+                nursery.start_soon(self._keep_alive)
+                await self._read(nursery)
+                nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        if self._session.ended is not None:
+            _log.error(
+                "multiplex conn accept failed", conn=f"from={self._source}", error=self._session.ended
+            )
+            with trio.move_on_after(1.0), _ignore_broken():
+                await self._stream.send_all(self._session.take_outgoing())
+
+    async def _read(self, nursery: trio.Nursery) -> None:
+        while self._session.ended is None:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                return
+            for event in self._session.receive(bytes(data), trio.current_time()):
+                self._handle(event, nursery)
+            self._kick()
+            self._room.unpark_all()
+            if self._session.pending_bytes > UNSENT_BYTES_MAX or self._held_bytes > HELD_BYTES_MAX:
+                self._session.go_away(yamux.GoAwayCode.INTERNAL_ERROR)
+                _log.error("closing connection with too much unread data", conn=f"from={self._source}")
+                return
+
+    def _handle(self, event: yamux.Event, nursery: trio.Nursery) -> None:
+        if isinstance(event, yamux.StreamData):
+            self._on_data(event.stream_id, event.data, nursery)
+        elif isinstance(event, yamux.StreamOpened):
+            self._streams[event.stream_id] = _StreamCalls()
+        elif isinstance(event, yamux.StreamEnded):
+            calls = self._streams.get(event.stream_id)
+            if calls is not None:
+                calls.peer_ended = True
+                if calls.busy:
+                    calls.scope.deadline = trio.current_time() + ENDED_GRACE_S
+                else:
+                    self._close(event.stream_id)
+        elif isinstance(event, yamux.StreamReset):
+            self._drop(event.stream_id)
+        elif isinstance(event, yamux.SessionEnded):
+            _yamux_log.error(f"yamux: {event.reason}")
+
+    def _on_data(self, stream_id: int, data: bytes, nursery: trio.Nursery) -> None:
+        calls = self._streams.get(stream_id)
+        if calls is None or calls.failure is not None:
+            return
+        held_before = calls.decoder.held_bytes
+        try:
+            calls.queue.extend(calls.decoder.feed(data))
+        except rpc.WireError as error:
+            calls.failure = error
+        self._held_bytes += calls.decoder.held_bytes - held_before
+        if not calls.busy and not calls.queue and calls.failure is None:
+            self._session.consumed(stream_id, len(data))
+            return
+        calls.held_credit += len(data)
+        if not calls.busy:
+            calls.busy = True
+            calls.scope = trio.CancelScope()
+            nursery.start_soon(self._serve_stream, stream_id, calls)
+
+    async def _serve_stream(self, stream_id: int, calls: _StreamCalls) -> None:
+        """Answers what is queued, in order, then rests until more comes."""
+        with calls.scope:
+            while calls.queue:
+                response, go_on = await self._answer(calls.queue.popleft())
+                await self._send(stream_id, response)
+                if not go_on:
+                    self._close(stream_id)
+                    return
+            if calls.failure is not None:
+                failure = calls.failure
+                _log_request_error(failure, self._source)
+                if failure.method is not None:
+                    response = rpc.encode_error(failure.seq, failure.method, str(failure))
+                    await self._send(stream_id, response)
+                self._close(stream_id)
+                return
+        calls.busy = False
+        if calls.scope.cancelled_caught or calls.peer_ended:
+            self._close(stream_id)
+            return
+        self._session.consumed(stream_id, calls.held_credit)
+        calls.held_credit = 0
+        self._kick()
+
+    async def _send(self, stream_id: int, data: bytes) -> None:
+        """Sends, and waits until the peer's window has let all of it go."""
+        try:
+            self._session.send(stream_id, data)
+        except yamux.SessionClosedError:
+            return
+        self._kick()
+        while self._session.unsent(stream_id):
+            await self._room.park()
+
+    def _close(self, stream_id: int) -> None:
+        self._session.close_stream(stream_id, trio.current_time())
+        self._drop(stream_id)
+        self._kick()
+
+    def _drop(self, stream_id: int) -> None:
+        calls = self._streams.pop(stream_id, None)
+        if calls is not None:
+            self._held_bytes -= calls.decoder.held_bytes
+            calls.queue.clear()
+            calls.scope.cancel()
+
+    def _kick(self) -> None:
+        self._write_wanted.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._write_wanted.wait()
+            self._write_wanted = trio.Event()
+            while data := self._session.take_outgoing():
+                view = memoryview(data)
+                while view:
+                    with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
+                        await self._stream.send_all(view[: 1 << 18])
+                    if scope.cancelled_caught:
+                        raise trio.BrokenResourceError("write timeout")
+                    view = view[1 << 18 :]
+                self._room.unpark_all()
+
+    async def _keep_alive(self) -> None:
+        while self._session.ended is None:
+            await trio.sleep_until(self._session.deadline)
+            for event in self._session.tick(trio.current_time()):
+                if isinstance(event, yamux.StreamReset):
+                    self._drop(event.stream_id)
+                elif isinstance(event, yamux.SessionEnded):
+                    _yamux_log.error(f"yamux: {event.reason}")
+                    raise trio.BrokenResourceError(event.reason)
+            self._kick()
+
+
+class _ignore_broken:
+    """Context manager: the connection may be gone already."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        return kind is not None and issubclass(kind, trio.BrokenResourceError | trio.ClosedResourceError)
