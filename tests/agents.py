@@ -1,0 +1,295 @@
+"""Whole agents as real processes, ours and the real Consul 1.8.7, behind one interface.
+
+    agent = Agent(loopback(), tmp_path)            # or RealConsul(loopback(), tmp_path, binary)
+    with agent.running():                          # start, wait until it serves, stop at the end
+        assert agent.http("PUT", "/v1/kv/a", b"1").body == b"true"
+        agent.kill("raft_node")
+
+Everything is synchronous and has a deadline: in a trio test call it through `trio.to_thread.run_sync`."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+COMPONENTS = ("raft_node", "gossip", "rpc_core", "dns_frontend", "http_gateway")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP answer; header names are in lower case."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition") -> T:
+    """The first truthy value of `condition()`; AssertionError after `timeout_s`. OSErrors count as not yet."""
+    deadline = time.monotonic() + timeout_s
+    last_error: OSError | http.client.HTTPException | None = None
+    while True:
+        try:
+            value = condition()
+            if value:
+                return value
+        except (OSError, http.client.HTTPException) as error:
+            last_error = error
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s} s in vain for {what}: {last_error or 'stayed false'}")
+        time.sleep(0.01)
+
+
+class _Process:
+    """What both kinds of agents have in common: a process group, its output in a file, an HTTP port."""
+
+    def __init__(self, address: str, directory: Path, arguments: Sequence[str], http_port: int) -> None:
+        self.address = address
+        self.directory = directory
+        self.arguments = list(arguments)
+        self.http_port = http_port
+        self.output_path = directory / "output.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> list[str]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return {key: value for key, value in os.environ.items() if not key.startswith(("CONSUL_", "PROCONSUL_"))}
+
+    def start(self) -> None:
+        """Start without waiting. Output of earlier starts is kept above the new one's."""
+        assert self.process is None or self.process.poll() is not None, "already running"
+        with open(self.output_path, "ab") as output:
+            self.process = subprocess.Popen(
+                self.command(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment(),
+                start_new_session=True,
+            )
+
+    def wait_ready(self, timeout_s: float = 15.0) -> None:
+        """Wait until there is a leader, that is: until writes are accepted."""
+
+        def ready() -> bool:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError(f"the agent exited with {self.process.returncode}:\n{self.output()}")
+            return len(self.http("GET", "/v1/status/leader", timeout_s=2).body) > 2
+
+        try:
+            wait_until(ready, timeout_s, f"a leader at {self.address}")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+
+    @contextlib.contextmanager
+    def running(self, timeout_s: float = 15.0) -> Iterator[None]:
+        try:
+            self.start()
+            self.wait_ready(timeout_s)
+            yield
+        finally:
+            self.destroy()
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    def output(self) -> str:
+        """All that the agent printed so far, both streams."""
+        return self.output_path.read_text("utf-8", "replace") if self.output_path.exists() else ""
+
+    def wait_output(self, text: str, timeout_s: float = 10.0) -> str:
+        """Wait until `text` was printed; the whole output."""
+        try:
+            wait_until(lambda: text in self.output(), timeout_s, f"{text!r} in the output")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.output()}") from None
+        return self.output()
+
+    def http(
+        self,
+        method: str,
+        path: str,
+        body: bytes | str | dict[str, Any] | list[Any] | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = 10.0,
+    ) -> Response:
+        """One request on a connection of its own. Objects are sent as JSON."""
+        if isinstance(body, dict | list):
+            body = json.dumps(body)
+        connection = http.client.HTTPConnection(self.address, self.http_port, timeout=timeout_s)
+        try:
+            connection.request(method, path, body, headers or {})
+            answer = connection.getresponse()
+            return Response(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait_exit(self, timeout_s: float = 20.0) -> int:
+        """The exit code. Negative for a death by signal, as in subprocess."""
+        assert self.process is not None
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the agent did not exit within {timeout_s} s\n{self.output()}") from None
+
+    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+        """Signal and wait: the exit code."""
+        self.signal(number)
+        return self.wait_exit(timeout_s)
+
+    def children(self) -> dict[int, list[str]]:
+        """Direct children of the agent: pid -> command line. Empty for the real Consul."""
+        found = {}
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit():
+                continue
+            with contextlib.suppress(OSError, ValueError):
+                stat = Path("/proc", entry, "stat").read_text()
+                state, parent = stat.rpartition(")")[2].split()[:2]
+                if int(parent) == self.pid and state != "Z":
+                    words = Path("/proc", entry, "cmdline").read_bytes().split(b"\0")
+                    found[int(entry)] = [word.decode() for word in words if word]
+        return found
+
+    def destroy(self) -> None:
+        """End every process of it, whatever state they are in. Safe to call twice."""
+        if self.process is None:
+            return
+        remains = [] if self.process.poll() is not None else list(self.children())
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(10)
+        for pid in remains:  # the supervisor's death takes them along; this is for the case that it does not
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+class Agent(_Process):
+    """`proconsul agent`: a dev agent, or one with a data dir when `dev` is False."""
+
+    def __init__(
+        self,
+        address: str,
+        directory: Path,
+        arguments: Sequence[str] = (),
+        *,
+        dev: bool = True,
+        node_name: str = "node1",
+        config: dict[str, Any] | None = None,
+        http_port: int = 8500,
+    ) -> None:
+        super().__init__(address, directory, arguments, http_port)
+        self.dev = dev
+        self.node_name = node_name
+        self.config = config
+        self.run_dir = directory / "run"
+        self.data_dir = directory / "data"
+
+    def command(self) -> list[str]:
+        command = [sys.executable, "-m", "cli.main", "agent", *self._mode()]
+        command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
+        if self.config is not None:
+            path = self.directory / "config.json"
+            path.write_text(json.dumps(self.config))
+            command += ["-config-file", str(path)]
+        return [*command, *self.arguments]
+
+    def _mode(self) -> list[str]:
+        if self.dev:
+            return ["-dev"]
+        return ["-server", "-bootstrap-expect=1", "-data-dir", str(self.data_dir)]
+
+    def environment(self) -> dict[str, str]:
+        return {**super().environment(), "PROCONSUL_RUN_DIR": str(self.run_dir)}
+
+    def cli(self, *arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+        """`proconsul ARGUMENTS` against this agent."""
+        environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
+        command = [sys.executable, "-m", "cli.main", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+
+    def pids(self) -> dict[str, int]:
+        """component -> pid of those that live now."""
+        prefix = "services."
+        return {
+            word.removeprefix(prefix): pid
+            for pid, words in self.children().items()
+            for word in words
+            if word.startswith(prefix)
+        }
+
+    def kill(self, component: str, number: int = signal.SIGKILL) -> int:
+        """Signal one component; the pid it had."""
+        pid = self.pids()[component]
+        os.kill(pid, number)
+        return pid
+
+    def wait_restarted(self, component: str, old_pid: int, timeout_s: float = 5.0) -> int:
+        """Wait until another process stands in for `old_pid`; its pid."""
+
+        def successor() -> int | None:
+            pid = self.pids().get(component)
+            return pid if pid != old_pid else None
+
+        return wait_until(successor, timeout_s, f"a new {component}") or 0
+
+
+class RealConsul(_Process):
+    """The real Consul 1.8.7, started with the same settings as `Agent`."""
+
+    def __init__(
+        self,
+        address: str,
+        directory: Path,
+        binary: Path,
+        arguments: Sequence[str] = (),
+        *,
+        dev: bool = True,
+        node_name: str = "node1",
+        config: dict[str, Any] | None = None,
+        http_port: int = 8500,
+    ) -> None:
+        super().__init__(address, directory, arguments, http_port)
+        self.binary = binary
+        self.dev = dev
+        self.node_name = node_name
+        self.config = config
+        self.data_dir = directory / "data"
+
+    def command(self) -> list[str]:
+        mode = ["-dev"] if self.dev else ["-server", "-bootstrap-expect=1", "-data-dir", str(self.data_dir)]
+        command = [str(self.binary), "agent", *mode]
+        command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
+        if self.config is not None:
+            path = self.directory / "config.json"
+            path.write_text(json.dumps(self.config))
+            command += ["-config-file", str(path)]
+        return [*command, *self.arguments]
+
+    def cli(self, *arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+        environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
+        command = [str(self.binary), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)

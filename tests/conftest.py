@@ -1,0 +1,41 @@
+"""Options and fixtures for every test: --long, loopback addresses, the real Consul."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.loopback import LoopbackPool
+from tests.real_consul import NotAvailableError, find_real_consul
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also run the long forms (tests marked slow)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--long"):
+        return
+    skip = pytest.mark.skip(reason="long form: run with --long")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def loopback() -> Iterator[LoopbackPool]:
+    """loopback() -> "127.x.y.z" that nobody else uses."""
+    pool = LoopbackPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="session")
+def real_consul() -> Path:
+    """Executable of the real Consul 1.8.7; the test is skipped where it cannot be had."""
+    try:
+        return find_real_consul()
+    except NotAvailableError as error:
+        pytest.skip(str(error))

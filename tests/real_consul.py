@@ -1,0 +1,103 @@
+"""Where the real Consul 1.8.7 comes from: Debian 11 packages it as `consul`.
+
+PROCONSUL_REAL_CONSUL names an executable; otherwise the package is taken from the Debian archive this machine is
+set up for, with the suite exchanged, and unpacked under .cache/ in the checkout. Nothing gets installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "real-consul"
+EXECUTABLE = Path("usr", "bin", "consul")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+VERSION = "v1.8.7"
+
+
+class NotAvailableError(Exception):
+    """The real Consul cannot be had here; the text is the reason a skipped test shows."""
+
+
+def find_real_consul() -> Path:
+    """The executable. Raises NotAvailableError."""
+    named = os.environ.get("PROCONSUL_REAL_CONSUL")
+    if named:
+        return _checked(Path(named))
+    cached = CACHE / EXECUTABLE
+    if not cached.exists():
+        _unpack()
+    return _checked(cached)
+
+
+def _checked(binary: Path) -> Path:
+    try:
+        answer = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotAvailableError(f"real Consul: {binary} does not run: {error}") from None
+    if VERSION not in answer:
+        raise NotAvailableError(f"real Consul: {binary} is {answer.splitlines()[0]!r}, not {VERSION}")
+    return binary
+
+
+def _unpack() -> None:
+    for tool in ("apt-get", "dpkg"):
+        if shutil.which(tool) is None:
+            raise NotAvailableError(f"real Consul: no {tool} here to fetch Debian 11's package with")
+    if not KEYRING.exists():
+        raise NotAvailableError(f"real Consul: {KEYRING} is missing, the package could not be verified")
+    archive = _debian_archive()
+    CACHE.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE.parent) as scratch_name:
+        scratch = Path(scratch_name)
+        sources = scratch / "sources.list"
+        sources.write_text(f"deb [signed-by={KEYRING}] {archive} bullseye main\n")
+        (scratch / "lists" / "partial").mkdir(parents=True)
+        (scratch / "cache" / "archives" / "partial").mkdir(parents=True)
+        settings = {
+            "Dir::Etc::sourcelist": sources,
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State::Lists": scratch / "lists",
+            "Dir::Cache": scratch / "cache",
+            "Acquire::http::Timeout": "20",
+            "Acquire::Retries": "1",
+        }
+        if os.geteuid() == 0:
+            settings["APT::Sandbox::User"] = "root"
+        options = [f"-o{key}={value}" for key, value in settings.items()]
+        _run(["apt-get", *options, "-qq", "update"], scratch, timeout_s=120)
+        _run(["apt-get", *options, "-qq", "download", "consul"], scratch, timeout_s=240)
+        packages = list(scratch.glob("consul_*.deb"))
+        if not packages:
+            raise NotAvailableError("real Consul: the archive offers no package `consul` for bullseye")
+        target = scratch / "unpacked"
+        _run(["dpkg", "-x", str(packages[0]), str(target)], scratch, timeout_s=60)
+        try:
+            target.rename(CACHE)
+        except OSError:  # another run was faster
+            if not (CACHE / EXECUTABLE).exists():
+                raise
+
+
+def _debian_archive() -> str:
+    files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.sources"))]
+    text = "\n".join(path.read_text("utf-8", "replace") for path in files if path.exists())
+    for line in text.splitlines():
+        if line.startswith(("deb ", "URIs:")):
+            match = re.search(r"https?://\S+/debian/?(?=\s|$)", line)
+            if match:
+                return match[0]
+    raise NotAvailableError("real Consul: apt has no Debian archive configured on this machine")
+
+
+def _run(command: list[str], directory: Path, timeout_s: float) -> None:
+    try:
+        subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=True)
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr or error.stdout or "").strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
+        raise NotAvailableError(f"real Consul: {command[0]} failed: {reason[0]}") from None
+    except subprocess.TimeoutExpired:
+        raise NotAvailableError(f"real Consul: {command[0]} took more than {timeout_s:.0f} s") from None

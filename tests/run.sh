@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Runs every check of the project: ruff, mypy --strict, the import rules, pytest. Sets up .venv first.
+# Arguments go to pytest: tests/run.sh -k raft, tests/run.sh --long. With --only-tests, pytest alone runs.
+set -euo pipefail
+root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
+. "$root/deploy/venv.sh"
+
+ensure_venv "[dev]"
+cd "$root"
+
+failed=()
+check() { # title, command...
+    printf '== %s\n' "$1"
+    shift
+    "$@" || failed+=("$1")
+}
+
+if [ "${1:-}" = --only-tests ]; then
+    shift
+else
+    check "ruff" "$venv/bin/ruff" check .
+    check "mypy --strict" "$venv/bin/python" -m mypy
+    check "import rules" "$venv/bin/lint-imports" --no-cache
+fi
+check "pytest" "$venv/bin/python" -m pytest -rs "$@"
+
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'failed: %s\n' "${failed[*]##*/}" >&2
+    exit 1
+fi

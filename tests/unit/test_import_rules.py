@@ -1,0 +1,65 @@
+"""Cores do no I/O: no event loop, socket, database, thread or clock may be imported there (docs/architecture.md)."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CORES = ("raft_node/core", "gossip/swim", "gossip/serf", "gossip/coordinate", "rpc_core/wire")
+FORBIDDEN = {"trio", "asyncio", "socket", "lmdb", "threading", "time", "secrets", "subprocess"}
+SERVICE_HEAVY = {"pydantic", "hcl2", "quart", "quart_trio", "hypercorn", "asyncio", "httpx2"}
+
+
+def imported_modules(path: Path, top_level_only: bool = False) -> set[str]:
+    """Full names of the modules that a file imports (of its top level, or anywhere)."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = ast.iter_child_nodes(tree) if top_level_only else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    return names
+
+
+def core_files() -> list[str]:
+    services = ROOT / "services"
+    return sorted(
+        str(file.relative_to(services)) for core in CORES for file in Path(services, core).rglob("*.py")
+    )
+
+
+@pytest.mark.parametrize("path", core_files())
+def test_a_core_does_no_io(path: str) -> None:
+    imported = imported_modules(ROOT / "services" / path)
+    assert {name.partition(".")[0] for name in imported}.isdisjoint(FORBIDDEN), path
+    assert imported.isdisjoint({"shared.ipc", "shared.service"}), path
+
+
+@pytest.mark.parametrize("path", core_files())
+def test_a_core_draws_no_global_randomness(path: str) -> None:
+    """`random.Random` may be named; the functions of the module draw from a generator nobody seeded."""
+    tree = ast.parse((ROOT / "services" / path).read_text(encoding="utf-8"))
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random"
+    }
+    assert used <= {"Random"}, path
+
+
+def test_every_core_exists() -> None:
+    for core in CORES:
+        assert list((ROOT / "services" / core).rglob("*.py")), core
+
+
+@pytest.mark.parametrize("path", sorted(str(p.relative_to(ROOT)) for p in (ROOT / "services").rglob("*.py")))
+def test_services_import_nothing_heavy_at_the_top(path: str) -> None:
+    """Six processes share one machine with the user's own: libraries for rare requests are imported when used."""
+    roots = {name.partition(".")[0] for name in imported_modules(ROOT / path, top_level_only=True)}
+    lazy = path.startswith("services/http_gateway/") and Path(path).name in {"app.py", "asgi.py"}
+    assert lazy or roots.isdisjoint(SERVICE_HEAVY), path
