@@ -1,0 +1,63 @@
+"""`operator raft remove-peer`: drop a server that is gone from the Raft configuration."""
+
+from __future__ import annotations
+
+from cli.base import strconv, ui
+from cli.base.errors import ApiError, SettingsError
+from cli.base.flags import FlagError, FlagSet, HelpWanted, StringFlag
+from cli.base.http import QueryFlags
+from cli.base.usage import usage
+
+NAME = "operator raft remove-peer"
+SYNOPSIS = "Remove a server from the Raft peers"
+
+
+class Flags(FlagSet):
+    def __init__(self) -> None:
+        self.address = StringFlag("address", "Address, as ip:port, of the server to remove.")
+        self.id = StringFlag("id", "Node ID of the server to remove.")
+        self.agent = QueryFlags()
+
+
+def HELP() -> str:
+    return usage(
+        """
+Usage: proconsul operator raft remove-peer [options]
+
+  Removes a server from the Raft configuration, where it may be left behind
+  after it has died. As long as "proconsul members" lists the server,
+  "proconsul force-leave" is the better way.
+""",
+        Flags(),
+    )
+
+
+def run(argv: list[str]) -> int:
+    flags = Flags()
+    try:
+        flags.parse(argv)
+    except HelpWanted as wanted:
+        wanted.report()
+        return 0
+    except FlagError as error:
+        error.report()
+        ui.error(f"Failed to parse args: {error}")
+        return 1
+    try:
+        client = flags.agent.client()
+    except SettingsError as error:
+        ui.error(f"Error initializing client: {error}")
+        return 1
+    address, server_id = flags.address.value, flags.id.value
+    try:
+        if not address and not server_id:
+            raise ApiError("an address or id is required for the peer to remove")
+        if address and server_id:
+            raise ApiError("cannot give both an address and id")
+        client.delete("/v1/operator/raft/peer", {"address": address} if address else {"id": server_id})
+    except ApiError as error:
+        ui.error(f"Error removing peer: {error}")
+        return 1
+    kind, value = ("address", address) if address else ("id", server_id)
+    ui.output(f"Removed peer with {kind} {strconv.quote(value)}")
+    return 0
