@@ -1,0 +1,348 @@
+"""Functions of go-sockaddr's templates: sources, filters, sorting and attributes of interface addresses."""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+import re
+from collections.abc import Callable
+
+from shared.config.gotext import quote
+from shared.config.sockaddr import interfaces
+from shared.config.sockaddr.interfaces import InterfaceAddress, interface_addresses
+from shared.config.sockaddr.rfcs import FORWARDING_BLACKLIST, in_rfc, is_known
+
+Addresses = list[InterfaceAddress]
+
+
+class FunctionError(ValueError):
+    """A function refuses its arguments; the message is go-sockaddr's."""
+
+
+# sources
+
+
+def get_all_interfaces() -> Addresses:
+    return interface_addresses()
+
+
+def get_default_interfaces() -> Addresses:
+    default = interfaces.default_route_interface()
+    if default is None:
+        raise FunctionError("No default interface found")
+    return [address for address in interface_addresses() if address.name == default]
+
+
+def get_private_interfaces() -> Addresses:
+    return include("rfc", "6890", _usable())
+
+
+def get_public_interfaces() -> Addresses:
+    return exclude("rfc", "6890", _usable())
+
+
+def _usable() -> Addresses:
+    addresses = include("flags", "up", include("flags", "forwardable", interface_addresses()))
+    return sort("default,type,size", addresses)
+
+
+def get_private_ip() -> str:
+    return _first(get_private_interfaces())
+
+
+def get_public_ip() -> str:
+    return _first(get_public_interfaces())
+
+
+def get_private_ips() -> str:
+    private = include("rfc", "6890", sort("type,size", interface_addresses()))
+    return _all([a for a in private if not in_rfc(FORWARDING_BLACKLIST, a.interface.ip)])
+
+
+def get_public_ips() -> str:
+    return _all(exclude("rfc", "6890", sort("type,size", interface_addresses())))
+
+
+def get_interface_ip(pattern: str) -> str:
+    return _first(sort("type,size", include("flags", "forwardable", _by_name(pattern))))
+
+
+def get_interface_ips(pattern: str) -> str:
+    return _all(sort("type,size", _by_name(pattern)))
+
+
+def _by_name(pattern: str) -> Addresses:
+    return include("name", pattern, interface_addresses())
+
+
+def _first(addresses: Addresses) -> str:
+    return str(addresses[0].interface.ip) if addresses else ""
+
+
+def _all(addresses: Addresses) -> str:
+    return " ".join(str(address.interface.ip) for address in addresses)
+
+
+# filters
+
+
+def include(selector: str, argument: str, addresses: Addresses) -> Addresses:
+    matches = _matcher(selector, argument, "include")
+    return [address for address in addresses if matches(address)]
+
+
+def exclude(selector: str, argument: str, addresses: Addresses) -> Addresses:
+    matches = _matcher(selector, argument, "exclude")
+    return [address for address in addresses if not matches(address)]
+
+
+Predicate = Callable[[InterfaceAddress], bool]
+
+
+def _matcher(selector: str, argument: str, verb: str) -> Predicate:
+    kind = selector.lower()
+    if kind == "address":
+        pattern = _compile(argument, "address")
+        return lambda a: pattern.search(attribute("string", a)) is not None
+    if kind == "name":
+        pattern = _compile(argument, "name")
+        return lambda a: pattern.search(a.name) is not None
+    if kind == "port":
+        pattern = _compile(argument, "port")
+        return lambda _a: pattern.search("0") is not None  # the address of an interface has no port
+    if kind in ("flag", "flags"):
+        return _flag_matcher(argument)
+    if kind == "network":
+        networks = [_network(text) for text in argument.split("|")]
+        return lambda a: any(a.interface.ip in network for network in networks)
+    if kind in ("rfc", "rfcs"):
+        rfcs = [_rfc(text) for text in argument.split("|")]
+        return lambda a: any(in_rfc(rfc, a.interface.ip) for rfc in rfcs)
+    if kind == "size":
+        if not argument.isdecimal():
+            raise FunctionError(f"invalid exclude size argument ({quote(argument)})")
+        return lambda a: a.interface.network.prefixlen == int(argument)
+    if kind == "type":
+        return _type_matcher(argument)
+    raise FunctionError(f"invalid {verb} selector {quote(selector)}")
+
+
+def _compile(pattern: str, what: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise FunctionError(f"Unable to compile {what} regexp {quote(pattern)}: {error}") from error
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError as error:
+        raise FunctionError(f"unable to create an IP address from {quote(text)}: {error}") from error
+
+
+def _rfc(text: str) -> int:
+    if not text.isdecimal():
+        raise FunctionError(f"unable to lookup RFC number {quote(text)}: unable to parse RFC number {quote(text)}")
+    if not is_known(int(text)):
+        raise FunctionError(f"unable to lookup RFC number {quote(text)}: unsupported RFC {int(text)}")
+    return int(text)
+
+
+def _type_matcher(argument: str) -> Predicate:
+    versions: set[int] = set()
+    for kind in argument.lower().split("|"):
+        if kind not in ("ip", "ipv4", "ipv6", "unix"):
+            raise FunctionError(f"unsupported type {quote(kind)} {quote(argument)}")
+        versions |= {"ip": {4, 6}, "ipv4": {4}, "ipv6": {6}}.get(kind, set())
+    return lambda a: a.interface.version in versions
+
+
+_INTERFACE_FLAGS = {
+    "broadcast": interfaces.BROADCAST,
+    "down": 0,
+    "loopback": interfaces.LOOPBACK,
+    "multicast": interfaces.MULTICAST,
+    "point-to-point": interfaces.POINT_TO_POINT,
+    "up": interfaces.UP,
+}
+_ADDRESS_FLAGS: dict[str, Callable[[ipaddress.IPv4Address | ipaddress.IPv6Address], bool]] = {
+    "forwardable": lambda ip: not in_rfc(FORWARDING_BLACKLIST, ip),
+    "global unicast": lambda ip: not (
+        ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255"
+    ),
+    "interface-local multicast": lambda ip: ip.version == 6 and ip.packed[0] == 0xFF and ip.packed[1] & 15 == 1,
+    "link-local multicast": lambda ip: ip.packed[:3] == b"\xe0\x00\x00"
+    if ip.version == 4
+    else ip.packed[0] == 0xFF and ip.packed[1] & 15 == 2,
+    "link-local unicast": lambda ip: ip.is_link_local,
+    "loopback": lambda ip: ip.is_loopback,
+    "multicast": lambda ip: ip.is_multicast,
+    "unspecified": lambda ip: ip.is_unspecified,
+}
+
+
+def _flag_matcher(argument: str) -> Predicate:
+    """Any of the address properties, or all of the interface flags."""
+    wanted, check_interface, properties = 0, False, []
+    for name in argument.lower().split("|"):
+        if name not in _INTERFACE_FLAGS and name not in _ADDRESS_FLAGS:
+            raise FunctionError(f"Unknown interface flag: {quote(name)}")
+        if name in _INTERFACE_FLAGS:
+            wanted, check_interface = wanted | _INTERFACE_FLAGS[name], True
+        if name in _ADDRESS_FLAGS:
+            properties.append(_ADDRESS_FLAGS[name])
+
+    def matches(address: InterfaceAddress) -> bool:
+        if check_interface and address.flags & wanted == wanted:
+            return True
+        return any(has(address.interface.ip) for has in properties)
+
+    return matches
+
+
+# order
+
+
+def sort(clauses: str, addresses: Addresses) -> Addresses:
+    comparisons = [_comparison(clause) for clause in clauses.split(",")]
+
+    def compare(first: InterfaceAddress, second: InterfaceAddress) -> int:
+        return next((result for c in comparisons if (result := c(first, second))), 0)
+
+    return sorted(addresses, key=functools.cmp_to_key(compare))
+
+
+Comparison = Callable[[InterfaceAddress, InterfaceAddress], int]
+
+
+def _comparison(clause: str) -> Comparison:
+    name = clause.strip().lower()
+    sign = -1 if name.startswith("-") else 1
+    default = interfaces.default_route_interface() if name.lstrip("+-") == "default" else None
+
+    def by_key(key: Callable[[InterfaceAddress], object], same_type: bool = False) -> Comparison:
+        def compare(first: InterfaceAddress, second: InterfaceAddress) -> int:
+            if same_type and first.interface.version != second.interface.version:
+                return 0  # not comparable: left to the next clause
+            one, other = key(first), key(second)
+            if one == other:
+                return 0
+            return -sign if one < other else sign  # type: ignore[operator]  # keys of one kind
+
+        return compare
+
+    comparisons: dict[str, Comparison] = {
+        "address": by_key(lambda a: a.interface.ip.packed, same_type=True),
+        "default": by_key(lambda a: a.name != default),
+        "name": by_key(lambda a: a.name),
+        "port": by_key(lambda _a: 0),
+        "private": by_key(lambda a: not in_rfc(6890, a.interface.ip), same_type=True),
+        "size": by_key(lambda a: a.interface.network.prefixlen, same_type=True),
+        "type": by_key(lambda a: a.interface.version),
+    }
+    if (found := comparisons.get(name.removeprefix("+" if sign > 0 else "-"))) is None:
+        raise FunctionError(f"unknown sort type: {quote(clause)}")
+    return found
+
+
+def unique(selector: str, addresses: Addresses) -> Addresses:
+    """Drops neighbours that are equal in the attribute; the input has to be sorted."""
+    if selector.lower() not in ("address", "name"):
+        raise FunctionError(f"unsupported unique constraint {quote(selector)}")
+    name = "string" if selector.lower() == "address" else "name"
+    values = [attribute(name, address) for address in addresses]
+    return [a for at, a in enumerate(addresses) if at == 0 or values[at] != values[at - 1]]
+
+
+def limit(count: int, addresses: Addresses) -> Addresses:
+    return addresses[:count]
+
+
+def offset(count: int, addresses: Addresses) -> Addresses:
+    if abs(count) > len(addresses):
+        raise FunctionError(
+            "unable to seek past the end of the interface array: "
+            f"offset ({abs(count)}) exceeds the number of interfaces ({len(addresses)})"
+        )
+    return addresses[count:]
+
+
+# attributes
+
+
+def attr(selector: str, addresses: Addresses) -> str:
+    """Of the first address; "" if there is none."""
+    return attribute(selector, addresses[0]) if addresses else ""
+
+
+def join(selector: str, separator: str, addresses: Addresses) -> str:
+    return separator.join(attribute(selector, address) for address in addresses)
+
+
+def attribute(selector: str, address: InterfaceAddress) -> str:
+    interface, ip, network = address.interface, address.interface.ip, address.interface.network
+    whole = network.prefixlen == network.max_prefixlen
+    narrow = network.prefixlen >= network.max_prefixlen - 1
+    attributes: dict[str, Callable[[], str]] = {
+        "flags": lambda: address.flag_names,
+        "name": lambda: address.name,
+        "address": lambda: str(ip),
+        "host": lambda: str(ip),
+        "port": lambda: "0",
+        "string": lambda: str(ip) if whole else str(interface),
+        "type": lambda: f"IPv{ip.version}",
+        "network": lambda: str(network.network_address),
+        "netmask": lambda: str(network.netmask),
+        "mask_bits": lambda: str(network.prefixlen),
+        "size": lambda: str(network.num_addresses),
+        "octets": lambda: " ".join(map(str, ip.packed)),
+        "binary": lambda: f"{int(ip):0{ip.max_prefixlen}b}",
+        "hex": lambda: ip.packed.hex(),
+        "first_usable": lambda: str(network.network_address + (0 if narrow or ip.version == 6 else 1)),
+        "last_usable": lambda: str(network.broadcast_address - (0 if narrow or ip.version == 6 else 1)),
+    }
+    if ip.version == 4:
+        attributes["broadcast"] = lambda: str(network.broadcast_address)
+        attributes["uint32"] = lambda: str(int(ip))
+    else:
+        attributes["uint128"] = lambda: str(int(ip))
+    if (found := attributes.get(selector.lower())) is None:
+        raise FunctionError(f"unsupported attribute name {quote(selector.lower())}")
+    return found()
+
+
+FUNCTIONS: dict[str, Callable[..., Addresses | str]] = {
+    "GetAllInterfaces": get_all_interfaces,
+    "GetDefaultInterfaces": get_default_interfaces,
+    "GetPrivateInterfaces": get_private_interfaces,
+    "GetPublicInterfaces": get_public_interfaces,
+    "GetPrivateIP": get_private_ip,
+    "GetPrivateIPs": get_private_ips,
+    "GetPublicIP": get_public_ip,
+    "GetPublicIPs": get_public_ips,
+    "GetInterfaceIP": get_interface_ip,
+    "GetInterfaceIPs": get_interface_ips,
+    "sort": sort,
+    "include": include,
+    "exclude": exclude,
+    "attr": attr,
+    "join": join,
+    "limit": limit,
+    "offset": offset,
+    "unique": unique,
+}
+
+ARGUMENTS: dict[str, tuple[type, ...]] = {
+    "GetInterfaceIP": (str,),
+    "GetInterfaceIPs": (str,),
+    "sort": (str, list),
+    "include": (str, str, list),
+    "exclude": (str, str, list),
+    "attr": (str, list),
+    "join": (str, str, list),
+    "limit": (int, list),
+    "offset": (int, list),
+    "unique": (str, list),
+}
+"""Types of the arguments, the piped one last; functions not named here take none."""
