@@ -1,0 +1,89 @@
+"""Answer cache: ready-made answer bytes, valid while nothing they were read from has changed. No I/O in here.
+
+Consul shuffles answers, so one question has several equivalent answers. The cache keeps a few of them and replaces
+one now and then, so that load stays spread while most answers cost one dictionary look-up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Hashable
+from typing import Any, Final
+
+ROTATIONS: Final = 8
+_HITS_PER_REFRESH: Final = 64
+
+
+class Entry:
+    """All that is known about one question. bodies: answers without their first two bytes (the id).
+
+    shuffled: whether another answer would look different. expires_at: for answers that hold the time.
+    """
+
+    __slots__ = ("bodies", "checked_index", "expires_at", "hits", "shuffled", "versions", "watch")
+
+    def __init__(self, watch: tuple[Any, ...], versions: Any, index: int, *, expires_at: float, shuffled: bool) -> None:
+        self.watch = watch
+        self.versions = versions
+        self.checked_index = index
+        self.expires_at = expires_at
+        self.shuffled = shuffled
+        self.bodies: list[bytes] = []
+        self.hits = 0
+
+    def take(self) -> bytes | None:
+        """One of the answers, None if it is time to make another one."""
+        bodies = self.bodies
+        if not self.shuffled:
+            return bodies[0]
+        self.hits = hits = self.hits + 1
+        if (len(bodies) < ROTATIONS and hits < _HITS_PER_REFRESH) or not hits % _HITS_PER_REFRESH:
+            return None
+        return bodies[hits % len(bodies)]
+
+
+class AnswerCache:
+    """Bounded by entries and by bytes; when full it starts over (some hundred microseconds per question)."""
+
+    def __init__(self, rng: random.Random, *, max_entries: int = 20_000, max_bytes: int = 32 << 20) -> None:
+        self._rng = rng
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+        self._entries: dict[Hashable, Entry] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def size_bytes(self) -> int:
+        return self._bytes
+
+    def get(self, key: Hashable) -> Entry | None:
+        return self._entries.get(key)
+
+    def put(self, key: Hashable, entry: Entry, body: bytes) -> None:
+        """Adds one more answer to `entry`, under `key` if it is new."""
+        if len(self._entries) >= self._max_entries or self._bytes + len(body) > self._max_bytes:
+            self.clear()
+        if self._entries.get(key) is not entry:
+            self.discard(key)
+            self._entries[key] = entry
+        if body in entry.bodies:
+            return
+        if len(entry.bodies) >= ROTATIONS:
+            slot = self._rng.randrange(ROTATIONS)
+            self._bytes += len(body) - len(entry.bodies[slot])
+            entry.bodies[slot] = body
+        else:
+            entry.bodies.append(body)
+            self._bytes += len(body)
+
+    def discard(self, key: Hashable) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= sum(map(len, entry.bodies))
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0

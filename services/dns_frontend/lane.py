@@ -1,0 +1,328 @@
+"""The DNS lane: one task per UDP socket that drains what has arrived and answers most of it from ready-made bytes.
+
+A packet whose bytes (id aside) were seen before costs two dictionary look-ups and a `sendto`, as long as the state
+store says that nothing the answer was read from has changed. Everything else is resolved, from the store at once, or
+in a task of its own when another process or a recursor has to be asked.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+from shared.state.leadership import Leadership, LeadershipPage
+
+from services.dns_frontend import message as dns
+from services.dns_frontend.answers import Resolver, Rules
+from services.dns_frontend.cache import AnswerCache, Entry
+from services.dns_frontend.recursors import Recursors
+from services.dns_frontend.sources import RECURSE, Fetched, NeedsAnswer, Source
+from shared import metrics
+from shared.ipc import IpcError, Link
+from shared.log import DEBUG, get_logger
+from shared.state import Snapshot, StateReader, StateUnavailableError
+
+_log = get_logger("agent.dns")
+
+_PACKETS_PER_TURN: Final = 256
+_MAX_SLOW_QUERIES: Final = 1024
+_MAX_LOOKUPS: Final = 8
+_FOR_EVER: Final = float("inf")
+
+Send = Callable[[bytes], None]
+
+
+class Lane:
+    """Everything the listeners of one process share. `reconfigure` replaces rules and recursors while running."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        recursors: Recursors,
+        rpc: Link,
+        state: StateReader | None,
+        page: LeadershipPage | None,
+        rng: random.Random,
+        *,
+        allow_stale: bool,
+        max_stale_s: float,
+        rpc_timeout_s: float,
+    ) -> None:
+        self._rpc = rpc
+        self._state = state
+        self._page = page
+        self._rng = rng
+        self._rpc_timeout_s = rpc_timeout_s
+        self._slow_queries = 0
+        self.cache = AnswerCache(rng)
+        self.reconfigure(rules, recursors, allow_stale=allow_stale, max_stale_s=max_stale_s)
+
+    def reconfigure(self, rules: Rules, recursors: Recursors, *, allow_stale: bool, max_stale_s: float) -> None:
+        self._rules = rules
+        self._recursors = recursors
+        self._allow_stale = allow_stale
+        self._max_stale_s = max_stale_s
+        self.cache.clear()
+
+    # -- listeners ------------------------------------------------------------------------------
+
+    async def serve_udp(self, sock: socket.socket) -> None:
+        """Drains one bound UDP socket until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.lowlevel.wait_readable(sock)
+                received = self._drain(sock, nursery)
+                if received == _PACKETS_PER_TURN:
+                    # More is waiting: let the other tasks of this process have their turn first.
+                    await trio.lowlevel.checkpoint()
+
+    def _drain(self, sock: socket.socket, nursery: trio.Nursery) -> int:
+        started = time.perf_counter()
+        received = 0
+        recvfrom, sendto, get = sock.recvfrom, sock.sendto, self.cache.get
+        with _maybe(self._state, self._may_read_locally()) as snapshot:
+            index = -1 if snapshot is None else snapshot.applied_index
+            now = time.monotonic()
+            while received < _PACKETS_PER_TURN:
+                try:
+                    packet, client = recvfrom(65_535)
+                except BlockingIOError:
+                    break
+                except OSError:
+                    continue
+                received += 1
+                entry = get(packet[2:])
+                if entry is not None and snapshot is not None:
+                    body = self._still_valid(entry, snapshot, index, now)
+                    if body is not None:
+                        try:
+                            sendto(packet[:2] + body, client)
+                        except OSError:
+                            metrics.incr("consul.dns.send_failed")
+                        continue
+
+                def send(reply: bytes, client: Any = client) -> None:
+                    try:
+                        sendto(reply, client)
+                    except OSError:
+                        metrics.incr("consul.dns.send_failed")
+
+                self._answer(packet, False, snapshot, send, nursery, str(client[0]))
+        if received:
+            metrics.incr("consul.dns.queries", received)
+            metrics.sample("consul.dns.domain_query", (time.perf_counter() - started) * 1000 / received)
+        return received
+
+    async def serve_tcp(self, stream: trio.SocketStream, idle_s: float, max_queries: int) -> None:
+        """One TCP client: length-prefixed queries, answered in order, until it is idle for `idle_s`."""
+        buffer = bytearray()
+        async with trio.open_nursery() as nursery:
+            for _ in range(max_queries):
+                with trio.move_on_after(idle_s) as idle:
+                    while len(buffer) < 2 or len(buffer) < 2 + int.from_bytes(buffer[:2], "big"):
+                        data = await stream.receive_some(65_536)
+                        if not data:
+                            return
+                        buffer += data
+                if idle.cancelled_caught:
+                    return
+                end = 2 + int.from_bytes(buffer[:2], "big")
+                packet = bytes(buffer[2:end])
+                del buffer[:end]
+                replies: list[bytes] = []
+                answered = trio.Event()
+
+                def send(reply: bytes, replies: list[bytes] = replies, answered: trio.Event = answered) -> None:
+                    replies.append(reply)
+                    answered.set()
+
+                with _maybe(self._state, self._may_read_locally()) as snapshot:
+                    if not self._answer(packet, True, snapshot, send, nursery, "tcp"):
+                        return
+                with trio.move_on_after(self._rpc_timeout_s + idle_s) as scope:
+                    await answered.wait()
+                    await stream.send_all(len(replies[0]).to_bytes(2, "big") + replies[0])
+                if scope.cancelled_caught:
+                    return
+
+    # -- one query ------------------------------------------------------------------------------
+
+    def _still_valid(self, entry: Entry, snapshot: Snapshot, index: int, now: float) -> bytes | None:
+        if entry.checked_index != index:
+            if snapshot.versions(entry.watch) != entry.versions:
+                return None
+            entry.checked_index = index
+        return entry.take() if now < entry.expires_at else None
+
+    def _answer(
+        self, packet: bytes, tcp: bool, snapshot: Snapshot | None, send: Send, nursery: trio.Nursery, client: str
+    ) -> bool:
+        """Answers through `send`, now or later. False if the packet deserves no answer at all."""
+        try:
+            query = dns.parse_query(packet)
+        except dns.QueryError as error:
+            metrics.incr("consul.dns.bad_packets")
+            if error.rcode is None:
+                return False
+            send(dns.error_reply(packet, error.rcode))
+            return True
+        name = query.name.lower()
+        if not (self._rules.is_ours(name) or name.endswith(".arpa.")):
+            if self._recursors:
+                self._slowly(nursery, self._forward, packet, query, tcp, send)
+            else:
+                send(_refused(query))
+            return True
+        try:
+            reply = self._resolve(packet, query, tcp, snapshot, {})
+        except NeedsAnswer as need:
+            self._slowly(nursery, self._fetch_and_resolve, packet, query, tcp, send, need)
+            return True
+        if reply is None:
+            self._slowly(nursery, self._forward, packet, query, tcp, send)
+        else:
+            send(reply)
+        if _log.enabled(DEBUG):
+            _log.debug("request served from client", name=query.name, type=query.qtype, client=client)
+        return True
+
+    def _resolve(
+        self, packet: bytes, query: dns.Query, tcp: bool, snapshot: Snapshot | None, fetched: Fetched
+    ) -> bytes | None:
+        rules = self._rules
+        source = Source(
+            snapshot,
+            rules.datacenter,
+            fetched,
+            allow_stale=self._allow_stale,
+            has_recursors=bool(self._recursors),
+        )
+        answer = Resolver(rules, source, self._rng, int(time.time())).resolve(query, tcp=tcp)
+        if answer is None:
+            return None
+        reply = answer.pack(query, compress=rules.compress)
+        if snapshot is not None and source.is_local and not tcp:
+            self._remember(packet, source, snapshot, answer, reply)
+        return reply
+
+    def _remember(self, packet: bytes, source: Source, snapshot: Snapshot, answer: dns.Answer, reply: bytes) -> None:
+        key = packet[2:]
+        watch = tuple(source.watch)
+        entry = self.cache.get(key)
+        index = snapshot.applied_index
+        versions = snapshot.versions(watch)
+        has_time = any(
+            record.rtype == dns.SOA for section in (answer.answers, answer.authorities) for record in section
+        )
+        # A SOA record holds the time in seconds: such an answer is good for this second only.
+        expires_at = time.monotonic() + 1 - time.time() % 1 if has_time else _FOR_EVER
+        if entry is None or entry.versions != versions or entry.watch != watch or has_time:
+            entry = Entry(watch, versions, index, expires_at=expires_at, shuffled=len(answer.answers) > 1)
+        self.cache.put(key, entry, reply[2:])
+
+    # -- what takes longer ----------------------------------------------------------------------
+
+    def _slowly(
+        self, nursery: trio.Nursery, task: Callable[..., Any], packet: bytes, query: dns.Query, *args: Any
+    ) -> None:
+        if self._slow_queries >= _MAX_SLOW_QUERIES:
+            metrics.incr("consul.dns.overloaded")
+            send: Send = args[1]
+            send(_failed(query))
+            return
+        self._slow_queries += 1
+        nursery.start_soon(self._counted, task, packet, query, *args)
+
+    async def _counted(self, task: Callable[..., Any], *args: Any) -> None:
+        try:
+            await task(*args)
+        finally:
+            self._slow_queries -= 1
+
+    async def _forward(self, packet: bytes, query: dns.Query, tcp: bool, send: Send) -> None:
+        reply = await self._recursors.forward(packet, tcp=tcp)
+        send(_failed(query) if reply is None else reply)
+
+    async def _fetch_and_resolve(
+        self, packet: bytes, query: dns.Query, tcp: bool, send: Send, need: NeedsAnswer
+    ) -> None:
+        fetched: dict[Any, Any] = {}
+        for _ in range(_MAX_LOOKUPS):
+            fetched[need.key] = await self._fetch(need)
+            try:
+                with _maybe(self._state, self._may_read_locally()) as snapshot:
+                    reply = self._resolve(packet, query, tcp, snapshot, fetched)
+            except NeedsAnswer as next_need:
+                need = next_need
+                continue
+            if reply is None:
+                await self._forward(packet, query, tcp, send)
+            else:
+                send(reply)
+            return
+        send(_failed(query))
+
+    async def _fetch(self, need: NeedsAnswer) -> Any:
+        """What `need` asks for, or the IpcError that came instead."""
+        if need.method == RECURSE:
+            return await self._recursors.addresses_of(need.payload["name"], self._rng.randrange(1 << 16))
+        try:
+            reply = await self._rpc.call(need.method, need.payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
+        except IpcError as error:
+            _log.error("rpc error", error=str(error))
+            return error
+        if need.payload["AllowStale"] and (reply or {}).get("LastContact", 0) > self._max_stale_s * 1e9:
+            _log.warn("Query results too stale, re-requesting")
+            return await self._fetch(NeedsAnswer(need.method, {**need.payload, "AllowStale": False}, need.key))
+        return reply
+
+    def _may_read_locally(self) -> bool:
+        """Servers answer from their own store: stale reads always (within max_stale), others with a live lease."""
+        if self._page is None:
+            return False
+        leadership: Leadership = self._page.read()
+        if leadership.can_read_default(time.monotonic_ns()):
+            return True
+        if not self._allow_stale:
+            return False
+        last_contact_ns = leadership.last_contact_ns
+        if last_contact_ns <= 0:
+            return True
+        return time.monotonic_ns() - last_contact_ns <= self._max_stale_s * 1e9
+
+
+class _maybe:
+    """A snapshot of the local store if it is wanted and to be had, None otherwise."""
+
+    def __init__(self, state: StateReader | None, wanted: bool) -> None:
+        self._context: Any = None
+        if state is not None and wanted:
+            try:
+                self._context = state.snapshot()
+            except StateUnavailableError:
+                self._context = None
+
+    def __enter__(self) -> Snapshot | None:
+        if self._context is None:
+            return None
+        try:
+            return self._context.__enter__()  # type: ignore[no-any-return]
+        except StateUnavailableError:
+            self._context = None
+            return None
+
+    def __exit__(self, *details: Any) -> None:
+        if self._context is not None:
+            self._context.__exit__(*details)
+
+
+def _refused(query: dns.Query) -> bytes:
+    return dns.Answer(rcode=dns.REFUSED, authoritative=False, edns=False).pack(query, compress=False)
+
+
+def _failed(query: dns.Query) -> bytes:
+    return dns.Answer(rcode=dns.SERVFAIL, authoritative=False, recursion_available=True).pack(query, compress=False)
