@@ -1,0 +1,271 @@
+"""The receiving side of the RPCs: the rules of hashicorp/raft 1.1.2 (Raft paper, figure 2), in its order.
+
+Functions work on the core (`services.raft_node.core.node.RaftCore`), which owns the state and the role."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from services.raft_node.core import codec
+from services.raft_node.core.configuration import ConfigurationError, check
+from services.raft_node.core.events import (
+    Answer,
+    AppendLog,
+    ReceiveSnapshot,
+    ResetLog,
+    RestoreSnapshot,
+    SnapshotReceived,
+)
+from services.raft_node.core.messages import (
+    PROTOCOL_VERSION,
+    PROTOCOL_VERSION_MIN,
+    SNAPSHOT_VERSION,
+    UNSUPPORTED_PROTOCOL,
+    AppendEntries,
+    AppendEntriesReply,
+    InstallSnapshot,
+    InstallSnapshotReply,
+    Request,
+    RequestVote,
+    RequestVoteReply,
+    TimeoutNow,
+    TimeoutNowReply,
+)
+from services.raft_node.core.types import ADD_PEER, CONFIGURATION, FOLLOWER, REMOVE_PEER, Entry, HardState
+
+if TYPE_CHECKING:
+    from services.raft_node.core.node import RaftCore
+
+
+def receive(core: RaftCore, token: Any, request: Request, now: float) -> None:
+    """Answers `request`, or (InstallSnapshot) asks for its body first."""
+    if not PROTOCOL_VERSION_MIN <= request.protocol_version <= PROTOCOL_VERSION:
+        core.state.emit(Answer(token, None, UNSUPPORTED_PROTOCOL))
+    elif isinstance(request, AppendEntries):
+        _append_entries(core, token, request, now)
+    elif isinstance(request, RequestVote):
+        _request_vote(core, token, request, now)
+    elif isinstance(request, InstallSnapshot):
+        _install_snapshot(core, token, request, now)
+    else:
+        assert isinstance(request, TimeoutNow)
+        core.state.emit(Answer(token, TimeoutNowReply()))
+        core.start_election(now, transfer=True)
+
+
+# ---- AppendEntries ----------------------------------------------------------------------------------------------
+
+
+def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: float) -> None:
+    state, log = core.state, core.state.log
+    last_log = log.last_index
+    if request.term < state.term:
+        state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
+        return
+    _follow(core, request.term, request.leader, now)
+    if not _well_formed(request):
+        # Nothing that a correct leader sends: refused without touching the log.
+        state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
+        return
+    if request.prev_log_index > 0 and not _matches(core, request):
+        state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False, no_retry_backoff=True)))
+        return
+    if request.entries:
+        _store(core, request)
+    # The paper's rule, and not "up to our last index" as hashicorp/raft has it: entries behind those of this
+    # request may be an old leader's, and must not be taken for committed.
+    verified = request.prev_log_index + len(request.entries)
+    commit = min(request.leader_commit, verified)
+    if commit > state.commit_index:
+        state.commit_to(commit)
+    state.last_contact = now
+    state.emit(Answer(token, AppendEntriesReply(state.term, last_log, True)))
+
+
+def _follow(core: RaftCore, term: int, leader: str, now: float) -> None:
+    """Becomes (or stays) a follower of `leader` in `term`, which is not below our own."""
+    state = core.state
+    if term == state.term and state.role == FOLLOWER and state.leader_address == leader:
+        return
+    was_follower = state.role == FOLLOWER
+    if term > state.term:
+        state.adopt_term(term)
+    core.become_follower(leader, now, quiet=was_follower)
+
+
+def _well_formed(request: AppendEntries) -> bool:
+    """Entries are contiguous after prev_log_index, terms never fall, and configurations decode."""
+    index, term = request.prev_log_index, request.prev_log_term
+    for entry in request.entries:
+        index += 1
+        if entry.index != index or not term <= entry.term <= request.term:
+            return False
+        term = entry.term
+        try:
+            if entry.type == CONFIGURATION:
+                check(codec.decode_configuration(entry.data))
+            elif entry.type in (ADD_PEER, REMOVE_PEER):
+                codec.decode_peers(entry.data)
+        except (codec.EntryError, ConfigurationError):
+            return False
+    return True
+
+
+def _matches(core: RaftCore, request: AppendEntries) -> bool:
+    """Whether our entry before the new ones is the leader's."""
+    state, log = core.state, core.state.log
+    index = request.prev_log_index
+    if index <= log.snapshot_index:
+        # Covered by a snapshot, so committed, so equal; `_store` skips what lies below.
+        term = log.snapshot_term if index == log.snapshot_index else request.prev_log_term
+    else:
+        known = log.term_at(index)
+        if known is None:
+            state.say(
+                "warn",
+                "failed to get previous log",
+                ("previous-index", index),
+                ("last-index", log.last_index),
+                ("error", "log not found"),
+            )
+            return False
+        term = known
+    if term != request.prev_log_term:
+        state.say(
+            "warn", "previous log term mis-match", ("ours", term), ("remote", request.prev_log_term)
+        )
+        return False
+    return True
+
+
+def _store(core: RaftCore, request: AppendEntries) -> None:
+    """Stores the entries that the log does not hold, from the first one whose term differs."""
+    state, log = core.state, core.state.log
+    new = list(_missing(core, request))
+    if not new:
+        return
+    if new[0].index <= log.last_index:
+        state.say("warn", "clearing log suffix", ("from", new[0].index), ("to", log.last_index))
+        state.configurations.cut(new[0].index)
+        state.configurations_changed()
+    log.append(new)
+    for entry in new:
+        state.store_configuration(entry)
+    state.emit(AppendLog(new))
+
+
+def _missing(core: RaftCore, request: AppendEntries) -> tuple[Entry, ...]:
+    log, commit_index = core.state.log, core.state.commit_index
+    for position, entry in enumerate(request.entries):
+        if entry.index > log.last_index:
+            return request.entries[position:]
+        if entry.index > commit_index and log.term_at(entry.index) != entry.term:
+            return request.entries[position:]
+    return ()
+
+
+# ---- RequestVote ------------------------------------------------------------------------------------------------
+
+
+def _request_vote(core: RaftCore, token: Any, request: RequestVote, now: float) -> None:
+    state, log = core.state, core.state.log
+
+    def answer(granted: bool) -> None:
+        state.emit(Answer(token, RequestVoteReply(state.term, granted)))
+
+    if state.leader_address not in ("", request.candidate) and not request.leadership_transfer:
+        state.say(
+            "warn",
+            "rejecting vote request since we have a leader",
+            ("from", request.candidate),
+            ("leader", state.leader_address),
+        )
+        return answer(False)
+    if request.term < state.term:
+        return answer(False)
+    if request.term > state.term:
+        state.say("debug", "lost leadership because received a requestVote with a newer term")
+        was_follower = state.role == FOLLOWER
+        state.adopt_term(request.term)
+        core.become_follower("", now, quiet=was_follower)
+    if state.hard.vote_term == request.term and state.hard.vote_candidate:
+        state.say("info", "duplicate requestVote for same term", ("term", request.term))
+        again = state.hard.vote_candidate == request.candidate
+        if again:
+            state.say("warn", "duplicate requestVote from", ("candidate", request.candidate))
+        return answer(again)
+    if log.last_term > request.last_log_term:
+        state.say(
+            "warn",
+            "rejecting vote request since our last term is greater",
+            ("candidate", request.candidate),
+            ("last-term", log.last_term),
+            ("last-candidate-term", request.last_log_term),
+        )
+        return answer(False)
+    if log.last_term == request.last_log_term and log.last_index > request.last_log_index:
+        state.say(
+            "warn",
+            "rejecting vote request since our last index is greater",
+            ("candidate", request.candidate),
+            ("last-index", log.last_index),
+            ("last-candidate-index", request.last_log_index),
+        )
+        return answer(False)
+    # The vote is written first: a server that answers and then crashes forgets it, and may give a second one in
+    # the same term to another candidate.
+    state.save(HardState(state.term, request.term, request.candidate))
+    state.last_contact = now
+    return answer(True)
+
+
+# ---- InstallSnapshot --------------------------------------------------------------------------------------------
+
+
+def _install_snapshot(core: RaftCore, token: Any, request: InstallSnapshot, now: float) -> None:
+    state = core.state
+    if not 0 <= request.snapshot_version <= SNAPSHOT_VERSION:
+        text = f"unsupported snapshot version {request.snapshot_version}"
+        state.emit(Answer(token, InstallSnapshotReply(state.term, False), text))
+        return
+    if request.term < state.term:
+        state.say(
+            "info",
+            "ignoring installSnapshot request with older term than current term",
+            ("request-term", request.term),
+            ("current-term", state.term),
+        )
+        state.emit(Answer(token, InstallSnapshotReply(state.term, False)))
+        return
+    _follow(core, request.term, request.leader, now)
+    state.last_contact = now
+    if request.last_log_index <= state.commit_index:
+        # An old one, or one sent twice: all of it is applied here already.
+        state.emit(Answer(token, InstallSnapshotReply(state.term, True)))
+        return
+    state.emit(ReceiveSnapshot(token, request))
+
+
+def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> None:
+    """The body is on disk. Much may have happened since it was asked for: it is used only if it still helps."""
+    state, log, request = core.state, core.state.log, event.request
+    if event.error or request.term != state.term or state.role != FOLLOWER:
+        state.emit(Answer(event.token, InstallSnapshotReply(state.term, False), event.error))
+        return
+    state.last_contact = now
+    if request.last_log_index > state.commit_index:
+        fits = log.install_snapshot(request.last_log_index, request.last_log_term)
+        state.emit(RestoreSnapshot(request.last_log_index, request.last_log_term))
+        state.commit_index = request.last_log_index
+        if not fits:
+            state.configurations.restore(request.configuration, request.configuration_index)
+            state.configurations_changed()
+            state.emit(ResetLog(request.last_log_index + 1))
+        else:
+            if state.configurations.latest_index <= request.configuration_index:
+                state.configurations.restore(request.configuration, request.configuration_index)
+                state.configurations_changed()
+            state.configurations.commit(state.commit_index)
+            core.compact()
+        state.say("info", "Installed remote snapshot")
+    state.emit(Answer(event.token, InstallSnapshotReply(state.term, True)))

@@ -1,0 +1,130 @@
+"""What every role of a server shares: hard state, log, configurations, and the list of effects being built."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, Final
+
+from services.raft_node.core import codec
+from services.raft_node.core.configuration import Configurations
+from services.raft_node.core.events import Commit, Count, Effect, Log, RoleChanged, SaveHardState
+from services.raft_node.core.log import CACHED_ENTRIES, RaftLog
+from services.raft_node.core.types import (
+    ADD_PEER,
+    CONFIGURATION,
+    FOLLOWER,
+    REMOVE_PEER,
+    Entry,
+    HardState,
+    Settings,
+)
+
+NOT_LEADER: Final = "node is not the leader"
+LEADERSHIP_LOST: Final = "leadership lost while committing log"
+TRANSFER_IN_PROGRESS: Final = "leadership transfer in progress"
+
+SOLE_VOTER_TIMEOUT_S: Final = 0.035
+"""Upper bound of the base heartbeat timeout of a server that is its whole cluster: nobody else can be leader, so
+there is nobody to wait for."""
+
+
+class State:
+    """Plain attributes; the roles read and write them. `effects` is swapped out by the core after each step."""
+
+    __slots__ = (
+        "commit_index",
+        "configurations",
+        "effects",
+        "hard",
+        "last_contact",
+        "leader_address",
+        "log",
+        "request_id",
+        "rng",
+        "role",
+        "settings",
+    )
+
+    def __init__(self, settings: Settings, hard: HardState, log: RaftLog, rng: random.Random) -> None:
+        self.settings = settings
+        self.hard = hard
+        self.log = log
+        self.rng = rng
+        self.configurations = Configurations()
+        self.role = FOLLOWER
+        self.leader_address = ""
+        self.commit_index = log.applied_index
+        self.last_contact = float("-inf")
+        self.request_id = 0
+        self.effects: list[Effect] = []
+
+    # ---- small helpers ---------------------------------------------------------------------------------------
+
+    @property
+    def term(self) -> int:
+        return self.hard.term
+
+    @property
+    def is_sole_server(self) -> bool:
+        servers = self.configurations.latest.servers
+        return len(servers) == 1 and self.configurations.latest.has_vote(self.settings.node_id)
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def say(self, level: str, message: str, *pairs: tuple[str, Any]) -> None:
+        self.effects.append(Log(level, message, pairs))
+
+    def count(self, name: str) -> None:
+        self.effects.append(Count(name))
+
+    def next_request_id(self) -> int:
+        self.request_id += 1
+        return self.request_id
+
+    def random_timeout_s(self, base_s: float) -> float:
+        """A timer of hashicorp/raft: uniformly from [base, 2 * base)."""
+        return base_s * (1 + self.rng.random())
+
+    def __str__(self) -> str:
+        return f"Node at {self.settings.address} [{self.role}]"
+
+    # ---- hard state, role --------------------------------------------------------------------------------------
+
+    def save(self, hard: HardState) -> None:
+        self.hard = hard
+        self.emit(SaveHardState(hard))
+
+    def adopt_term(self, term: int) -> None:
+        """Moves to a higher term, in which no vote was given yet."""
+        self.save(HardState(term, self.hard.vote_term, self.hard.vote_candidate))
+
+    def announce(self) -> None:
+        """Tells the shell who leads. Called after each change of role, term or leader."""
+        leader_id = self.configurations.latest.id_of(self.leader_address) if self.leader_address else ""
+        self.emit(RoleChanged(self.role, self.term, leader_id, self.leader_address))
+
+    # ---- configurations ----------------------------------------------------------------------------------------
+
+    def configurations_changed(self) -> None:
+        """Followers need recent entries at hand; a server without any keeps none."""
+        self.log.cached_entries = 0 if self.is_sole_server else CACHED_ENTRIES
+
+    def store_configuration(self, entry: Entry) -> None:
+        """Puts a configuration entry into effect; other types do nothing. Raises EntryError."""
+        if entry.type == CONFIGURATION:
+            self.configurations.store(codec.decode_configuration(entry.data), entry.index)
+        elif entry.type in (ADD_PEER, REMOVE_PEER):
+            self.configurations.store(codec.decode_peers(entry.data), entry.index)
+        else:
+            return
+        self.configurations_changed()
+
+    def commit_to(self, index: int) -> bool:
+        """Raises the commit index. True if that committed the latest configuration."""
+        self.commit_index = index
+        self.emit(Commit(index))
+        return self.configurations.commit(index)
+
+    def count_role(self) -> None:
+        self.count(f"raft.state.{self.role.lower()}")
