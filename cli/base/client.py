@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     Params = Mapping[str, str | list[str]]
 
 
+MAX_REDIRECTS = 10
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+METHOD_KEEPING_REDIRECTS = frozenset({307, 308})
+"""The others turn a write into a GET, as browsers and Go do. An agent sends 301 for paths such as /v1/kv/a//b."""
+
+
 class Client:
     """One agent. Connects at the first request and keeps the connection for the next ones.
 
@@ -88,10 +94,19 @@ class Client:
             headers.append(("X-Consul-Token", settings.token))
         if settings.basic_auth:
             headers.append(("Authorization", _basic_auth(settings.basic_auth)))
-        try:
-            return self._connection.request(method, target, headers, body)
-        except TransportError as error:
-            raise ApiError(f'{method.capitalize()} "{self._connection.url(target)}": {error}') from None
+        for _ in range(MAX_REDIRECTS):
+            try:
+                response = self._connection.request(method, target, headers, body)
+                location = response.headers.get("location", "")
+                if response.status not in REDIRECTS or not location.startswith("/"):
+                    return response
+                response.read()
+            except TransportError as error:
+                raise ApiError(f'{method.capitalize()} "{self._connection.url(target)}": {error}') from None
+            target = location
+            if response.status not in METHOD_KEEPING_REDIRECTS and method != "GET":
+                method, body = "GET", b""
+        raise ApiError(f'{method.capitalize()} "{target}": stopped after {MAX_REDIRECTS} redirects')
 
     def _decode(self, response: Response) -> Any:
         try:

@@ -77,7 +77,8 @@ class Dialer:
         for family, address in self._resolve():
             plain = socket.socket(family, socket.SOCK_STREAM)
             plain.settimeout(CONNECT_TIMEOUT_S)
-            self._remote = join_host_port(address[0], address[1])
+            # An address without host (":8500") means this machine, and is shown without host.
+            self._remote = join_host_port(address[0] if self._host else "", address[1])
             try:
                 plain.connect(address)
             except TimeoutError:

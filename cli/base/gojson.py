@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WHITESPACE = b" \t\r\n"
 LITERALS = {ord("t"): b"true", ord("f"): b"false", ord("n"): b"null"}
+MAX_DEPTH = 10_000
 DIGITS = b"0123456789"
 HEX_DIGITS = b"0123456789abcdefABCDEF"
 
@@ -24,26 +25,46 @@ class JSONSyntaxError(Exception):
     """The text is not JSON; the message is Go's."""
 
 
+class Number(float):
+    """A number with a fraction or exponent, which remembers how it was written for error texts."""
+
+    def __new__(cls, text: str) -> Number:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+
 def loads(data: bytes) -> Any:
     """One JSON value and nothing behind it (json.Unmarshal). Raises JSONSyntaxError."""
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return _parse(data.decode())
     except (ValueError, RecursionError):
-        _Scanner(data).whole_text()
-        # Valid to Go's scanner, which replaces bytes that are not UTF-8 and does not mind deep nesting.
-        return json.loads(data.decode("utf-8", "replace"))
+        _Scanner(data, streaming=False).whole_text()
+        return _parse_odd(data)
 
 
 def decode_first(data: bytes) -> Any:
     """The first JSON value of a stream (json.Decoder); what follows is ignored. Raises JSONSyntaxError."""
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        return _parse(data.decode())
     except (ValueError, RecursionError):
         if not data.strip(WHITESPACE):
             raise JSONSyntaxError("EOF") from None
-        scanner = _Scanner(data, truncated="unexpected EOF")
-        end = scanner.first_value()
-        return json.loads(data[:end].decode("utf-8", "replace"))
+        return _parse_odd(data[: _Scanner(data, streaming=True).first_value()])
+
+
+def _parse(text: str) -> Any:
+    return json.loads(text, parse_constant=_refuse_constant, parse_float=Number)
+
+
+def _parse_odd(data: bytes) -> Any:
+    """JSON that Go accepts and Python did not: with bytes that are not UTF-8, or deeply nested."""
+    try:
+        return _parse(data.decode("utf-8", "replace"))
+    except RecursionError:
+        raise JSONSyntaxError("exceeded max depth") from None
 
 
 def type_name(value: object) -> str:
@@ -62,11 +83,14 @@ def _refuse_constant(name: str) -> None:
 
 
 class _Scanner:
-    """Walks over the text until the first byte that cannot be there. `truncated` is the text at its end."""
+    """Walks over the text until the first byte that cannot be there.
 
-    def __init__(self, data: bytes, truncated: str = "unexpected end of JSON input") -> None:
+    streaming: more could follow, so a text that ends early is "unexpected EOF". Otherwise Go tries what a
+    space would do at the end, which inside of a number or literal is an error of its own."""
+
+    def __init__(self, data: bytes, streaming: bool) -> None:
         self._data = data
-        self._truncated = truncated
+        self._streaming = streaming
         self._at = 0
 
     def whole_text(self) -> None:
@@ -80,12 +104,17 @@ class _Scanner:
         return self._at
 
     def _peek(self) -> int:
+        """The next byte, where a space would be allowed too."""
         if self._at >= len(self._data):
-            raise JSONSyntaxError(self._truncated)
+            raise JSONSyntaxError("unexpected EOF" if self._streaming else "unexpected end of JSON input")
         return self._data[self._at]
 
+    def _inside(self) -> int:
+        """The next byte of a token that is not complete, a space at the end of the text."""
+        return ord(" ") if self._at >= len(self._data) and not self._streaming else self._peek()
+
     def _fail(self, context: str) -> None:
-        char = chr(self._peek())
+        char = chr(self._inside())
         shown = {"'": "'\\''", '"': "'\"'"}.get(char) or f"'{quote(char)[1:-1]}'"
         raise JSONSyntaxError(f"invalid character {shown} {context}")
 
@@ -100,6 +129,8 @@ class _Scanner:
             self._skip_space()
             first = self._peek()
             if first in b"[{":
+                if len(closers) == MAX_DEPTH:
+                    self._fail("exceeded max depth")
                 self._at += 1
                 closers.append(ord("]") if first == ord("[") else ord("}"))
                 self._skip_space()
@@ -149,7 +180,7 @@ class _Scanner:
         elif first in LITERALS:
             word = LITERALS[first]
             for position, expected in enumerate(word):
-                if self._peek() != expected:
+                if self._inside() != expected:
                     self._fail(f"in literal {word.decode()} (expecting '{chr(word[position])}')")
                 self._at += 1
         else:
@@ -166,35 +197,35 @@ class _Scanner:
         self._at += 1
 
     def _escape(self) -> None:
-        byte = self._peek()
+        byte = self._inside()
         if byte not in b'bfnrt\\/"u':
             self._fail("in string escape code")
         self._at += 1
         if byte == ord("u"):
             for _ in range(4):
-                if self._peek() not in HEX_DIGITS:
+                if self._inside() not in HEX_DIGITS:
                     self._fail("in \\u hexadecimal character escape")
                 self._at += 1
 
     def _number(self) -> None:
-        if self._peek() == ord("-"):
+        if self._inside() == ord("-"):
             self._at += 1
-            if self._peek() not in DIGITS:
+            if self._inside() not in DIGITS:
                 self._fail("in numeric literal")
-        if self._peek() == ord("0"):
+        if self._inside() == ord("0"):
             self._at += 1
         else:
             self._digits()
         if self._next_is(b"."):
             self._at += 1
-            if self._peek() not in DIGITS:
+            if self._inside() not in DIGITS:
                 self._fail("after decimal point in numeric literal")
             self._digits()
         if self._next_is(b"eE"):
             self._at += 1
             if self._next_is(b"+-"):
                 self._at += 1
-            if self._peek() not in DIGITS:
+            if self._inside() not in DIGITS:
                 self._fail("in exponent of numeric literal")
             self._digits()
 

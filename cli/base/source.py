@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -31,8 +32,7 @@ def read_file(path: str) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except OSError as error:
-        operation = "read" if os.path.isdir(path) else "open"
-        raise SourceError(f"Failed to read file: {describe(error, operation, path)}") from None
+        raise SourceError(f"Failed to read file: {describe(error, 'open', path)}") from None
 
 
 def read_stdin() -> bytes:
@@ -44,5 +44,7 @@ def read_stdin() -> bytes:
 
 def describe(error: OSError, operation: str, path: str) -> str:
     """An operating system error in Go's form: "open /x: no such file or directory"."""
+    if error.errno == errno.EISDIR:
+        operation = "read"  # Go opens a directory without complaint
     reason = os.strerror(error.errno) if error.errno else str(error)
     return f"{operation} {path}: {reason[:1].lower()}{reason[1:]}"

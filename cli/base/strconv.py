@@ -153,6 +153,8 @@ def base64_decode(text: bytes) -> bytes:
     """Padded standard base64, line breaks ignored. Raises ValueError saying at which byte it is wrong."""
     clean = text.replace(b"\n", b"").replace(b"\r", b"")
     try:
+        if len(clean) % 4 or clean.endswith(b"==="):  # Python lets surplus padding pass
+            raise binascii.Error
         return _base64.b64decode(clean, validate=True)
     except binascii.Error:
         raise ValueError(f"illegal base64 data at input byte {_corrupt_at(text)}") from None
@@ -181,6 +183,6 @@ def _corrupt_padding(text: bytes, offset: int, in_quantum: int) -> int:
         if not rest:
             return len(text)
         if text[rest[0]] != 0x3D:
-            return rest[0]
+            return rest[0] - 1
         rest = rest[1:]
     return rest[0] if rest else len(text)

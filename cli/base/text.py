@@ -28,14 +28,23 @@ def columnize(rows: list[list[str]]) -> str:
 def tabulate(text: bytes) -> bytes:
     """Aligns cells that end in a tab with the cells of the lines directly above and below.
 
-    The last cell of a line belongs to no column. Cells are measured in characters."""
+    The last cell of a line belongs to no column. Cells are measured in characters. As in text/tabwriter a
+    vertical tab ends a cell too, and a form feed is a line end at which all columns end."""
+    pages = text.replace(b"\v", b"\t").split(b"\f")
+    return b"\n".join(map(_tabulate_page, pages))
+
+
+def _tabulate_page(text: bytes) -> bytes:
     lines = [line.split(b"\t") for line in text.split(b"\n")]
+    if len(lines[-1]) > 1 and not lines[-1][-1]:
+        lines[-1].pop()  # nothing behind the last tab: the cell before it is the last one, and not padded
     widths: list[list[int]] = [[0] * (len(line) - 1) for line in lines]
     _set_widths(lines, widths, 0, len(lines), 0)
-    return b"\n".join(
-        b"".join(cell + b" " * (width - _length(cell)) for cell, width in zip(line, row, strict=False)) + line[-1]
-        for line, row in zip(lines, widths, strict=True)
-    )
+    aligned = []
+    for line, row in zip(lines, widths, strict=True):
+        padded = [cell + b" " * (width - _length(cell)) for cell, width in zip(line[:-1], row, strict=True)]
+        aligned.append(b"".join([*padded, line[-1]]))
+    return b"\n".join(aligned)
 
 
 def _set_widths(lines: list[list[bytes]], widths: list[list[int]], first: int, end: int, column: int) -> None:

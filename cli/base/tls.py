@@ -11,6 +11,7 @@ from cli.base.source import describe
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Iterator
 
     from cli.base.http import Settings
 
@@ -74,9 +75,16 @@ def _load_ca_path(result: ssl.SSLContext, directory: str) -> None:
         os.lstat(directory)
     except OSError as error:
         raise SettingsError(describe(error, "lstat", directory)) from None
-    for folder, _, names in os.walk(directory):
-        for name in sorted(names):
-            _load_ca_file(result, os.path.join(folder, name), "Error loading CA from CAPath: ")
+    for path in _files(directory):
+        _load_ca_file(result, path, "Error loading CA Path: ")
+
+
+def _files(path: str) -> Iterator[str]:
+    if not os.path.isdir(path) or os.path.islink(path):
+        yield path
+        return
+    for name in sorted(os.listdir(path)):
+        yield from _files(os.path.join(path, name))
 
 
 def _load_ca_file(result: ssl.SSLContext, path: str, prefix: str) -> None:

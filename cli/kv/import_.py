@@ -112,7 +112,9 @@ def _entry(item: object) -> Entry:
             fits, shown = isinstance(value, str), gojson.type_name(value)
         else:
             fits = type(value) is int and 0 <= value < 2**64
-            shown = f"number {value}" if gojson.type_name(value) == "number" else gojson.type_name(value)
+            shown = gojson.type_name(value)
+            if shown == "number":
+                shown += f" {value.text if isinstance(value, gojson.Number) else value}"
         if not fits:
             raise ValueError(f"json: cannot unmarshal {shown} into Go struct field Entry.{field} of type {wanted}")
         setattr(entry, field, value)
