@@ -13,7 +13,7 @@ import contextlib
 import http.client
 import json
 import os
-import signal
+import signal as signals
 import subprocess
 import sys
 import time
@@ -155,7 +155,7 @@ class _Process:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the agent did not exit within {timeout_s} s\n{self.output()}") from None
 
-    def stop(self, number: int = signal.SIGTERM, timeout_s: float = 20.0) -> int:
+    def stop(self, number: int = signals.SIGTERM, timeout_s: float = 20.0) -> int:
         """Signal and wait: the exit code."""
         self.signal(number)
         return self.wait_exit(timeout_s)
@@ -184,7 +184,7 @@ class _Process:
             self.process.wait(10)
         for pid in remains:  # the supervisor's death takes them along; this is for the case that it does not
             with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.kill(pid, signals.SIGKILL)
 
 
 class Agent(_Process):
@@ -241,7 +241,7 @@ class Agent(_Process):
             if word.startswith(prefix)
         }
 
-    def kill(self, component: str, number: int = signal.SIGKILL) -> int:
+    def kill(self, component: str, number: int = signals.SIGKILL) -> int:
         """Signal one component; the pid it had."""
         pid = self.pids()[component]
         os.kill(pid, number)

@@ -28,7 +28,7 @@ from tests.real_consul import NotAvailableError, find_real_consul
 
 CONFIG: Final = {
     "log_level": "WARN",
-    "limits": {"http_max_conns_per_client": 20_000},
+    "limits": {"http_max_conns_per_client": 4000},
     "performance": {"raft_multiplier": 1},
 }
 SERVICES: Final = 100
