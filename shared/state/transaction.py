@@ -1,0 +1,140 @@
+"""WriteTransaction: one batch of log entries becoming state, all or nothing.
+
+Collects what LMDB need not be told at once: Consul's index rows, version rows and touched topics are written
+when the batch commits, once each, however many entries moved them. A mark makes one entry atomic inside the
+batch: `rollback` undoes what was written since `mark`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.state.keys import fold, text_bytes
+from shared.state.snapshot import Snapshot
+from shared.state.tables import Tables, pack_u64
+from shared.state.topics import SERVICE, VERSION_OF, Topic, service_version
+
+_ABSENT = b""
+
+
+class WriteTransaction(Snapshot):
+    """Also a Snapshot: queries over it see what the batch has written so far (index rows included)."""
+
+    __slots__ = ("_deleted", "_indexes", "_journal", "_versions", "delete", "put", "topics")
+
+    def __init__(self, txn: Any, tables: Tables, generation: int) -> None:
+        super().__init__(txn, tables, generation)
+        self._indexes: dict[str, tuple[str, int] | None] = {}
+        self._versions: dict[bytes, int | None] = {}
+        self._journal: list[tuple[Any, bytes, bytes | None]] | None = None
+        self.topics: dict[Topic, None] = {}
+        self.put: Callable[..., Any] = txn.put
+        self.delete: Callable[..., Any] = txn.delete
+
+    # Index rows ------------------------------------------------------------------------------------------
+
+    def index(self, *names: str) -> int:
+        best = 0
+        for name in names:
+            best = max(best, self.index_row(name) or 0)
+        return best
+
+    def index_row(self, name: str) -> int | None:
+        folded = name.lower()
+        if folded in self._indexes:
+            pending = self._indexes[folded]
+            return None if pending is None else pending[1]
+        return super().index_row(name)
+
+    def set_index(self, name: str, index: int) -> None:
+        """Sets one of Consul's index rows."""
+        self._indexes[name.lower()] = (name, index)
+
+    def raise_index(self, name: str, index: int) -> None:
+        """Sets an index row unless it is already higher."""
+        if index > (self.index_row(name) or 0):
+            self.set_index(name, index)
+
+    def drop_index(self, name: str) -> None:
+        self._indexes[name.lower()] = None
+
+    # Topics and versions ---------------------------------------------------------------------------------
+
+    def touch(self, table: str, key: str, index: int) -> None:
+        """Notes that a topic changed at `index`: it goes into the change record and moves its version."""
+        self.topics[table, key] = None
+        self._versions[VERSION_OF[table]] = index
+
+    def touch_service(self, name: str, index: int) -> None:
+        """Notes that something visible in a service's instances changed."""
+        folded = name.lower()
+        self.topics[SERVICE, folded] = None
+        self._versions[VERSION_OF[SERVICE]] = index
+        self._versions[service_version(fold(folded))] = index
+
+    def forget_service(self, name: str) -> None:
+        """The service has no instance left: its version falls back to the tables' versions."""
+        self._versions[service_version(fold(name))] = None
+
+    def bump_version(self, row: bytes, index: int) -> None:
+        """Moves a version row without waking anybody."""
+        self._versions[row] = index
+
+    # Writing with a way back -----------------------------------------------------------------------------
+
+    def mark(self) -> tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]:
+        """Starts a part that can be undone. Until `release` or `rollback`, put and delete keep a journal."""
+        self._journal = []
+        self.put, self.delete = self._put_journalled, self._delete_journalled
+        return dict(self._indexes), dict(self._versions), dict(self.topics)
+
+    def release(self) -> None:
+        """Keeps what was written since the mark."""
+        self._journal = None
+        self.put, self.delete = self._txn.put, self._txn.delete
+
+    def rollback(self, mark: tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]) -> None:
+        """Undoes everything since the mark."""
+        journal = self._journal or []
+        self.release()
+        for table, key, before in reversed(journal):
+            if before is None:
+                self.delete(key, db=table)
+            else:
+                self.put(key, before, db=table)
+        self._indexes, self._versions, self.topics = mark
+
+    def _put_journalled(self, key: bytes, value: bytes, db: Any) -> bool:
+        assert self._journal is not None
+        self._journal.append((db, key, self.get(key, None, db)))
+        return bool(self._txn.put(key, value, db=db))
+
+    def _delete_journalled(self, key: bytes, db: Any) -> bool:
+        assert self._journal is not None
+        before = self.get(key, None, db)
+        if before is None:
+            return False
+        self._journal.append((db, key, before))
+        return bool(self._txn.delete(key, db=db))
+
+    # The end of the batch --------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Writes the collected index and version rows."""
+        put, delete, tables = self._txn.put, self._txn.delete, self.tables
+        for folded, row in self._indexes.items():
+            if row is None:
+                delete(fold(folded), db=tables.index)
+            else:
+                put(fold(folded), pack_u64(row[1]) + text_bytes(row[0]), db=tables.index)
+        for name, index in self._versions.items():
+            if index is None:
+                delete(name, db=tables.versions)
+            else:
+                put(name, pack_u64(index), db=tables.versions)
+        self._indexes.clear()
+        self._versions.clear()
+
+    def set_applied(self, index: int, term: int) -> None:
+        """Notes how far the log has been applied; `Snapshot.applied` reads it."""
+        self._txn.put(b"applied", pack_u64(index) + pack_u64(term), db=self.tables.meta)
