@@ -6,6 +6,7 @@ Keys are made by `keys`, index numbers and LMDB-side encodings by this module. R
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from struct import Struct as Packing
 from typing import Any
 
@@ -119,7 +120,7 @@ def unpack_u64(raw: bytes) -> int:
 
 
 _row_packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape")
-pack_row = _row_packer.pack
+pack_row: Callable[[Any], bytes] = _row_packer.pack
 
 
 def unpack_row(raw: bytes) -> Any:

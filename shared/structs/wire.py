@@ -6,6 +6,7 @@ WireStream(data)           for streams of concatenated values"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgpack
@@ -14,7 +15,7 @@ from shared.structs.errors import WireTypeError
 
 _MAX = 2**31 - 1
 _packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")
-pack = _packer.pack
+pack: Callable[[Any], bytes] = _packer.pack
 
 
 def unpack(data: bytes | memoryview) -> Any:

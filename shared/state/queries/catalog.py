@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from shared.state.answer import Answer
 from shared.state.keys import fold
@@ -66,7 +67,7 @@ def service_list(snap: Snapshot) -> Answer[list[str]]:
     return Answer(max(1, snap.index("services")), list(names), ((SERVICE, ALL),))
 
 
-def _service_fields(snap: Snapshot, node_meta: Mapping[str, str] | None) -> Iterator[Sequence[object]]:
+def _service_fields(snap: Snapshot, node_meta: Mapping[str, str] | None) -> Iterator[Sequence[Any]]:
     """Raw fields of all services, or of those on nodes with certain metadata."""
     if not node_meta:
         for _key, row in snap.scan(snap.tables.services):
