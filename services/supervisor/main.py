@@ -1,0 +1,98 @@
+"""Entry: locks, log sinks and banner, then the life of the agent; the process exits with the agent's code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import NoReturn
+
+import trio
+
+from services.supervisor.banner import banner
+from services.supervisor.console import Console
+from services.supervisor.hub import Hub
+from services.supervisor.lock import DirectoryLock, LockedError
+from services.supervisor.logfile import LogFile
+from services.supervisor.process import service_command
+from services.supervisor.supervisor import CommandOf, Supervisor
+from services.supervisor.syslog import Syslog
+from shared import log
+from shared.config import runtime
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import SocketPathError
+
+_DRAIN_S = 1.0
+
+
+class RefusedError(Exception):
+    """The agent may not start here; shown before any banner."""
+
+
+def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
+    """Runs the agent and exits. Exit code 1 when it cannot start, else what the end of the agent decides."""
+    if len(argv) != 2 or argv[0] != "--config":
+        sys.stderr.write("usage: python -m services.supervisor --config FILE\n")
+        _exit(2)
+    try:
+        config = runtime.load(argv[1])
+        locks = _lock(config)
+        console = Console()
+        hub = Hub(log.parse_level(config.log_level), config.log_json, console.write)
+        _add_sinks(hub, config)
+        supervisor = Supervisor(config, argv[1], hub, console, command_of)
+    except (runtime.ConfigFileError, RefusedError, SocketPathError, ValueError) as error:
+        sys.stderr.write(f"==> {error}\n")
+        _exit(1)
+    if not config.log_json:
+        console.write(banner(config))
+    log.use_sink(hub.accept)
+    log.set_level(hub.level)
+    code = trio.run(supervisor.run)
+    console.drain(_DRAIN_S)
+    for lock in locks:
+        lock.release()
+    _exit(code)
+
+
+def _lock(config: RuntimeConfig) -> list[DirectoryLock]:
+    """Two agents must not share a data dir (they would write one log) nor a run dir (one set of sockets)."""
+    places = [(config.run_dir, "-run-dir")]
+    if config.data_dir:
+        places.insert(0, (config.data_dir, "-data-dir"))
+    try:
+        return [DirectoryLock(directory, flag) for directory, flag in places]
+    except LockedError as error:
+        raise RefusedError(str(error)) from None
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise RefusedError(
+            f"cannot write to the directory of this agent: {error.filename}: {reason}; "
+            f"mend its owner and mode, or choose another -data-dir"
+        ) from None
+
+
+def _add_sinks(hub: Hub, config: RuntimeConfig) -> None:
+    settings, now_s = config.log, time.time()
+    if settings.file:
+        try:
+            hub.add_sink(
+                LogFile(
+                    settings.file,
+                    settings.rotate_bytes,
+                    settings.rotate_duration_s,
+                    settings.rotate_max_files,
+                    now_s,
+                )
+            )
+        except OSError as error:
+            reason = f"open {error.filename}: {(error.strerror or str(error)).lower()}"
+            raise RefusedError(f"Failed to setup logging: {reason}") from None
+    if settings.syslog:
+        hub.add_sink(Syslog(settings.syslog_facility))
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # every component has ended; there is nothing to tear down

@@ -1,0 +1,70 @@
+"""A component that does nothing: stands in for a real one where only its process matters.
+
+    python toy_component.py NAME --config FILE
+
+Its behaviour is in `<run_dir>/toy.json`: {NAME: {"fail": text, "ready_after_s": x, "ignore_term": true, ...}}."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import trio
+
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import Request, Server
+from shared.service import ServiceContext, StartError, run_service
+
+NAME = sys.argv[1]
+
+
+async def main(ctx: ServiceContext) -> None:
+    behaviour = _behaviour(ctx.config)
+    if behaviour.get("print"):
+        print(behaviour["print"], file=sys.stderr)
+    if behaviour.get("exit_early"):
+        os._exit(7)
+    await ctx.wait_turn()
+    log = ctx.logger(f"agent.toy.{NAME}")
+    log.debug("turn has come")
+    if behaviour.get("fail"):
+        raise StartError(behaviour["fail"])
+    if behaviour.get("crash"):
+        raise RuntimeError("a bug")
+    await trio.sleep(behaviour.get("ready_after_s", 0))
+    ctx.on_reload(lambda config: log.info("reloaded", level=config.log_level))
+    async with trio.open_nursery() as nursery:
+        if NAME == "rpc_core":
+            await nursery.start(_serve(ctx.config, behaviour).run)
+        ctx.ready()
+        log.info("ready")
+        try:
+            await trio.sleep_forever()
+        finally:
+            log.info("stopping")
+            if behaviour.get("ignore_term"):
+                time.sleep(60)
+
+
+def _serve(config: RuntimeConfig, behaviour: dict[str, object]) -> Server:
+    async def leave(_: Request) -> None:
+        if behaviour.get("leave") == "hang":
+            await trio.sleep_forever()
+
+    server = Server(config.socket_path("rpc"), name="rpc_core")
+    server.slow("Agent.Leave", leave)
+    return server
+
+
+def _behaviour(config: RuntimeConfig) -> dict[str, object]:
+    try:
+        with open(f"{config.run_dir}/toy.json", encoding="utf-8") as file:
+            return dict(json.load(file).get(NAME, {}))
+    except FileNotFoundError:
+        return {}
+
+
+if __name__ == "__main__":
+    run_service(NAME, main, sys.argv[2:])
