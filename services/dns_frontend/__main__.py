@@ -6,7 +6,6 @@ import random
 import socket
 
 import trio
-from shared.state.leadership import LeadershipPage
 
 from services.dns_frontend.answers import Rules
 from services.dns_frontend.lane import Lane
@@ -16,7 +15,8 @@ from shared import metrics
 from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import Link, Server
 from shared.service import ServiceContext, run_service
-from shared.state import StateReader
+from shared.state.leadership import LeadershipPage
+from shared.state.reader import StateReader
 
 
 def rules_of(config: RuntimeConfig) -> Rules:

@@ -16,7 +16,7 @@ from services.dns_frontend import message as dns
 from services.dns_frontend import records as rr
 from services.dns_frontend.question import Lookup, address_of_reverse_name, parse_name
 from services.dns_frontend.truncation import fit
-from shared.structs.catalog import CheckServiceNode, Node
+from shared.structs.catalog import Node
 
 MAX_RECURSION: Final = 3
 _MAX_CHASED_RECORDS: Final = 5
@@ -34,7 +34,7 @@ class LookupFailedError(Exception):
 class Catalog(Protocol):
     """Where answers come from. Every method may raise LookupFailedError (or what its shell understands)."""
 
-    def service_nodes(self, lookup: Lookup) -> Sequence[CheckServiceNode]: ...
+    def service_nodes(self, lookup: Lookup) -> Sequence[rr.Instance]: ...
 
     def node(self, datacenter: str, name: str) -> Node | None: ...
 
@@ -228,7 +228,7 @@ class Resolver:
         answer.rcode = error.rcode
         return answer
 
-    def _usable(self, lookup: Lookup) -> list[CheckServiceNode]:
+    def _usable(self, lookup: Lookup) -> list[rr.Instance]:
         found = self._catalog.service_nodes(lookup)
         usable = [one for one in found if rr.is_usable(one, only_passing=self._rules.only_passing)]
         self._rng.shuffle(usable)
@@ -248,7 +248,7 @@ class Resolver:
         return [] if record is None else [record]
 
     def _addresses(
-        self, instances: list[CheckServiceNode], query: dns.Query, datacenter: str, ttl: int, depth: int
+        self, instances: list[rr.Instance], query: dns.Query, datacenter: str, ttl: int, depth: int
     ) -> list[dns.Record]:
         """Addresses without duplicates; CNAMEs only if nothing but CNAMEs was found, and then just the first."""
         seen: set[tuple[int, object]] = set()
@@ -270,7 +270,7 @@ class Resolver:
         return answers or alias
 
     def _srv(
-        self, instances: list[CheckServiceNode], query: dns.Query, datacenter: str, ttl: int, depth: int
+        self, instances: list[rr.Instance], query: dns.Query, datacenter: str, ttl: int, depth: int
     ) -> tuple[list[dns.Record], list[dns.Record]]:
         seen: set[tuple[str, str, int]] = set()
         answers: list[dns.Record] = []
@@ -295,7 +295,7 @@ class Resolver:
         return answers, extras
 
     def _of_instance(
-        self, instance: CheckServiceNode, query: dns.Query, datacenter: str, ttl: int, depth: int
+        self, instance: rr.Instance, query: dns.Query, datacenter: str, ttl: int, depth: int
     ) -> tuple[list[dns.Record], list[dns.Record]]:
         """Records of one instance and what belongs into the additional section with them."""
         node, service = instance.node, instance.service
@@ -319,7 +319,7 @@ class Resolver:
         return self._of_name(_fqdn(host), instance, query, datacenter, ttl, depth)
 
     def _of_ip(
-        self, ip: bytes, node_name: str | None, instance: CheckServiceNode, query: dns.Query, datacenter: str, ttl: int
+        self, ip: bytes, node_name: str | None, instance: rr.Instance, query: dns.Query, datacenter: str, ttl: int
     ) -> tuple[list[dns.Record], list[dns.Record]]:
         """node_name: whose address it is, None if the address needs a name of its own (<hex>.addr)."""
         domain = self._rules.domain
@@ -337,7 +337,7 @@ class Resolver:
         ]
 
     def _of_name(
-        self, name: str, instance: CheckServiceNode, query: dns.Query, datacenter: str, ttl: int, depth: int
+        self, name: str, instance: rr.Instance, query: dns.Query, datacenter: str, ttl: int, depth: int
     ) -> tuple[list[dns.Record], list[dns.Record]]:
         chased = [
             dns.Record(record.name, record.rtype, ttl, record.data)
@@ -351,7 +351,7 @@ class Resolver:
         return [dns.Record(query.name, dns.CNAME, ttl, name), *chased], []
 
     def _srv_record(
-        self, instance: CheckServiceNode, query: dns.Query, datacenter: str, ttl: int, target: str
+        self, instance: rr.Instance, query: dns.Query, datacenter: str, ttl: int, target: str
     ) -> dns.Record:
         port = rr.service_port(instance.service, wan=self._wan(datacenter))
         return dns.Record(query.name, dns.SRV, ttl, (1, rr.weight(instance), port, target))

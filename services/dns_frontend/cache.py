@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Hashable
-from typing import Any, Final
+from typing import Final
+
+from shared.state.topics import Watch
+
+Mark = tuple[int, int] | None
+"""Generation and applied index of a snapshot; None without one."""
 
 ROTATIONS: Final = 8
 _HITS_PER_REFRESH: Final = 64
@@ -17,15 +22,18 @@ _HITS_PER_REFRESH: Final = 64
 class Entry:
     """All that is known about one question. bodies: answers without their first two bytes (the id).
 
-    shuffled: whether another answer would look different. expires_at: for answers that hold the time.
+    mark: the state for which `versions` were last compared. shuffled: whether another answer would look different.
+    expires_at: for answers that hold the time.
     """
 
-    __slots__ = ("bodies", "checked_index", "expires_at", "hits", "shuffled", "versions", "watch")
+    __slots__ = ("bodies", "expires_at", "hits", "mark", "shuffled", "versions", "watch")
 
-    def __init__(self, watch: tuple[Any, ...], versions: Any, index: int, *, expires_at: float, shuffled: bool) -> None:
+    def __init__(
+        self, watch: Watch, versions: tuple[int | None, ...], mark: Mark, *, expires_at: float, shuffled: bool
+    ) -> None:
         self.watch = watch
         self.versions = versions
-        self.checked_index = index
+        self.mark = mark
         self.expires_at = expires_at
         self.shuffled = shuffled
         self.bodies: list[bytes] = []

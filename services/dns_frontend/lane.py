@@ -7,24 +7,27 @@ in a task of its own when another process or a recursor has to be asked.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import trio
-from shared.state.leadership import Leadership, LeadershipPage
 
 from services.dns_frontend import message as dns
 from services.dns_frontend.answers import Resolver, Rules
-from services.dns_frontend.cache import AnswerCache, Entry
+from services.dns_frontend.cache import AnswerCache, Entry, Mark
 from services.dns_frontend.recursors import Recursors
 from services.dns_frontend.sources import RECURSE, Fetched, NeedsAnswer, Source
 from shared import metrics
 from shared.ipc import IpcError, Link
 from shared.log import DEBUG, get_logger
-from shared.state import Snapshot, StateReader, StateUnavailableError
+from shared.state.errors import StateUnavailableError
+from shared.state.leadership import LeadershipPage
+from shared.state.reader import StateReader
+from shared.state.snapshot import Snapshot
 
 _log = get_logger("agent.dns")
 
@@ -84,8 +87,8 @@ class Lane:
         started = time.perf_counter()
         received = 0
         recvfrom, sendto, get = sock.recvfrom, sock.sendto, self.cache.get
-        with _maybe(self._state, self._may_read_locally()) as snapshot:
-            index = -1 if snapshot is None else snapshot.applied_index
+        with self._snapshot() as snapshot:
+            mark = _mark(snapshot)
             now = time.monotonic()
             while received < _PACKETS_PER_TURN:
                 try:
@@ -97,7 +100,7 @@ class Lane:
                 received += 1
                 entry = get(packet[2:])
                 if entry is not None and snapshot is not None:
-                    body = self._still_valid(entry, snapshot, index, now)
+                    body = self._still_valid(entry, snapshot, mark, now)
                     if body is not None:
                         try:
                             sendto(packet[:2] + body, client)
@@ -140,7 +143,7 @@ class Lane:
                     replies.append(reply)
                     answered.set()
 
-                with _maybe(self._state, self._may_read_locally()) as snapshot:
+                with self._snapshot() as snapshot:
                     if not self._answer(packet, True, snapshot, send, nursery, "tcp"):
                         return
                 with trio.move_on_after(self._rpc_timeout_s + idle_s) as scope:
@@ -151,11 +154,11 @@ class Lane:
 
     # -- one query ------------------------------------------------------------------------------
 
-    def _still_valid(self, entry: Entry, snapshot: Snapshot, index: int, now: float) -> bytes | None:
-        if entry.checked_index != index:
+    def _still_valid(self, entry: Entry, snapshot: Snapshot, mark: Mark, now: float) -> bytes | None:
+        if entry.mark != mark:
             if snapshot.versions(entry.watch) != entry.versions:
                 return None
-            entry.checked_index = index
+            entry.mark = mark
         return entry.take() if now < entry.expires_at else None
 
     def _answer(
@@ -213,7 +216,6 @@ class Lane:
         key = packet[2:]
         watch = tuple(source.watch)
         entry = self.cache.get(key)
-        index = snapshot.applied_index
         versions = snapshot.versions(watch)
         has_time = any(
             record.rtype == dns.SOA for section in (answer.answers, answer.authorities) for record in section
@@ -221,7 +223,7 @@ class Lane:
         # A SOA record holds the time in seconds: such an answer is good for this second only.
         expires_at = time.monotonic() + 1 - time.time() % 1 if has_time else _FOR_EVER
         if entry is None or entry.versions != versions or entry.watch != watch or has_time:
-            entry = Entry(watch, versions, index, expires_at=expires_at, shuffled=len(answer.answers) > 1)
+            entry = Entry(watch, versions, _mark(snapshot), expires_at=expires_at, shuffled=len(answer.answers) > 1)
         self.cache.put(key, entry, reply[2:])
 
     # -- what takes longer ----------------------------------------------------------------------
@@ -254,7 +256,7 @@ class Lane:
         for _ in range(_MAX_LOOKUPS):
             fetched[need.key] = await self._fetch(need)
             try:
-                with _maybe(self._state, self._may_read_locally()) as snapshot:
+                with self._snapshot() as snapshot:
                     reply = self._resolve(packet, query, tcp, snapshot, fetched)
             except NeedsAnswer as next_need:
                 need = next_need
@@ -280,44 +282,34 @@ class Lane:
             return await self._fetch(NeedsAnswer(need.method, {**need.payload, "AllowStale": False}, need.key))
         return reply
 
+    def _snapshot(self) -> contextlib.AbstractContextManager[Snapshot | None]:
+        """The local store if it may answer now and exists."""
+        if self._state is None or not self._may_read_locally():
+            return _no_snapshot()
+        try:
+            return self._state.snapshot()
+        except StateUnavailableError:
+            return _no_snapshot()
+
     def _may_read_locally(self) -> bool:
         """Servers answer from their own store: stale reads always (within max_stale), others with a live lease."""
         if self._page is None:
             return False
-        leadership: Leadership = self._page.read()
-        if leadership.can_read_default(time.monotonic_ns()):
+        leadership, now_ns = self._page.read(), time.monotonic_ns()
+        if leadership.may_serve_default(now_ns):
             return True
-        if not self._allow_stale:
-            return False
         last_contact_ns = leadership.last_contact_ns
-        if last_contact_ns <= 0:
-            return True
-        return time.monotonic_ns() - last_contact_ns <= self._max_stale_s * 1e9
+        return self._allow_stale and (not last_contact_ns or now_ns - last_contact_ns <= self._max_stale_s * 1e9)
 
 
-class _maybe:
-    """A snapshot of the local store if it is wanted and to be had, None otherwise."""
+@contextlib.contextmanager
+def _no_snapshot() -> Iterator[None]:
+    yield None
 
-    def __init__(self, state: StateReader | None, wanted: bool) -> None:
-        self._context: Any = None
-        if state is not None and wanted:
-            try:
-                self._context = state.snapshot()
-            except StateUnavailableError:
-                self._context = None
 
-    def __enter__(self) -> Snapshot | None:
-        if self._context is None:
-            return None
-        try:
-            return self._context.__enter__()  # type: ignore[no-any-return]
-        except StateUnavailableError:
-            self._context = None
-            return None
-
-    def __exit__(self, *details: Any) -> None:
-        if self._context is not None:
-            self._context.__exit__(*details)
+def _mark(snapshot: Snapshot | None) -> Mark:
+    """What a snapshot shows: equal marks, equal state."""
+    return None if snapshot is None else (snapshot.generation, snapshot.applied()[0])
 
 
 def _refused(query: dns.Query) -> bytes:

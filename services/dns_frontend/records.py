@@ -6,8 +6,8 @@ Source: Consul's rules for address choice (tagged addresses, WAN translation) an
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator, Mapping
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from services.dns_frontend import message as dns
 from shared.structs.catalog import CheckServiceNode, HealthCheck, Node, NodeService
@@ -15,6 +15,22 @@ from shared.structs.proxy import ServiceAddress
 
 _ADDRESS_TYPES_V4: Final = frozenset({dns.A, dns.SRV, dns.ANY, dns.NS, dns.TXT})
 _ADDRESS_TYPES_V6: Final = frozenset({dns.AAAA, dns.SRV, dns.ANY, dns.NS, dns.TXT})
+
+
+class Instance(NamedTuple):
+    """One instance of a service on its node, with the checks of both."""
+
+    node: Node
+    service: NodeService
+    checks: Sequence[HealthCheck] = ()
+
+
+def instances_of(found: Iterable[CheckServiceNode]) -> list[Instance]:
+    return [
+        Instance(one.node, one.service, one.checks or ())
+        for one in found
+        if one.node is not None and one.service is not None
+    ]
 
 
 def packed_ip(text: str) -> bytes | None:
@@ -73,11 +89,11 @@ def _tagged(addresses: Mapping[str, ServiceAddress], tag: str, default: str) -> 
     return default if found is None else found.address
 
 
-def weight(instance: CheckServiceNode) -> int:
+def weight(instance: Instance) -> int:
     """SRV weight: the service's weight for its aggregated check status."""
     service = instance.service
     passing, warning = (1, 1) if service.weights is None else (service.weights.passing, service.weights.warning)
-    relevant = [check for check in instance.checks or () if check.service_name in (service.service, "")]
+    relevant = [check for check in instance.checks if check.service_name in (service.service, "")]
     status = aggregated_status(relevant)
     return {"passing": passing, "warning": warning, "critical": 0, "maintenance": 0}.get(status, 1)
 
@@ -94,10 +110,10 @@ def aggregated_status(checks: list[HealthCheck]) -> str:
     return "critical" if "critical" in seen else "warning" if "warning" in seen else "passing"
 
 
-def is_usable(instance: CheckServiceNode, *, only_passing: bool) -> bool:
+def is_usable(instance: Instance, *, only_passing: bool) -> bool:
     """Instances with a critical check are never handed out, with `only_passing` nor those with a warning."""
     return not any(
-        check.status == "critical" or (only_passing and check.status != "passing") for check in instance.checks or ()
+        check.status == "critical" or (only_passing and check.status != "passing") for check in instance.checks
     )
 
 

@@ -12,10 +12,11 @@ from typing import Any, Final
 from services.dns_frontend import message as dns
 from services.dns_frontend.answers import LookupFailedError
 from services.dns_frontend.question import Lookup
+from services.dns_frontend.records import Instance, instances_of, packed_ip
 from shared.ipc import IpcError
-from shared.state import Snapshot
 from shared.state.queries import catalog as catalog_queries
 from shared.state.queries import health as health_queries
+from shared.state.snapshot import Snapshot
 from shared.structs.catalog import CheckServiceNode, Node
 
 RECURSE: Final = "recurse"
@@ -52,14 +53,14 @@ class Source:
         self.watch: list[Any] = []
         self.is_local = snapshot is not None
 
-    def service_nodes(self, lookup: Lookup) -> Sequence[CheckServiceNode]:
+    def service_nodes(self, lookup: Lookup) -> Sequence[Instance]:
         if lookup.kind == "query":
             reply = self._fetch("PreparedQuery.Execute", lookup.datacenter, {"QueryIDOrName": lookup.name})
             return _instances(reply)
         if self._snapshot is not None and lookup.datacenter == self._datacenter and lookup.kind == "service":
             answer = health_queries.service_nodes(self._snapshot, lookup.name, tags=(lookup.tag,) if lookup.tag else ())
             self.watch += answer.watch
-            return answer.value
+            return instances_of(answer.value)
         reply = self._fetch(
             "Health.ServiceNodes",
             lookup.datacenter,
@@ -93,12 +94,13 @@ class Source:
         return next((node for node in nodes if _same_address(node.address, address)), None)
 
     def service_with_address(self, address: str) -> str | None:
-        self.is_local = False
+        if self._snapshot is not None:
+            answer = catalog_queries.service_address_nodes(self._snapshot, address)
+            self.watch += answer.watch
+            return next((service.service_name for service in answer.value), None)
         reply = self._fetch("Catalog.ServiceNodes", self._datacenter, {"ServiceName": "", "ServiceAddress": address})
-        for service in reply.get("ServiceNodes") or ():
-            if service["ServiceAddress"] == address:
-                return str(service["ServiceName"])
-        return None
+        found = (str(service["ServiceName"]) for service in reply.get("ServiceNodes") or ())
+        return next(found, None)
 
     def recurse(self, name: str) -> Sequence[dns.Record]:
         if not self._has_recursors:
@@ -123,15 +125,11 @@ class Source:
         return value
 
 
-def _instances(reply: Any) -> list[CheckServiceNode]:
-    return [CheckServiceNode.from_wire(node) for node in (reply or {}).get("Nodes") or ()]
+def _instances(reply: Any) -> list[Instance]:
+    return instances_of(CheckServiceNode.from_wire(node) for node in (reply or {}).get("Nodes") or ())
 
 
 def _same_address(one: str, other: str) -> bool:
     if one == other:
         return True
-    if ":" not in one or ":" not in other:
-        return False
-    from services.dns_frontend.records import packed_ip
-
-    return packed_ip(one) == packed_ip(other) is not None
+    return ":" in one and ":" in other and packed_ip(one) == packed_ip(other)

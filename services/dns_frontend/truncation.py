@@ -7,7 +7,7 @@ left.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -68,7 +68,7 @@ def _largest(end: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _extras_for(answers: list[dns.Record], extras: list[dns.Record] | tuple[dns.Record, ...]) -> list[dns.Record]:
+def _extras_for(answers: list[dns.Record], extras: Sequence[dns.Record]) -> list[dns.Record]:
     """The first extra record for each SRV target in `answers`, following CNAMEs."""
     by_name: dict[str, dns.Record] = {}
     for extra in extras:

@@ -13,7 +13,8 @@ import pytest
 from services.dns_frontend import message as dns
 from services.dns_frontend.answers import LookupFailedError, Resolver, Rules
 from services.dns_frontend.question import Lookup, address_of_reverse_name, parse_name
-from shared.structs.catalog import CheckServiceNode, HealthCheck, Node, NodeService
+from services.dns_frontend.records import Instance
+from shared.structs.catalog import HealthCheck, Node, NodeService
 from shared.structs.proxy import Weights
 
 NOW = 1_795_229_260
@@ -21,8 +22,8 @@ NOW = 1_795_229_260
 
 def instance(
     node: str = "n2", ip: str = "10.0.0.2", service: str = "web", port: int = 80, address: str = "", **more: Any
-) -> CheckServiceNode:
-    return CheckServiceNode(
+) -> Instance:
+    return Instance(
         node=Node(node=node, address=ip, datacenter="dc1", meta=more.get("meta", {})),
         service=NodeService(
             id=service, service=service, port=port, address=address, weights=more.get("weights"), tags=more.get("tags")
@@ -38,10 +39,10 @@ def instance(
 class HandMade:
     """A catalog made by hand."""
 
-    instances: Sequence[CheckServiceNode] = ()
+    instances: Sequence[Instance] = ()
     names: dict[str, list[dns.Record]] = field(default_factory=dict)
 
-    def service_nodes(self, lookup: Lookup) -> Sequence[CheckServiceNode]:
+    def service_nodes(self, lookup: Lookup) -> Sequence[Instance]:
         if lookup.datacenter != "dc1":
             raise LookupFailedError(dns.NXDOMAIN, "No path to datacenter")
         return [
@@ -125,7 +126,7 @@ def test_critical_instances_are_left_out_and_warnings_only_on_request() -> None:
 def test_weights_follow_the_status() -> None:
     one = instance(weights=Weights(passing=10, warning=2), checks=["warning"])
     assert ask(HandMade([one]), "web.service.consul", "SRV").rr[0].rdata.weight == 2
-    one.checks = [HealthCheck(node="n2", check_id="c", status="warning", service_name="another")]
+    one = one._replace(checks=[HealthCheck(node="n2", check_id="c", status="warning", service_name="another")])
     assert ask(HandMade([one]), "web.service.consul", "SRV").rr[0].rdata.weight == 10
 
 
