@@ -7,8 +7,8 @@ import socket
 from cli.base import ui
 from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, FlagSet, StringFlag
-from cli.base.goregexp import RegexpError, compile_regexp
 from cli.base.http import AgentFlags
+from cli.base.pattern import compile_pattern
 from cli.base.text import columnize
 from cli.base.usage import usage
 
@@ -53,8 +53,8 @@ def run(argv: list[str]) -> int:
     flags = Flags()
     flags.parse(argv)
     try:
-        status = compile_regexp(flags.status.value)
-    except RegexpError as error:
+        status_matches = compile_pattern(flags.status.value)
+    except ValueError as error:
         ui.error(f"Failed to compile status regexp: {error}")
         return 1
     client = flags.agent.client()
@@ -71,7 +71,7 @@ def run(argv: list[str]) -> int:
         tags["segment"] = tags.get("segment") or "<default>"
         if flags.segment.value == ALL_SEGMENTS and tags.get("role") == "consul":
             tags["segment"] = "<all>"
-    members = [member for member in members if status.search(_status(member))]
+    members = [member for member in members if status_matches(_status(member))]
     if not members:
         return NO_MEMBERS_STATUS
     members.sort(key=lambda member: (member["Tags"]["segment"], member["Name"]))

@@ -7,6 +7,7 @@ Parsing stops at the first argument that is not a flag; what follows is returned
 from __future__ import annotations
 
 from cli.base import strconv, ui
+from shared.config.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class StringFlag(Flag):
         self.value = text
 
     def default_text(self) -> str:
-        return strconv.quote(self._default) if self._default else ""
+        return quote(self._default) if self._default else ""
 
 
 class OptionalStringFlag(Flag):
@@ -158,7 +159,9 @@ class OptionalDurationFlag(Flag):
         self.value: int | None = None
 
     def set(self, text: str) -> None:
-        self.value = strconv.parse_duration_ns(text)
+        from shared.config.goduration import parse_duration_ns
+
+        self.value = parse_duration_ns(text)
 
 
 class MapFlag(Flag):
@@ -231,7 +234,7 @@ class FlagSet:
             try:
                 flag.set(value if has_value else "true")
             except ValueError as error:
-                shown = strconv.quote(value)
+                shown = quote(value)
                 raise FlagError(f"invalid boolean value {shown} for -{name}: {error}", self) from None
             return
         if not has_value:
@@ -241,7 +244,7 @@ class FlagSet:
         try:
             flag.set(value)
         except ValueError as error:
-            raise FlagError(f"invalid value {strconv.quote(value)} for flag -{name}: {error}", self) from None
+            raise FlagError(f"invalid value {quote(value)} for flag -{name}: {error}", self) from None
 
     def defaults(self) -> str:
         """What Go prints below a flag error: every flag, its text and its default, unwrapped."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from cli.base.strconv import quote
+from shared.config.gotext import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

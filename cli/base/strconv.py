@@ -1,6 +1,7 @@
-"""Text to number and back by the rules of Go's strconv, time and fmt packages, error texts included.
+"""Text to booleans, numbers and bytes by the rules of Go's strconv and encoding/base64, error texts included.
 
-Scripts depend on what Consul accepts (`-detailed=T`, `-flags=0x2a`, `-wait=1m30s`) and on what it prints.
+Scripts depend on what Consul accepts: `-detailed=T`, `-flags=0x2a`. Durations and quoting are in
+shared/config (goduration, gotext).
 """
 
 from __future__ import annotations
@@ -8,21 +9,11 @@ from __future__ import annotations
 import base64 as _base64
 import binascii
 
+from shared.config.gotext import quote
+
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _BASES = {"0x": 16, "0b": 2, "0o": 8}
-_UNITS_NS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,  # U+00B5, micro sign
-    "μs": 1_000,  # U+03BC, Greek letter mu
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60 * 1_000_000_000,
-    "h": 3600 * 1_000_000_000,
-}
-_MAX_INT64 = 2**63 - 1
-_ESCAPES = {7: "\\a", 8: "\\b", 9: "\\t", 10: "\\n", 11: "\\v", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
 
 
 class RangeError(ValueError):
@@ -67,86 +58,6 @@ def _magnitude(digits: str, function: str, text: str) -> int:
         return int(body.removeprefix("_"), base)
     except ValueError:
         raise invalid from None
-
-
-def parse_duration_ns(text: str) -> int:
-    """Nanoseconds of a Go duration such as "1m30s" or "-1.5h". Raises ValueError with time's text."""
-    bad = ValueError(f"time: invalid duration {quote(text)}")
-    rest = text[1:] if text[:1] in ("+", "-") else text
-    if rest == "0":
-        return 0
-    if not rest:
-        raise bad
-    total = 0
-    while rest:
-        number_length = _span(rest, "0123456789.")
-        number, rest = rest[:number_length], rest[number_length:]
-        if number.strip(".") == "" or number.count(".") > 1:
-            raise bad
-        unit_length = 0
-        while unit_length < len(rest) and rest[unit_length] not in "0123456789.":
-            unit_length += 1
-        unit, rest = rest[:unit_length], rest[unit_length:]
-        if not unit:
-            raise ValueError(f"time: missing unit in duration {quote(text)}")
-        if unit not in _UNITS_NS:
-            raise ValueError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
-        whole, _, fraction = number.partition(".")
-        total += int(whole or "0") * _UNITS_NS[unit]
-        if fraction:
-            total += int(fraction) * _UNITS_NS[unit] // 10 ** len(fraction)
-        if total > _MAX_INT64:
-            raise bad
-    return -total if text.startswith("-") else total
-
-
-def _span(text: str, allowed: str) -> int:
-    length = 0
-    while length < len(text) and text[length] in allowed:
-        length += 1
-    return length
-
-
-def format_duration(nanoseconds: int) -> str:
-    """A duration as Go prints it: "1.5s", "2m0s", "300ms", "0s"."""
-    sign, value = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    if value == 0:
-        return "0s"
-    for unit, size in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
-        if value < size * 1000 and value < 1_000_000_000:
-            return f"{sign}{_decimal(value, size)}{unit}"
-    minutes, rest = divmod(value, 60 * 1_000_000_000)
-    hours, minutes = divmod(minutes, 60)
-    seconds = f"{_decimal(rest, 1_000_000_000)}s"
-    if hours:
-        return f"{sign}{hours}h{minutes}m{seconds}"
-    return f"{sign}{minutes}m{seconds}" if minutes else f"{sign}{seconds}"
-
-
-def _decimal(value: int, size: int) -> str:
-    whole, fraction = divmod(value, size)
-    if not fraction:
-        return str(whole)
-    return f"{whole}.{str(fraction).zfill(len(str(size)) - 1).rstrip('0')}"
-
-
-def quote(text: str) -> str:
-    """A double-quoted Go string literal (fmt's %q). Bytes that are not UTF-8 (surrogates here) become \\x.."""
-    parts = ['"']
-    for char in text:
-        code = ord(char)
-        if code in _ESCAPES:
-            parts.append(_ESCAPES[code])
-        elif 0xDC80 <= code <= 0xDCFF:
-            parts.append(f"\\x{code - 0xDC00:02x}")
-        elif char.isprintable():
-            parts.append(char)
-        elif code < 0x80:
-            parts.append(f"\\x{code:02x}")
-        else:
-            parts.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
-    parts.append('"')
-    return "".join(parts)
 
 
 def base64_decode(text: bytes) -> bytes:

@@ -12,10 +12,10 @@ import socket
 
 import httptools
 
-from cli.base import strconv
 from cli.base.dial import Dialer
 from cli.base.errors import TransportError
 from cli.base.ui import to_bytes
+from shared.config.gotext import quote
 from shared.version import PROCONSUL_VERSION
 
 TYPE_CHECKING = False
@@ -142,7 +142,7 @@ class Connection:
             lines.append(f"Content-Length: {len(body)}")
         for name, value in headers:
             if any((ord(char) < 0x20 and char != "\t") or char == "\x7f" for char in value):
-                raise TransportError(f"net/http: invalid header field value {strconv.quote(value)} for key {name}")
+                raise TransportError(f"net/http: invalid header field value {quote(value)} for key {name}")
             lines.append(f"{name}: {value}")
         return to_bytes("\r\n".join(lines) + "\r\n\r\n")
 
@@ -189,7 +189,7 @@ class Connection:
                 raise TransportError("malformed chunked encoding") from None
             line = data.split(b"\n")[0].rstrip(b"\r").decode("utf-8", "surrogateescape")
             raise TransportError(
-                f"net/http: HTTP/1.x transport connection broken: malformed HTTP response {strconv.quote(line)}"
+                f"net/http: HTTP/1.x transport connection broken: malformed HTTP response {quote(line)}"
             ) from None
 
     def _end_of_stream(self, response: Response) -> None:

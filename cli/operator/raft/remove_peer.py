@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from cli.base import strconv, ui
+from cli.base import ui
 from cli.base.errors import ApiError, SettingsError
 from cli.base.flags import FlagError, FlagSet, HelpWanted, StringFlag
 from cli.base.http import QueryFlags
 from cli.base.usage import usage
+from shared.config.gotext import quote
 
 NAME = "operator raft remove-peer"
 SYNOPSIS = "Remove a server from the Raft peers"
@@ -59,5 +60,5 @@ def run(argv: list[str]) -> int:
         ui.error(f"Error removing peer: {error}")
         return 1
     kind, value = ("address", address) if address else ("id", server_id)
-    ui.output(f"Removed peer with {kind} {strconv.quote(value)}")
+    ui.output(f"Removed peer with {kind} {quote(value)}")
     return 0
