@@ -53,8 +53,9 @@ class StartError(Exception):
 class ServiceContext:
     """What a service may ask of the process it runs in."""
 
-    def __init__(self, name: str, config_path: str, config: RuntimeConfig) -> None:
+    def __init__(self, name: str, config_path: str, config: RuntimeConfig, *, supervised: bool = False) -> None:
         self.name = name
+        self._supervised = supervised
         self.config_path = config_path
         self.config = config
         self.is_ready = False
@@ -104,7 +105,9 @@ class ServiceContext:
         notify.notify_reloading()
         try:
             self.config = runtime.load(self.config_path)
-            _apply(self.config)
+            if not self._supervised:  # else the supervisor sends the level
+                log.set_level(log.parse_level(self.config.log_level))
+            _apply_metrics(self.config)
             for callback in self._on_reload:
                 result = callback(self.config)
                 if inspect.isawaitable(result):
@@ -149,8 +152,9 @@ def _run(name: str, main: Main, argv: list[str]) -> int:
         log.setup(log.parse_level(config.log_level), config.log_json)
     else:
         log.set_level(log.parse_level(config.log_level))
+        sink.read_levels()  # the supervisor may want more than the file says: somebody monitors
     _apply_metrics(config)
-    context = ServiceContext(name, config_path, config)
+    context = ServiceContext(name, config_path, config, supervised=sink is not None)
     try:
         trio.run(_supervise, context, main, sink)
     except StartError as error:
@@ -249,11 +253,6 @@ def _die_with_the_supervisor() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if str(os.getppid()) != parent:  # it died between fork and prctl
         os._exit(EXIT_START_FAILED)
-
-
-def _apply(config: RuntimeConfig) -> None:
-    log.set_level(log.parse_level(config.log_level))
-    _apply_metrics(config)
 
 
 def _apply_metrics(config: RuntimeConfig) -> None:

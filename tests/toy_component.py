@@ -45,7 +45,7 @@ async def main(ctx: ServiceContext) -> None:
         finally:
             log.info("stopping")
             if behaviour.get("ignore_term"):
-                time.sleep(60)
+                time.sleep(60)  # noqa: ASYNC251 - a component that hangs is the point
 
 
 def _serve(config: RuntimeConfig, behaviour: dict[str, object]) -> Server:
