@@ -58,7 +58,7 @@ class TransferLeadership(NamedTuple):
 class Durable(NamedTuple):
     """An AppendLog was performed: the log is on disk up to `index`, whose entry has `term`."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
 
 
@@ -145,7 +145,7 @@ class CompactLog(NamedTuple):
 class Commit(NamedTuple):
     """Entries up to `index` are committed: pull them with `take_committed` and apply them."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
 
 
 class Send(NamedTuple):
@@ -183,7 +183,7 @@ class ReceiveSnapshot(NamedTuple):
 class RestoreSnapshot(NamedTuple):
     """Replace the state machine's state by the stored snapshot that ends with (index, term)."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
 
 
@@ -216,7 +216,7 @@ class ReadReady(NamedTuple):
     """Leadership was confirmed after each of the reads came in; answer them once `index` is applied."""
 
     tags: Sequence[Any]
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
 
 
 class ReadFailed(NamedTuple):

@@ -25,7 +25,7 @@ LEADER: Final = "Leader"
 class Entry(NamedTuple):
     """One log entry. `data` and `extensions` are b"" where Consul's log has nil."""
 
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
     type: int
     data: bytes
@@ -97,7 +97,7 @@ class SnapshotMeta(NamedTuple):
     id: directory name in Consul's layout; size: bytes of the state stream."""
 
     id: str
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: int  # type: ignore[assignment]  # hides tuple.index
     term: int
     configuration: Configuration
     configuration_index: int
