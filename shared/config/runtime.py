@@ -158,9 +158,11 @@ class RuntimeConfig(Record):
     # keys the user left unset whose value above is a default of the subsystem; Consul shows them as zero
     unset: tuple[str, ...] = ()
 
-    # how to build this configuration again (reload): the agent's command line without "agent"
-    agent_arguments: tuple[str, ...] = ()
-    working_directory: str = ""
+    # what building it had to say; Consul logs each twice, as "agent" and as "agent.auto_config"
+    warnings: tuple[str, ...] = ()
+
+    # how to build this configuration again (shared.config.rebuild): see options.Options
+    options: dict[str, Any] = made(dict)
 
     @property
     def dns_listeners(self) -> tuple[str, ...]:

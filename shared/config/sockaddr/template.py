@@ -126,7 +126,8 @@ class _Action:
             raise self._parse_error(f"function {quote(name)} not defined")
         expected = functions.ARGUMENTS.get(name, ())
         if len(arguments) != len(expected):
-            raise self._execution_error(name, f"wrong number of args for {name}: want {len(expected)} got {len(arguments)}")
+            counts = f"want {len(expected)} got {len(arguments)}"
+            raise self._execution_error(name, f"wrong number of args for {name}: {counts}")
         for argument, wanted in zip(arguments, expected, strict=True):
             if not isinstance(argument, wanted):
                 raise self._execution_error(name, f"wrong type of argument: {argument!r}")
