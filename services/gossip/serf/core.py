@@ -1,0 +1,555 @@
+"""Serf: one gossip pool. Packets, streams and commands go in with the time, effects come out."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from services.gossip.codec import limits
+from services.gossip.codec.errors import PacketError
+from services.gossip.codec.keyring import Keyring
+from services.gossip.codec.messages import STATE_LEFT, Alive, Message, NodeRecord
+from services.gossip.codec.serf_messages import (
+    JoinIntent,
+    LeaveIntent,
+    QueryMessage,
+    QueryResponseMessage,
+    Relay,
+    SerfMessage,
+    SerfState,
+    UserEventMessage,
+    decode_serf,
+    decode_state,
+    encode_serf,
+    encode_state,
+    encode_tags,
+)
+from services.gossip.codec.stream import PushPull
+from services.gossip.serf.asking import Asking
+from services.gossip.serf.coordinates import Coordinates
+from services.gossip.serf.effects import (
+    CommandDone,
+    Effect,
+    MemberEvent,
+    SnapshotAppend,
+    SnapshotReplace,
+    UserEvent,
+)
+from services.gossip.serf.lamport import LamportClock
+from services.gossip.serf.member import Member, Status
+from services.gossip.serf.members import Members
+from services.gossip.serf.settings import SerfSettings
+from services.gossip.serf.snapshot import Recovered, SnapshotLog
+from services.gossip.serf.user_events import EventRing
+from services.gossip.swim.address import Address, format_ip
+from services.gossip.swim.broadcasts import BroadcastQueue
+from services.gossip.swim.core import Swim
+from services.gossip.swim.effects import Log, Metric, StartPushPull
+from services.gossip.swim.nodes import Node
+from services.gossip.swim.timers import Timer, Timers
+
+MergeCheck = Callable[[Sequence[Member]], str | None]
+_CLOCK_LINE_DELAY_S = 0.5
+
+
+class SerfError(Exception):
+    """A command that cannot be done. The text is what Consul's user sees."""
+
+
+class Serf:
+    """One pool.
+
+    merge_check: says why members (of a peer's list, or a single one) must not be let in, None if they may.
+    keyring: the keys of the pool if it is encrypted; key queries change it, and save_keyring() then stores it and
+    returns an error text or None. recovered, snapshot: what the snapshot file told, and its log; None without one.
+
+    Every public method that changes something takes `now` (seconds on any monotonic clock) and returns effects in
+    the order in which they have to happen. `deadline` tells when to call tick()."""
+
+    def __init__(
+        self,
+        settings: SerfSettings,
+        rng: random.Random,
+        merge_check: MergeCheck,
+        *,
+        keyring: Keyring | None = None,
+        save_keyring: Callable[[], str | None] = lambda: None,
+        recovered: Recovered | None = None,
+        snapshot: SnapshotLog | None = None,
+    ) -> None:
+        self.settings = settings
+        self.tags = settings.tags
+        self._rng = rng
+        self._merge_check = merge_check
+        self._snapshot = snapshot
+        self._out: list[Effect] = []
+        self._timers = Timers()
+        self.clock = LamportClock()
+        self.events = EventRing(settings.ring_size)
+        self.members = Members(
+            settings, self.clock, self._timers, self._emit, self._refute_leave, self._on_event, self._on_erase
+        )
+        self.coordinates = Coordinates(settings.name, rng, self._emit)
+        self.swim = Swim(settings.swim, self, self._timers, rng, self._emit)
+        self.asking = Asking(self, rng, self._timers, self._emit, keyring, save_keyring)
+        self._intents = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
+        self._queries = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
+        self._user_events = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
+        self._meta = encode_tags(settings.tags)
+        self._encrypted = keyring is not None
+        self._state: Literal["alive", "leaving", "left"] = "alive"
+        self._leave_waiters: list[Any] = []
+        self._clock_timer: Timer | None = None
+        self._reconnect_timer: Timer | None = None
+        self._ignore_old_events = False
+        if recovered is not None:
+            self.clock.witness(recovered.clock)
+            self.events.clock.witness(recovered.event_clock)
+            self.asking.ring.clock.witness(recovered.query_clock)
+            self.events.min_ltime = recovered.event_clock + 1
+            self.asking.ring.min_ltime = recovered.query_clock + 1
+
+    # ---- driving -------------------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When to call tick(); infinity while there is nothing to wait for."""
+        return self._timers.deadline
+
+    def start(self, now: float) -> list[Effect]:
+        check_tags(self.tags)
+        self.swim.start(self._meta, now)
+        return self._finish(now)
+
+    def tick(self, now: float) -> list[Effect]:
+        self._timers.run_due(now)
+        return self._finish(now)
+
+    def receive(self, messages: Sequence[Message], source: Address, now: float) -> list[Effect]:
+        """The messages of one datagram."""
+        for message in messages:
+            self.swim.receive(message, source, now)
+        return self._finish(now)
+
+    def receive_user(self, payload: bytes, now: float) -> list[Effect]:
+        """A user message that came over a stream."""
+        self.user_message(payload, now)
+        return self._finish(now)
+
+    def tcp_ping_done(self, seq_no: int, answered: bool, now: float) -> list[Effect]:
+        self.swim.tcp_ping_done(seq_no, answered)
+        return self._finish(now)
+
+    def push_pull(self, join: bool) -> PushPull:
+        """Our state, to be sent to a peer."""
+        return self.swim.push_pull(join)
+
+    def merge(self, state: PushPull, now: float, *, ignore_old: bool = False) -> list[Effect]:
+        """Merge a peer's state; ignore_old: user events from before are not to be delivered (own joins).
+
+        Raises MergeError; then nothing was taken over."""
+        self._ignore_old_events = ignore_old
+        try:
+            self.swim.merge(state, now)
+        finally:
+            self._ignore_old_events = False
+        return self._finish(now)
+
+    # ---- commands ------------------------------------------------------------------------------------------------
+
+    def check_can_join(self) -> None:
+        if self._state != "alive":
+            raise SerfError("Serf can't Join after Leave or Shutdown")
+
+    def joined(self, now: float) -> list[Effect]:
+        """At least one push/pull of a join succeeded: tell the pool."""
+        self._broadcast_join(now)
+        return self._finish(now)
+
+    def leave(self, now: float, token: Any) -> list[Effect]:
+        """Leave gracefully; CommandDone(token) follows once the others had a chance to hear of it.
+
+        Where no other member is alive there is nobody to wait for, and it follows at once."""
+        if self._state == "left":
+            self._emit(CommandDone(token))
+            return self._finish(now)
+        self._leave_waiters.append(token)
+        if self._state == "leaving":
+            return self._finish(now)
+        self._state = "leaving"
+        self.members.leaving = True
+        if self._snapshot is not None:
+            self._snapshot.left()
+        intent = LeaveIntent(self.clock.take(), self.settings.name)
+        self.members.leave_intent(intent, now)
+        if not self.members.any_other_alive():
+            self._leave_swim(now)
+        else:
+            self._when_sent(
+                now,
+                lambda on_sent: self._queue_intent(intent, on_sent),
+                lambda at, late: self._leave_swim(at, "serf: timeout while waiting for graceful leave" * late),
+            )
+        return self._finish(now)
+
+    def force_leave(self, name: str, prune: bool, now: float, token: Any) -> list[Effect]:
+        """Declare another member gone for good; CommandDone(token) when the pool was told."""
+        intent = LeaveIntent(self.clock.take(), name, prune)
+        self.members.leave_intent(intent, now)
+        if self.members.any_other_alive():
+            self._when_sent(
+                now,
+                lambda on_sent: self._queue_intent(intent, on_sent),
+                lambda at, late: self._emit(
+                    CommandDone(token, "timed out broadcasting node removal" if late else None)
+                ),
+            )
+        else:
+            self._emit(CommandDone(token))
+        return self._finish(now)
+
+    def set_tags(self, tags: dict[str, str], now: float, token: Any) -> list[Effect]:
+        """Announce other tags; CommandDone(token) when the pool was told. Raises SerfError if they are too long."""
+        meta = check_tags(tags)
+        self.tags, self._meta = tags, meta
+        if self.swim.any_other_alive():
+            self._when_sent(
+                now,
+                lambda on_sent: self.swim.update_meta(meta, now, on_sent),
+                lambda at, late: self._emit(
+                    CommandDone(token, "timeout waiting for update broadcast" if late else None)
+                ),
+            )
+        else:
+            self.swim.update_meta(meta, now)
+            self._emit(CommandDone(token))
+        return self._finish(now)
+
+    def user_event(self, name: str, payload: bytes, coalesce: bool, now: float) -> list[Effect]:
+        """Send an event to all members, this one included. Raises SerfError if it is too large."""
+        limit = limits.USER_EVENT
+        if len(name.encode("utf-8", "surrogateescape")) + len(payload) > limit:
+            raise SerfError(f"user event exceeds configured limit of {limit} bytes before encoding")
+        event = UserEventMessage(self.events.clock.time, name, payload, coalesce)
+        data = encode_serf(event)
+        if len(data) > limit:
+            raise SerfError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
+        self.events.clock.take()
+        self._deliver(event)
+        self._queue(self._user_events, data)
+        return self._finish(now)
+
+    def key_operation(self, operation: str, key: bytes, relay_factor: int, now: float, token: Any) -> list[Effect]:
+        """Run install-key, use-key, remove-key or list-keys on all members; CommandDone(token, ..., result)."""
+        self.asking.start_key_operation(operation, key, relay_factor, now, token)
+        return self._finish(now)
+
+    def query(
+        self,
+        name: str,
+        payload: bytes | None,
+        now: float,
+        *,
+        filters: tuple[bytes, ...] | None = None,
+        ack: bool = False,
+        relay_factor: int = 0,
+        timeout_s: float = 0.0,
+    ) -> tuple[int, list[Effect]]:
+        """Ask all members; QueryAck, QueryAnswer and QueryDone effects carry the returned id."""
+        query_id = self.asking.start(name, payload, now, filters, ack, relay_factor, timeout_s).id
+        return query_id, self._finish(now)
+
+    def stats(self) -> dict[str, str]:
+        """The pool's section of `consul info`."""
+        members, failed, left = self.members.counts()
+        return {
+            "coordinate_resets": str(self.coordinates.resets),
+            "encrypted": "true" if self._encrypted else "false",
+            "event_queue": str(len(self._user_events)),
+            "event_time": str(self.events.clock.time),
+            "failed": str(failed),
+            "health_score": str(self.swim.awareness.score),
+            "intent_queue": str(len(self._intents)),
+            "left": str(left),
+            "member_time": str(self.clock.time),
+            "members": str(members),
+            "query_queue": str(len(self._queries)),
+            "query_time": str(self.asking.ring.clock.time),
+        }
+
+    # ---- what SWIM asks for (Delegate) ---------------------------------------------------------------------------
+
+    def node_joined(self, node: Node, now: float) -> None:
+        self.members.joined(node, now)
+
+    def node_updated(self, node: Node, now: float) -> None:
+        self.members.updated(node)
+
+    def node_left(self, node: Node, now: float) -> None:
+        self.members.gone(node, now)
+
+    def name_conflict(self, node: Node, other: Alive) -> None:
+        theirs = f"{format_ip(other.addr)}:{other.port}"
+        if node.name != self.settings.name:
+            mine = f"{format_ip(node.addr)}:{node.port}"
+            self._log("warn", f"serf: Name conflict for '{node.name}' both {mine} and {theirs} are claiming")
+            return
+        self._log(
+            "error",
+            f"serf: Node name conflicts with another node at {theirs}. Names must be unique! "
+            "(Resolution enabled: false)",
+        )
+
+    def check_alive(self, alive: Alive) -> str | None:
+        return self._merge_check([self._candidate(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)])
+
+    def check_merge(self, nodes: Sequence[NodeRecord]) -> str | None:
+        candidates = []
+        for record in nodes:
+            member = self._candidate(record.name, record.addr, record.port, record.meta, record.vsn)
+            member.status = Status.LEFT if record.state == STATE_LEFT else Status.NONE
+            candidates.append(member)
+        return self._merge_check(candidates)
+
+    def user_message(self, payload: bytes, now: float) -> None:
+        """A Serf message; what is news is passed on as it came."""
+        try:
+            message = decode_serf(payload)
+        except PacketError as error:
+            self._log("error", f"serf: Error decoding message: {error}")
+            return
+        self._emit(Metric("sample", "consul.serf.msgs.received", len(payload)))
+        if isinstance(message, JoinIntent):
+            self._log("debug", f"serf: messageJoinType: {message.node}")
+            if self.members.join_intent(message, now):
+                self._queue(self._intents, payload)
+        elif isinstance(message, LeaveIntent):
+            self._log("debug", f"serf: messageLeaveType: {message.node}")
+            if self.members.leave_intent(message, now):
+                self._queue(self._intents, payload)
+        elif isinstance(message, UserEventMessage):
+            self._log("debug", f"serf: messageUserEventType: {message.name}")
+            if self._deliver(message):
+                self._queue(self._user_events, payload)
+        elif isinstance(message, QueryMessage):
+            self._log("debug", f"serf: messageQueryType: {message.name}")
+            if self.asking.on_query(message, now):
+                self._queue(self._queries, payload)
+        elif isinstance(message, QueryResponseMessage):
+            self._log("debug", f"serf: messageQueryResponseType: {message.source}")
+            self.asking.on_response(message)
+        elif isinstance(message, Relay):
+            to = Address(message.address.ip, message.address.port)
+            self._log("debug", f"serf: Relaying response to addr: {to}")
+            self.swim.send_user(to, message.payload)
+
+    def ack_payload(self) -> bytes | None:
+        return self.coordinates.ack_payload()
+
+    def ping_done(self, node: Node, rtt_s: float, payload: bytes | None, now: float) -> None:
+        if payload:
+            self.coordinates.learn(node.name, payload, rtt_s)
+
+    def has_broadcasts(self) -> bool:
+        return bool(len(self._intents) or len(self._queries) or len(self._user_events))
+
+    def take_broadcasts(self, overhead: int, budget: int, max_parts: int) -> list[bytes]:
+        """Intents before queries before user events."""
+        taken: list[bytes] = []
+        for queue in (self._intents, self._queries, self._user_events):
+            used = sum(len(message) + overhead for message in taken)
+            taken += queue.take(overhead, budget - used, len(self.members), max_parts - len(taken))
+        for message in taken:
+            self._emit(Metric("sample", "consul.serf.msgs.sent", len(message)))
+        return taken
+
+    def local_state(self) -> bytes:
+        return encode_state(
+            SerfState(
+                self.clock.time,
+                {member.name: member.status_ltime for member in self.members},
+                self.members.left_names,
+                self.events.clock.time,
+                self.events.past(),
+                self.asking.ring.clock.time,
+            )
+        )
+
+    def merge_state(self, data: bytes, join: bool, now: float) -> None:
+        try:
+            state = decode_state(data)
+        except PacketError as error:
+            self._log("error", f"serf: Failed to decode remote state: {error}")
+            return
+        # The peer has not used these clock values yet.
+        self.clock.witness(state.ltime - 1)
+        self.events.clock.witness(state.event_ltime - 1)
+        self.asking.ring.clock.witness(state.query_ltime - 1)
+        # Those that left come first, with a time after that of their join: the real time of leaving is not told.
+        left = dict.fromkeys(state.left_members or ())
+        for name in left:
+            self.members.leave_intent(LeaveIntent(state.status_ltimes.get(name, 0) + 1, name), now)
+        for name, ltime in state.status_ltimes.items():
+            if name not in left:
+                self.members.join_intent(JoinIntent(ltime, name), now)
+        if join and self._ignore_old_events:
+            self.events.ignore_before(state.event_ltime)
+        for past in filter(None, state.events or ()):
+            for event in past.events or ():
+                self._deliver(UserEventMessage(past.ltime, event.name, event.payload, False))
+
+    # ---- inside --------------------------------------------------------------------------------------------------
+
+    def queue_query(self, data: bytes) -> None:
+        self._queue(self._queries, data)
+
+    def record_query(self, ltime: int) -> None:
+        if self._snapshot is not None:
+            self._snapshot.query(ltime)
+
+    def _deliver(self, event: UserEventMessage) -> bool:
+        verdict = self.events.accept(event)
+        if verdict == "old":
+            self._log(
+                "warn",
+                f"serf: received old event {event.name} from time {event.ltime} "
+                f"(current: {self.events.clock.time})",
+            )
+        if verdict != "new":
+            return False
+        self._emit(Metric("incr", "consul.serf.events"))
+        if self._snapshot is not None:
+            self._snapshot.event(event.ltime)
+        self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
+        return True
+
+    def _refute_leave(self, now: float) -> None:
+        self._broadcast_join(now)
+
+    def _broadcast_join(self, now: float) -> None:
+        intent = JoinIntent(self.clock.time, self.settings.name)
+        self.members.join_intent(intent, now)
+        self._queue_intent(intent)
+
+    def _queue_intent(self, intent: SerfMessage, on_sent: Callable[[], None] | None = None) -> None:
+        self._queue(self._intents, encode_serf(intent), on_sent)
+
+    def _queue(self, queue: BroadcastQueue, data: bytes, on_sent: Callable[[], None] | None = None) -> None:
+        queue.max_queued = max(self.settings.queue_min, 2 * len(self.members))
+        if queue.add(data, on_done=on_sent):
+            self._emit(Metric("incr", "consul.serf.queue.dropped"))
+
+    def _leave_swim(self, now: float, problem: str = "") -> None:
+        """The intent is out (or nobody is there to hear it): now the member list has to know."""
+        if problem:
+            self._log("warn", problem)
+        had_company = self.swim.any_other_alive()
+        if not had_company:
+            self.swim.leave(now)
+            self._left(now)
+            return
+
+        def left_swim(at: float, late: bool) -> None:
+            if late:
+                self._log("warn", "serf: timeout waiting for leave broadcast")
+            # Others may still probe this node until they have heard of it.
+            self._timers.at(at + self.settings.leave_propagate_s, self._left)
+
+        self._when_sent(now, lambda on_sent: self.swim.leave(now, on_sent), left_swim)
+
+    def _left(self, now: float) -> None:
+        self._state = "left"
+        for token in self._leave_waiters:
+            self._emit(CommandDone(token))
+        self._leave_waiters.clear()
+
+    def _when_sent(
+        self,
+        now: float,
+        send: Callable[[Callable[[], None]], None],
+        then: Callable[[float, bool], None],
+    ) -> None:
+        """send(on_sent) queues a broadcast; then(now, late) follows when it is out, or late after the timeout."""
+
+        def finish(at: float, late: bool) -> None:
+            if timer.active or late:
+                timer.cancel()
+                then(at, late)
+
+        timer = self._timers.at(now + self.settings.broadcast_timeout_s, lambda at: finish(at, True))
+        # A timer of its own: on_sent is called while packets are being filled, when no rumour may be added.
+        send(lambda: void(self._timers.at(0.0, lambda at: finish(at, False))))
+
+    def _candidate(self, name: str, addr: bytes, port: int, meta: bytes, vsn: bytes) -> Member:
+        member = Member(name, addr, port, self.members.tags_of(meta), vsn)
+        member.status = Status.NONE
+        return member
+
+    def _reconnect(self, now: float) -> None:
+        """Try one failed member again, as often as keeps the whole pool's attempts at one per member and interval."""
+        failed = self.members.failed
+        if not failed:
+            return
+        total, failed_count, left_count = self.members.counts()
+        alive = max(total - failed_count - left_count, 1)
+        if self._rng.random() > failed_count / alive:
+            self._log("debug", "serf: forgoing reconnect for random throttling")
+            return
+        member = self._rng.choice(failed)
+        self._log("info", f"serf: attempting reconnect to {member.name} {member.address}")
+        self._emit(StartPushPull(member.name, member.address, join=True))
+
+    def _on_event(self, event: MemberEvent) -> None:
+        if self._snapshot is None:
+            return
+        if event.kind == "join":
+            self._snapshot.joined(event.member.name, event.member.address)
+        elif event.kind in ("leave", "failed"):
+            self._snapshot.gone(event.member.name)
+        self._snapshot.clock_is(self.clock.time - 1)
+
+    def _on_erase(self, name: str) -> None:
+        self.coordinates.forget(name)
+
+    def _finish(self, now: float) -> list[Effect]:
+        """End of every call: schedule what the new state needs, and hand out the effects."""
+        self.swim.arm(now)
+        self.members.arm(now)
+        if self.members.failed and (self._reconnect_timer is None or not self._reconnect_timer.active):
+            self._reconnect_timer = self._timers.at(now + self.settings.reconnect_interval_s, self._reconnect)
+        self._finish_snapshot(now)
+        effects, self._out = self._out, []
+        return effects
+
+    def _finish_snapshot(self, now: float) -> None:
+        log = self._snapshot
+        if log is None:
+            return
+        if log.is_behind(self.clock.time - 1) and (self._clock_timer is None or not self._clock_timer.active):
+            self._clock_timer = self._timers.at(
+                now + _CLOCK_LINE_DELAY_S, lambda at: log.clock_is(self.clock.time - 1)
+            )
+        compacted = log.compacted()
+        if compacted is not None:
+            self._emit(SnapshotReplace(compacted))
+            return
+        text = log.take()
+        if text:
+            self._emit(SnapshotAppend(text, sync="leave\n" in text))
+
+    def _emit(self, effect: Effect) -> None:
+        self._out.append(effect)
+
+    def _log(self, level: Literal["debug", "info", "warn", "error"], text: str) -> None:
+        self._emit(Log("serf", level, text))
+
+
+def check_tags(tags: dict[str, str]) -> bytes:
+    """Tags as Meta. Raises SerfError if they are longer than members accept."""
+    meta = encode_tags(tags)
+    if len(meta) > limits.META_SENT:
+        raise SerfError(f"Encoded length of tags exceeds limit of {limits.META_SENT} bytes")
+    return meta
+
+
+def void(value: object) -> None:
+    """For lambdas whose value does not matter."""

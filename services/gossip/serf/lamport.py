@@ -1,0 +1,22 @@
+"""Lamport clock: orders events without trusting anybody's wall clock."""
+
+LTIME_MAX = (1 << 64) - 2
+
+
+class LamportClock:
+    """`time` is the next value to use; it starts at 1, so that 0 can mean "never"."""
+
+    def __init__(self) -> None:
+        self.time = 1
+
+    def take(self) -> int:
+        """The time of a new event."""
+        time = self.time
+        self.time += 1
+        return time
+
+    def witness(self, ltime: int) -> None:
+        """Somebody used this time: stay ahead of it. A value at the end of the range, from which the clock could
+        not go on, is not believed."""
+        if self.time <= ltime < LTIME_MAX:
+            self.time = ltime + 1

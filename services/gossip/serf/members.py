@@ -1,0 +1,249 @@
+"""Who is in the pool: member states, made from what SWIM sees and what members say they intend."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from services.gossip.codec.errors import PacketError
+from services.gossip.codec.serf_messages import JoinIntent, LeaveIntent, decode_tags
+from services.gossip.serf.effects import Effect, MemberEvent
+from services.gossip.serf.lamport import LamportClock
+from services.gossip.serf.member import Member, Status
+from services.gossip.serf.settings import SerfSettings
+from services.gossip.swim.address import format_ip
+from services.gossip.swim.effects import Log, Metric
+from services.gossip.swim.nodes import Node
+from services.gossip.swim.timers import Timer, Timers
+
+_INTENTS_MAX = 65536
+
+
+@dataclass(frozen=True, slots=True)
+class _Intent:
+    """What an unknown node said it would do; it may turn up soon."""
+
+    kind: Literal["join", "leave"]
+    ltime: int
+    at: float
+
+
+class Members:
+    """The members by name, and those of them that failed or left.
+
+    on_refute: called when others believe that this node leaves, though it does not.
+    on_event: called with every MemberEvent before it is emitted.
+    on_erase: called with the name of a member that is forgotten."""
+
+    def __init__(
+        self,
+        settings: SerfSettings,
+        clock: LamportClock,
+        timers: Timers,
+        emit: Callable[[Effect], None],
+        on_refute: Callable[[float], None],
+        on_event: Callable[[MemberEvent], None],
+        on_erase: Callable[[str], None],
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._timers = timers
+        self._emit = emit
+        self._on_refute = on_refute
+        self._on_event = on_event
+        self._on_erase = on_erase
+        self._by_name: dict[str, Member] = {}
+        self._failed: dict[str, Member] = {}
+        self._left: dict[str, Member] = {}
+        self._intents: dict[str, _Intent] = {}
+        self._reap_timer: Timer | None = None
+        self.leaving = False
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self._by_name.values())
+
+    def get(self, name: str) -> Member | None:
+        return self._by_name.get(name)
+
+    @property
+    def failed(self) -> list[Member]:
+        return list(self._failed.values())
+
+    @property
+    def left_names(self) -> tuple[str, ...]:
+        return tuple(self._left)
+
+    def counts(self) -> tuple[int, int, int]:
+        """All, failed, left."""
+        return len(self._by_name), len(self._failed), len(self._left)
+
+    def any_other_alive(self) -> bool:
+        return any(
+            member.status == Status.ALIVE and member.name != self._settings.name for member in self._by_name.values()
+        )
+
+    def joined(self, node: Node, now: float) -> None:
+        """SWIM found the node alive."""
+        member = self._by_name.get(node.name)
+        if member is None:
+            member = Member(node.name, node.addr, node.port, self.tags_of(node.meta), node.vsn)
+            intent = self._intents.get(node.name)
+            if intent is not None:
+                member.status_ltime = intent.ltime
+                if intent.kind == "leave":
+                    member.status = Status.LEAVING
+            self._by_name[node.name] = member
+        else:
+            if member.status == Status.FAILED and now - member.left_at < 60:
+                self._emit(Metric("incr", "consul.serf.member.flap"))
+            member.status, member.left_at = Status.ALIVE, 0.0
+            self._take_over(member, node)
+            self._failed.pop(node.name, None)
+            self._left.pop(node.name, None)
+        self._emit(Metric("incr", "consul.serf.member.join"))
+        self._log("info", f"serf: EventMemberJoin: {member.name} {format_ip(member.addr)}")
+        self._event("join", member)
+
+    def updated(self, node: Node) -> None:
+        member = self._by_name.get(node.name)
+        if member is None:
+            return
+        self._take_over(member, node)
+        self._emit(Metric("incr", "consul.serf.member.update"))
+        self._log("info", f"serf: EventMemberUpdate: {member.name}")
+        self._event("update", member)
+
+    def gone(self, node: Node, now: float) -> None:
+        """SWIM lost the node: it left if it said so before, else it failed."""
+        member = self._by_name.get(node.name)
+        if member is None:
+            return
+        if member.status == Status.LEAVING:
+            self._set_left(member, now)
+            self._emit(Metric("incr", "consul.serf.member.left"))
+            self._log("info", f"serf: EventMemberLeave: {member.name} {format_ip(member.addr)}")
+            self._event("leave", member)
+        elif member.status == Status.ALIVE:
+            member.status, member.left_at = Status.FAILED, now
+            self._failed[member.name] = member
+            self._emit(Metric("incr", "consul.serf.member.failed"))
+            self._log("info", f"serf: EventMemberFailed: {member.name} {format_ip(member.addr)}")
+            self._event("failed", member)
+        else:
+            self._log("warn", f"serf: Bad state when leave: {member.status}")
+
+    def join_intent(self, intent: JoinIntent, now: float) -> bool:
+        """A node says that it joined. True if this is news to be passed on."""
+        self._clock.witness(intent.ltime)
+        member = self._by_name.get(intent.node)
+        if member is None:
+            return self._remember("join", intent.node, intent.ltime, now)
+        if intent.ltime <= member.status_ltime:
+            return False
+        member.status_ltime = intent.ltime
+        if member.status == Status.LEAVING:
+            member.status = Status.ALIVE              # it came back; its leaving was older
+        return True
+
+    def leave_intent(self, intent: LeaveIntent, now: float) -> bool:
+        """A node says that it leaves, or somebody that it has to. True if this is news to be passed on."""
+        self._clock.witness(intent.ltime)
+        member = self._by_name.get(intent.node)
+        if member is None:
+            return self._remember("leave", intent.node, intent.ltime, now)
+        if intent.ltime <= member.status_ltime:
+            return False
+        if intent.node == self._settings.name and not self.leaving:
+            self._log("debug", "serf: Refuting an older leave intent")
+            self._on_refute(now)
+            return False
+        # Also where nothing else changes: otherwise two members with different times would send each other's
+        # intents round for ever.
+        member.status_ltime = intent.ltime
+        if member.status == Status.ALIVE:
+            member.status = Status.LEAVING
+        elif member.status == Status.FAILED:
+            self._failed.pop(member.name, None)
+            self._set_left(member, member.left_at)
+            self._log("info", f"serf: EventMemberLeave (forced): {member.name} {format_ip(member.addr)}")
+            self._event("leave", member)
+        if intent.prune:
+            self._prune(member, now)
+        return True
+
+    def arm(self, now: float) -> None:
+        """Schedule the reaper while there is something that it will have to reap."""
+        if (self._failed or self._left or self._intents) and (
+            self._reap_timer is None or not self._reap_timer.active
+        ):
+            self._reap_timer = self._timers.at(now + self._settings.reap_interval_s, self._reap)
+
+    def tags_of(self, meta: bytes) -> dict[str, str]:
+        try:
+            return decode_tags(meta)
+        except PacketError as error:
+            self._log("error", f"serf: Failed to decode tags: {error}")
+            return {}
+
+    def _take_over(self, member: Member, node: Node) -> None:
+        member.addr, member.port, member.vsn = node.addr, node.port, node.vsn
+        member.tags = self.tags_of(node.meta)
+
+    def _set_left(self, member: Member, at: float) -> None:
+        member.status, member.left_at = Status.LEFT, at
+        self._left[member.name] = member
+
+    def _remember(self, kind: Literal["join", "leave"], name: str, ltime: int, now: float) -> bool:
+        known = self._intents.get(name)
+        if known is not None and ltime <= known.ltime:
+            return False
+        if known is None and len(self._intents) >= _INTENTS_MAX:
+            return False
+        self._intents[name] = _Intent(kind, ltime, now)
+        return True
+
+    def _prune(self, member: Member, now: float) -> None:
+        """Forget a member; one that still leaves gets the time to finish."""
+        if member.status != Status.LEAVING:
+            self._erase_pruned(member)
+            return
+
+        def erase(now: float) -> None:
+            if self._by_name.get(member.name) is member and member.status != Status.ALIVE:
+                self._erase_pruned(member)
+
+        self._timers.at(now + self._settings.broadcast_timeout_s + self._settings.leave_propagate_s, erase)
+
+    def _erase_pruned(self, member: Member) -> None:
+        self._log("info", f"serf: EventMemberReap (forced): {member.name} {format_ip(member.addr)}")
+        self._erase(member)
+
+    def _reap(self, now: float) -> None:
+        """Forget members that failed or left too long ago, and intents of nodes that never came."""
+        for members, timeout_s in (
+            (self._failed, self._settings.reconnect_timeout_s),
+            (self._left, self._settings.tombstone_timeout_s),
+        ):
+            for member in [member for member in members.values() if now - member.left_at > timeout_s]:
+                self._log("info", f"serf: EventMemberReap: {member.name}")
+                self._erase(member)
+        expired = [name for name, one in self._intents.items() if now - one.at > self._settings.intent_timeout_s]
+        for name in expired:
+            del self._intents[name]
+
+    def _erase(self, member: Member) -> None:
+        self._failed.pop(member.name, None)
+        self._left.pop(member.name, None)
+        del self._by_name[member.name]
+        self._on_erase(member.name)
+        self._event("reap", member)
+
+    def _event(self, kind: Literal["join", "leave", "failed", "update", "reap"], member: Member) -> None:
+        event = MemberEvent(kind, member.snapshot())
+        self._on_event(event)
+        self._emit(event)
+
+    def _log(self, level: Literal["debug", "info", "warn", "error"], text: str) -> None:
+        self._emit(Log("serf", level, text))

@@ -1,0 +1,27 @@
+"""How one Serf pool behaves."""
+
+from dataclasses import dataclass, field
+
+from services.gossip.swim.settings import SwimSettings
+
+
+@dataclass(frozen=True, slots=True)
+class SerfSettings:
+    """Durations are seconds. Defaults are those of Consul, which differ from Serf's own in reconnect_timeout_s,
+    leave_propagate_s and queue_min; name conflicts are only reported, as Consul has it."""
+
+    swim: SwimSettings
+    tags: dict[str, str] = field(default_factory=dict)
+    broadcast_timeout_s: float = 5.0
+    leave_propagate_s: float = 3.0
+    reap_interval_s: float = 15.0
+    reconnect_interval_s: float = 30.0
+    reconnect_timeout_s: float = 72 * 3600.0
+    tombstone_timeout_s: float = 24 * 3600.0
+    intent_timeout_s: float = 300.0
+    queue_min: int = 4096
+    ring_size: int = 512
+
+    @property
+    def name(self) -> str:
+        return self.swim.name
