@@ -1,8 +1,7 @@
 """Rebuild: the configuration of a running agent read again from its sources, for a reload.
 
-A command of its own (`python -m shared.config.rebuild --config RUN_DIR/agent.json`), so that the parsers
-live only as long as they are needed. It replaces the file in one step and exits 0, or leaves it as it
-was, says why on standard error, and exits 1."""
+A command of its own (`python -m shared.config.rebuild RUNNING NEW`), so that the parsers live only as
+long as they are needed. It writes NEW and exits 0, or says why not on standard error and exits 1."""
 
 from __future__ import annotations
 
@@ -15,28 +14,31 @@ from shared.config.options import ConfigError, Options
 from shared.config.startup import validate_settings, validate_tls
 
 
-def rebuild(path: str) -> runtime.RuntimeConfig:
-    """Builds and writes. Identity and directories stay what they are. Raises ConfigError, ConfigFileError."""
-    path = os.path.abspath(path)
-    old = runtime.load(path)
-    options = Options.from_dict(old.options)
+def rebuild(running_path: str, new_path: str) -> runtime.RuntimeConfig:
+    """What the sources say now, written to new_path; identity and directories stay what they are.
+
+    running_path: the configuration the agent runs with, which knows its command line. Raises ConfigError,
+    ConfigFileError, OSError."""
+    running_path, new_path = os.path.abspath(running_path), os.path.abspath(new_path)
+    running = runtime.load(running_path)
+    options = Options.from_dict(running.options)
     if options.working_directory:
         os.chdir(options.working_directory)
     new = build(options).replace(
-        node_id=old.node_id, run_dir=old.run_dir, state_dir=old.state_dir
+        node_id=running.node_id, run_dir=running.run_dir, state_dir=running.state_dir
     )
     validate_settings(new)
     validate_tls(new)
-    runtime.dump(new, path)
+    runtime.dump(new, new_path)
     return new
 
 
 def main(argv: list[str]) -> int:
-    if len(argv) != 2 or argv[0] != "--config":
-        print("usage: python -m shared.config.rebuild --config FILE", file=sys.stderr)
+    if len(argv) != 2:
+        print("usage: python -m shared.config.rebuild RUNNING NEW", file=sys.stderr)
         return 2
     try:
-        rebuild(argv[1])
+        rebuild(*argv)
     except (ConfigError, runtime.ConfigFileError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.config import run_dir
-from shared.config.data_dir import hold
+from shared.config.holding import hold
 from shared.config.node_id import resolve_node_id
 from shared.config.options import ConfigError
 from shared.config.runtime import RuntimeConfig
@@ -15,14 +15,17 @@ LOG_LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERR", "ERROR")
 def prepare(config: RuntimeConfig) -> RuntimeConfig:
     """The configuration with node id and directories, which are made. Raises ConfigError.
 
-    The data directory is held from here on, by this process and what it becomes by an exec."""
+    The directories are held from here on, until this process execs or ends."""
     validate_settings(config)
     data_dir = "" if config.dev_mode else config.data_dir
     if data_dir:
-        hold(data_dir)
+        hold(data_dir, "-data-dir")
     node_id = resolve_node_id(config.node_id, data_dir, config.disable_host_node_id)
     validate_tls(config)
-    return run_dir.choose(config.replace(node_id=node_id))
+    config = run_dir.choose(config.replace(node_id=node_id))
+    if config.run_dir != data_dir:
+        hold(config.run_dir, "-run-dir")
+    return config
 
 
 def validate_settings(config: RuntimeConfig) -> None:
@@ -38,7 +41,7 @@ def validate_tls(config: RuntimeConfig) -> None:
     if tls.min_version and tls.min_version not in VERSIONS:
         raise ConfigError(
             f"TLSMinVersion: value {tls.min_version} not supported, "
-            f"please specify one of [{','.join(VERSIONS)}]"
+            f"please specify one of [{', '.join(VERSIONS)}]"
         )
     has_ca = bool(config.ca_file or tls.ca_path)
     if tls.verify_outgoing and not has_ca:
