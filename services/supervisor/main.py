@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
@@ -18,7 +19,8 @@ from services.supervisor.process import service_command
 from services.supervisor.supervisor import CommandOf, Supervisor
 from services.supervisor.syslog import Syslog
 from shared import log
-from shared.config import runtime
+from shared.config import registry, runtime
+from shared.config.options import ConfigError
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import SocketPathError
 
@@ -36,7 +38,7 @@ def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
         _exit(2)
     try:
         config = runtime.load(argv[1])
-        locks = _lock(config)
+        lock = _lock(config.run_dir)
         console = Console()
         hub = Hub(log.parse_level(config.log_level), config.log_json, console.write)
         _add_sinks(hub, config)
@@ -50,26 +52,29 @@ def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
     log.set_level(hub.level)
     code = trio.run(supervisor.run)
     console.drain(_DRAIN_S)
-    for lock in locks:
-        lock.release()
+    _clean_up(config)
+    del lock  # held until here
     _exit(code)
 
 
-def _lock(config: RuntimeConfig) -> list[DirectoryLock]:
-    """Two agents must not share a data dir (they would write one log) nor a run dir (one set of sockets)."""
-    places = [(config.run_dir, "-run-dir")]
-    if config.data_dir:
-        places.insert(0, (config.data_dir, "-data-dir"))
+def _lock(run_dir: str) -> DirectoryLock:
     try:
-        return [DirectoryLock(directory, flag) for directory, flag in places]
+        return DirectoryLock(run_dir)
     except LockedError as error:
         raise RefusedError(str(error)) from None
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise RefusedError(
-            f"cannot write to the directory of this agent: {error.filename}: {reason}; "
-            f"mend its owner and mode, or choose another -data-dir"
-        ) from None
+        reason = (error.strerror or str(error)).lower()
+        raise RefusedError(f"cannot use the run directory {run_dir}: {reason}; choose another -run-dir") from None
+
+
+def _clean_up(config: RuntimeConfig) -> None:
+    """What only made sense while this agent ran: its entry in the registry, a dev agent's directory."""
+    with contextlib.suppress(OSError, ConfigError):
+        registry.unregister(os.getpid())
+    if config.dev_mode and os.path.basename(config.run_dir) == f"dev-{os.getpid()}":
+        import shutil  # with its compressors, for one call at the very end
+
+        shutil.rmtree(config.run_dir, ignore_errors=True)
 
 
 def _add_sinks(hub: Hub, config: RuntimeConfig) -> None:

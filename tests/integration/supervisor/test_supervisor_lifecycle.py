@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -265,18 +264,15 @@ def test_restart_on_request_waits_for_the_new_process(start: Callable[..., ToyAg
     assert "nonsense" in str(error)
 
 
-def test_two_supervisors_on_one_data_dir_are_refused(start: Callable[..., ToyAgent], tmp_path: Path) -> None:
-    data_dir = tmp_path / "data"
-    first = start(data_dir=str(data_dir))
-    second = ToyAgent(tmp_path / "second", data_dir=str(data_dir))
-    with contextlib.ExitStack() as stack:
-        stack.callback(second.destroy)
-        second.start()
-        assert second.wait_exit() == 1
-    text = f"==> another agent (pid {first.pid}) uses the directory {data_dir}: stop that agent, or choose another"
-    assert second.output().startswith(text)
-    assert len(second.output().splitlines()) == 1
-    assert first.ask("Supervisor.ReadyOrder")
+def test_two_supervisors_on_one_run_dir_are_refused(start: Callable[..., ToyAgent], tmp_path: Path) -> None:
+    first = start()
+    second = subprocess.run(first.command(), capture_output=True, text=True, timeout=20, check=False)
+    assert (second.returncode, second.stdout) == (1, "")
+    assert second.stderr == (
+        f"==> another agent (pid {first.pid}) uses the run directory {first.run_dir}: "
+        "stop that agent, or choose another -run-dir\n"
+    )
+    assert len(first.ask("Supervisor.ReadyOrder")) == 5
 
 
 def test_a_monitor_lowers_the_level_while_it_listens(start: Callable[..., ToyAgent]) -> None:
