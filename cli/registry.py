@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 MODULES = {
+    "agent": "cli.agent",
     "catalog": "cli.catalog",
     "catalog datacenters": "cli.catalog.datacenters",
     "catalog nodes": "cli.catalog.nodes",
     "catalog services": "cli.catalog.services",
+    "component": "cli.component",
     "force-leave": "cli.force_leave",
     "info": "cli.info",
     "join": "cli.join",
+    "keygen": "cli.keygen",
     "kv": "cli.kv",
     "kv delete": "cli.kv.delete",
     "kv export": "cli.kv.export",
@@ -37,7 +40,10 @@ MODULES = {
     "operator raft": "cli.operator.raft",
     "operator raft list-peers": "cli.operator.raft.list_peers",
     "operator raft remove-peer": "cli.operator.raft.remove_peer",
+    "ps": "cli.ps",
     "reload": "cli.reload",
+    "restart": "cli.restart",
+    "validate": "cli.validate",
     "version": "cli.version",
 }
 

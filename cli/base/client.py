@@ -87,8 +87,8 @@ class Client:
             query["ns"] = settings.namespace
         query.update(params or {})
         target = escape_path(path)
-        if query:
-            target += "?" + _encode(query)
+        if parameters := _encode(query):
+            target += f"?{parameters}"
         headers: list[tuple[str, str]] = []
         if settings.token:
             headers.append(("X-Consul-Token", settings.token))

@@ -1,0 +1,93 @@
+"""Numbers, base64 and JSON: what Go accepts, and what it says about the rest."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cli.base import gojson, strconv
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda children: st.lists(children) | st.dictionaries(st.text(), children),
+    max_leaves=20,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("0", 0), ("0x1F", 31), ("0b11", 3), ("0o17", 15), ("017", 15), ("1_000", 1000), ("0x_1", 1), ("0_7", 7)],
+)
+def test_integers_have_gos_literal_forms(text: str, value: int) -> None:
+    assert strconv.parse_uint(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "+1", "-1", " 1", "1 ", "_1", "1_", "1__0", "0x", "09", "١", "1e3"])
+def test_other_forms_of_unsigned_integers_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"strconv\.ParseUint: parsing .*: invalid syntax"):
+        strconv.parse_uint(text)
+
+
+@given(st.binary())
+def test_base64_round_trip_with_line_breaks(data: bytes) -> None:
+    assert strconv.base64_decode(base64.encodebytes(data)) == data
+
+
+@given(st.text(alphabet="ab=/\n é", max_size=12))
+def test_base64_gives_data_or_an_offset_within_the_text(text: str) -> None:
+    data = text.encode()
+    offset = 0
+    try:
+        strconv.base64_decode(data)
+    except ValueError as error:
+        offset = int(str(error).rpartition(" ")[2])
+    assert 0 <= offset <= len(data)
+
+
+@given(JSON_VALUES)
+def test_json_round_trip(value: object) -> None:
+    assert gojson.loads(json.dumps(value).encode()) == value
+    assert gojson.loads(gojson.dumps_indent(value, "\t").encode()) == value
+
+
+@given(st.text(alphabet='[]{}",:0123456789-+.eEtruefalsn\\ \n\x01é', max_size=16))
+def test_json_is_refused_exactly_when_python_refuses_it(text: str) -> None:
+    try:
+        expected = json.loads(text)
+    except ValueError:
+        with pytest.raises(gojson.JSONSyntaxError):
+            gojson.loads(text.encode())
+    else:
+        assert gojson.loads(text.encode()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "EOF"),
+        (b" \n", "EOF"),
+        (b"[1", "unexpected EOF"),
+        (b"tru", "unexpected EOF"),
+        (b"<html>", "invalid character '<' looking for beginning of value"),
+        (b'{"a" 1}', "invalid character '1' after object key"),
+    ],
+)
+def test_a_stream_that_ends_early_is_an_unexpected_eof(text: bytes, message: str) -> None:
+    with pytest.raises(gojson.JSONSyntaxError) as caught:
+        gojson.decode_first(text)
+    assert str(caught.value) == message
+
+
+def test_only_the_first_value_of_a_stream_counts() -> None:
+    assert gojson.decode_first(b'{"a": 1}\n{"b"') == {"a": 1}
+
+
+def test_indented_json_escapes_what_html_would_read() -> None:
+    text = gojson.dumps_indent([{"key": "<a&b>\x08\u2028", "flags": 0, "empty": []}], "\t")
+    assert (
+        text == '[\n\t{\n\t\t"key": "\\u003ca\\u0026b\\u003e\\u0008\\u2028",\n\t\t"flags": 0,\n\t\t"empty": []\n\t}\n]'
+    )
