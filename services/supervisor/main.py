@@ -13,13 +13,13 @@ import trio
 from services.supervisor.banner import banner
 from services.supervisor.console import Console
 from services.supervisor.hub import Hub
-from services.supervisor.lock import DirectoryLock, LockedError
 from services.supervisor.logfile import LogFile
 from services.supervisor.process import service_command
 from services.supervisor.supervisor import CommandOf, Supervisor
 from services.supervisor.syslog import Syslog
 from shared import log
 from shared.config import registry, runtime
+from shared.config.holding import hold
 from shared.config.options import ConfigError
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import SocketPathError
@@ -38,12 +38,12 @@ def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
         _exit(2)
     try:
         config = runtime.load(argv[1])
-        lock = _lock(config.run_dir)
+        _hold_directories(config)
         console = Console()
         hub = Hub(log.parse_level(config.log_level), config.log_json, console.write)
         _add_sinks(hub, config)
         supervisor = Supervisor(config, argv[1], hub, console, command_of)
-    except (runtime.ConfigFileError, RefusedError, SocketPathError, ValueError) as error:
+    except (runtime.ConfigFileError, ConfigError, RefusedError, SocketPathError, ValueError) as error:
         sys.stderr.write(f"==> {error}\n")
         _exit(1)
     if not config.log_json:
@@ -53,18 +53,14 @@ def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
     code = trio.run(supervisor.run)
     console.drain(_DRAIN_S)
     _clean_up(config)
-    del lock  # held until here
     _exit(code)
 
 
-def _lock(run_dir: str) -> DirectoryLock:
-    try:
-        return DirectoryLock(run_dir)
-    except LockedError as error:
-        raise RefusedError(str(error)) from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise RefusedError(f"cannot use the run directory {run_dir}: {reason}; choose another -run-dir") from None
+def _hold_directories(config: RuntimeConfig) -> None:
+    """Two agents must not share a data dir (they would write one log) nor a run dir (one set of sockets)."""
+    if config.data_dir and not config.dev_mode:
+        hold(config.data_dir, "-data-dir")
+    hold(config.run_dir, "-run-dir")
 
 
 def _clean_up(config: RuntimeConfig) -> None:

@@ -33,9 +33,8 @@ async def rebuild(config_path: str) -> RuntimeConfig:
 
     config_path: the running configuration, which knows the command line and the files."""
     path = f"{config_path}.next"
-    command = [sys.executable, "-P", "-m", "shared.config.rebuild", "--config", path]
+    command = [sys.executable, "-P", "-m", "shared.config.rebuild", config_path, path]
     try:
-        runtime.dump(runtime.load(config_path), path)
         with trio.fail_after(REBUILD_TIMEOUT_S):
             result = await trio.run_process(
                 command,

@@ -269,7 +269,7 @@ def test_two_supervisors_on_one_run_dir_are_refused(start: Callable[..., ToyAgen
     second = subprocess.run(first.command(), capture_output=True, text=True, timeout=20, check=False)
     assert (second.returncode, second.stdout) == (1, "")
     assert second.stderr == (
-        f"==> another agent (pid {first.pid}) uses the run directory {first.run_dir}: "
+        f"==> another agent (pid {first.pid}) uses the directory {first.run_dir}: "
         "stop that agent, or choose another -run-dir\n"
     )
     assert len(first.ask("Supervisor.ReadyOrder")) == 5
