@@ -30,14 +30,14 @@ def tabulate(text: bytes) -> bytes:
 
     The last cell of a line belongs to no column. Cells are measured in characters. As in text/tabwriter a
     vertical tab ends a cell too, and a form feed is a line end at which all columns end."""
-    pages = text.replace(b"\v", b"\t").split(b"\f")
-    return b"\n".join(map(_tabulate_page, pages))
+    pages = [[line.split(b"\t") for line in page.split(b"\n")] for page in text.replace(b"\v", b"\t").split(b"\f")]
+    last_line = pages[-1][-1]
+    if len(last_line) > 1 and not last_line[-1]:
+        last_line.pop()  # nothing behind the last tab: the cell before it is the last one, and not padded
+    return b"\n".join(map(_align, pages))
 
 
-def _tabulate_page(text: bytes) -> bytes:
-    lines = [line.split(b"\t") for line in text.split(b"\n")]
-    if len(lines[-1]) > 1 and not lines[-1][-1]:
-        lines[-1].pop()  # nothing behind the last tab: the cell before it is the last one, and not padded
+def _align(lines: list[list[bytes]]) -> bytes:
     widths: list[list[int]] = [[0] * (len(line) - 1) for line in lines]
     _set_widths(lines, widths, 0, len(lines), 0)
     aligned = []

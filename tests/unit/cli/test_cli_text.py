@@ -37,6 +37,7 @@ def test_rows_may_have_different_lengths() -> None:
             "Session      -\nValue        aé      b\nccc          d       e\n             x       y\n"
             "z            zz\nyy            1\n".encode(),
         ),
+        (b"Session\t-\nValue\ta\t\n\v\f\rz", b"Session      -\nValue        a      \n             \n\rz"),
     ],
 )
 def test_tab_stops_are_elastic(text: bytes, aligned: bytes) -> None:

@@ -1,0 +1,285 @@
+"""The same command lines through the real Consul CLI and through ours, against one and the same agent.
+
+Output and exit status must be equal to the byte; of texts with help in them what comes before the word
+"Usage", since the prose is our own. The agent is the real Consul's; our own stands in for it as soon as the
+fixture `agent` is given its name too.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Agent, RealConsul
+from tests.loopback import LoopbackPool
+from tests.unit.cli.runner import Outcome, run_cli
+
+pytestmark = pytest.mark.real_consul
+
+AGENTS = ("consul",)
+TREE = "cli-test/"
+
+
+class Pair:
+    """Runs a command line with both programs and compares; `setup` runs it once, unseen."""
+
+    def __init__(self, binary: Path, agent: RealConsul | Agent) -> None:
+        self._binary = binary
+        self.agent = agent
+        self.environment = {"CONSUL_HTTP_ADDR": f"{agent.address}:{agent.http_port}"}
+
+    def real(self, *arguments: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> Outcome:
+        done = subprocess.run(
+            [str(self._binary), *arguments],
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+            env={"PATH": "/usr/bin:/bin", **self.environment, **(environment or {})},
+            check=False,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def same(self, *arguments: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> Outcome:
+        """Asserts that both say the same; what they say."""
+        real = self.real(*arguments, stdin=stdin, environment=environment)
+        ours = run_cli(*arguments, stdin=stdin, environment={**self.environment, **(environment or {})})
+        assert _comparable(ours) == _comparable(real), arguments
+        return ours
+
+
+def _comparable(outcome: Outcome) -> tuple[int, bytes, bytes]:
+    def cut(text: bytes) -> bytes:
+        before, found, _ = text.partition(b"Usage")
+        return before + found
+
+    return outcome.status, cut(outcome.stdout), cut(outcome.stderr)
+
+
+@pytest.fixture(scope="module", params=AGENTS)
+def pair(
+    request: pytest.FixtureRequest,
+    real_consul: Path,
+    loopback: LoopbackPool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Pair]:
+    directory = tmp_path_factory.mktemp("agent")
+    agent: RealConsul | Agent
+    if request.param == "consul":
+        agent = RealConsul(loopback(), directory, real_consul)
+    else:
+        agent = Agent(loopback(), directory)
+    with agent.running():
+        for body in (
+            {"Node": "web1", "Address": "10.9.0.1", "NodeMeta": {"rack": "a"},
+             "Service": {"Service": "web", "Tags": ["z", "a"], "Port": 80}},
+            {"Node": "web2", "Address": "10.9.0.22", "ID": "11111111-2222-3333-4444-555555555555",
+             "TaggedAddresses": {"wan": "1.2.3.4", "lan": "10.9.0.22"}, "NodeMeta": {"rack": "b", "x": ""},
+             "Service": {"Service": "web-admin", "ID": "w2", "Tags": []}},
+        ):  # fmt: skip
+            assert agent.http("PUT", "/v1/catalog/register", body).status == 200
+        yield Pair(real_consul, agent)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["members"],
+        ["members", "-detailed"],
+        ["members", "-wan"],
+        ["members", "-segment="],
+        ["members", "-segment=nope"],
+        ["members", "-status=alive|left"],
+        ["members", "-status=^dead$"],
+        ["members", "-status=(?i)ALIVE", "ignored"],
+        ["join", "127.255.255.253"],
+        ["join", "-wan", "127.255.255.253", "also bad"],
+        ["force-leave", "nobody"],
+        ["force-leave", "-prune", "nobody"],
+        ["reload"],
+        ["monitor", "-log-level=loud"],
+        ["operator", "raft", "list-peers"],
+        ["operator", "raft", "list-peers", "-stale"],
+        ["operator", "raft", "list-peers", "-datacenter=nope"],
+        ["operator", "raft", "remove-peer", "-id=nope"],
+        ["operator", "raft", "remove-peer", "-address=1.2.3.4:8300"],
+        ["catalog", "datacenters"],
+        ["catalog", "nodes"],
+        ["catalog", "nodes", "-detailed"],
+        ["catalog", "nodes", "-service=web"],
+        ["catalog", "nodes", "-service=web-admin", "-detailed"],
+        ["catalog", "nodes", "-service=none"],
+        ["catalog", "nodes", "-near=_agent"],
+        ["catalog", "nodes", "-near=nowhere"],
+        ["catalog", "nodes", "-node-meta=rack=b"],
+        ["catalog", "nodes", "-node-meta", "rack=a", "-node-meta", "x=y"],
+        ["catalog", "nodes", "-filter=Meta.rack == a"],
+        ["catalog", "nodes", "-filter", "Nope == x"],
+        ["catalog", "nodes", "-filter", "(("],
+        ["catalog", "nodes", "-datacenter=nope"],
+        ["catalog", "nodes", "-stale"],
+        ["catalog", "services"],
+        ["catalog", "services", "-tags"],
+        ["catalog", "services", "-node=web1", "-tags"],
+        ["catalog", "services", "-node=nowhere"],
+        ["catalog", "services", "-node-meta=rack=a"],
+        ["catalog", "services", "-node-meta=rack=c"],
+        ["catalog", "services", "-namespace=team"],
+        ["catalog", "services", "-datacenter=nope"],
+    ],
+    ids=" ".join,
+)
+def test_commands_that_look_at_the_cluster(pair: Pair, arguments: list[str]) -> None:
+    pair.same(*arguments)
+
+
+def test_a_filter_may_come_from_standard_input(pair: Pair) -> None:
+    assert b"web1" in pair.same("catalog", "nodes", "-filter=-", stdin=b"Node == web1").stdout
+
+
+def test_info_has_the_same_sections_and_names(pair: Pair) -> None:
+    """Values differ from one moment to the next: goroutines, indexes, the time of last contact."""
+    ours, real = run_cli("info", environment=pair.environment), pair.real("info")
+    assert ours.status == real.status == 0
+    assert [line.partition(b" = ")[0] for line in ours.stdout.split(b"\n")] == [
+        line.partition(b" = ")[0] for line in real.stdout.split(b"\n")
+    ]
+
+
+VALUES = {
+    "empty": b"",
+    "text": b"hello",
+    "line-end": b"hello\n",
+    "binary": bytes(range(256)),
+    "tabs": b"a\tb\nccc\td\te\n\n\tx\ty\nz\x0bzz\x0cyy\t\t1\n",
+    "wide": "ä\töö\nüüü\t1".encode(),
+}
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_values_come_back_as_they_went_in(pair: Pair, name: str) -> None:
+    key = f"{TREE}values/{name}"
+    assert run_cli("kv", "put", key, "-", stdin=VALUES[name], environment=pair.environment).status == 0
+    assert pair.same("kv", "get", key).stdout == VALUES[name] + b"\n"
+    pair.same("kv", "get", "-base64", key)
+    pair.same("kv", "get", "-detailed", key)
+    pair.same("kv", "get", "-detailed", "-base64", f"/{key}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a b", "é", "%41", "?x", "a#b", "a&b=c", "a+b", "!*'()[]", "a//b", ".", "..", "a\tb", "dir/", '"q"', "\\b", ";x",
+     "a:b@c", "~_-", "\x7f", "a\nb", "<&>", "\u2028"],
+)  # fmt: skip
+def test_keys_with_every_kind_of_character(pair: Pair, name: str) -> None:
+    key = f"{TREE}keys/{name}"
+    pair.same("kv", "put", key, "v")
+    pair.same("kv", "get", key)
+    pair.same("kv", "get", "-detailed", key)
+    pair.same("kv", "get", "-keys", key)
+    pair.same("kv", "export", key)
+    pair.same("kv", "delete", key)
+    pair.same("kv", "get", key)
+
+
+def test_listing_trees(pair: Pair) -> None:
+    for name in ("a", "b/c", "b/d/e", "b", "f\tg"):
+        pair.same("kv", "put", f"{TREE}tree/{name}", f"value of {name}")
+    for flags in (["-keys"], ["-keys", "-separator="], ["-keys", "-separator=/d"], ["-recurse"],
+                  ["-recurse", "-base64"], ["-recurse", "-detailed"], ["-recurse", "-keys"],
+                  ["-keys", "-stale"], ["-recurse", "-datacenter=dc1"]):  # fmt: skip
+        for prefix in ("tree/", "tree/b", "tree/none"):
+            pair.same("kv", "get", *flags, TREE + prefix)
+    pair.same("kv", "get", "-recurse")
+    pair.same("kv", "get", "-keys", "/")
+
+
+def test_conditional_writes(pair: Pair) -> None:
+    key = f"{TREE}cas"
+    pair.same("kv", "put", "-flags=42", key, "1")
+    stored = json.loads(pair.agent.http("GET", f"/v1/kv/{key}").body)[0]
+    index = str(stored["ModifyIndex"])
+    assert stored["Flags"] == 42
+    pair.same("kv", "put", "-cas", "-modify-index=1", key, "2")
+    pair.same("kv", "delete", "-cas", "-modify-index=1", key)
+    done = run_cli("kv", "put", "-cas", f"-modify-index={index}", key, "3", environment=pair.environment)
+    assert done == Outcome(0, f"Success! Data written to: {key}\n".encode(), b"")
+    index = str(json.loads(pair.agent.http("GET", f"/v1/kv/{key}").body)[0]["ModifyIndex"])
+    done = run_cli("kv", "delete", "-cas", f"-modify-index={index}", key, environment=pair.environment)
+    assert done == Outcome(0, f"Success! Deleted key: {key}\n".encode(), b"")
+
+
+def test_locks(pair: Pair) -> None:
+    if isinstance(pair.agent, Agent):
+        pytest.skip("sessions are not part of our agent yet")
+    session, other = (
+        json.loads(pair.agent.http("PUT", "/v1/session/create", {"LockDelay": "0s"}).body)["ID"] for _ in range(2)
+    )
+    key = f"{TREE}lock"
+    pair.same("kv", "put", "-acquire", f"-session={session}", key, "mine")
+    pair.same("kv", "put", "-acquire", f"-session={other}", key, "theirs")
+    pair.same("kv", "get", "-detailed", key)
+    pair.same("kv", "put", "-release", f"-session={other}", key)
+    done = run_cli("kv", "put", "-release", f"-session={session}", key, environment=pair.environment)
+    assert done.stdout == f"Success! Lock released on: {key}\n".encode()
+    pair.same("kv", "put", "-release", f"-session={session}", key)
+    pair.same("kv", "put", "-acquire", "-session=nope", key)
+    pair.same("kv", "put", "-release", "-session=nope", key)
+
+
+def test_deleting(pair: Pair) -> None:
+    for arguments in (["-recurse", "gone/"], ["gone"], ["-datacenter=nope", "gone"], ["-namespace=team", "gone"],
+                      ["-datacenter=nope", "-recurse", "gone"], ["-datacenter=nope", "-cas", "-modify-index=3", "g"],
+                      ["-recurse", f"{TREE}none"]):  # fmt: skip
+        pair.same("kv", "delete", *arguments)
+
+
+def test_what_one_exports_the_other_imports(pair: Pair) -> None:
+    for name, value in VALUES.items():
+        run_cli(
+            "kv", "put", f"-flags={len(value)}", f"{TREE}exp/{name}", "-", stdin=value, environment=pair.environment
+        )
+    exported = pair.same("kv", "export", f"{TREE}exp/").stdout
+    pair.same("kv", "export", f"/{TREE}exp/text")
+    pair.same("kv", "export", f"{TREE}none")
+    assert run_cli("kv", "delete", "-recurse", f"{TREE}exp/", environment=pair.environment).status == 0
+    pair.same("kv", "import", "-", stdin=exported)
+    assert pair.same("kv", "export", f"{TREE}exp/").stdout == exported
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["kv", "put", "", "x"],
+        ["kv", "put", "/leading", "x"],
+        ["kv", "put", "-namespace=team", "a", "x"],
+        ["kv", "put", "-datacenter=nope", "a", "x"],
+        ["kv", "put", "-token=unknown", f"{TREE}token", "x"],
+        ["kv", "get", ""],
+        ["kv", "get", "-datacenter=nope", "a"],
+        ["kv", "get", "-namespace=team", "a"],
+        ["kv", "get", f"{TREE}none"],
+        ["kv", "get", "--", "-h"],
+        ["kv", "import", '[{"key":"","value":"eQ=="}]'],
+        ["kv", "import", '[{"key":"n","namespace":"team","value":"eQ=="}]'],
+    ],
+    ids=" ".join,
+)
+def test_requests_that_the_agent_refuses(pair: Pair, arguments: list[str]) -> None:
+    pair.same(*arguments)
+
+
+def test_a_value_over_the_limit_is_refused(pair: Pair) -> None:
+    pair.same("kv", "put", f"{TREE}big", "-", stdin=bytes(513 * 1024))
+
+
+def test_addresses_in_all_their_forms(pair: Pair) -> None:
+    address = pair.environment["CONSUL_HTTP_ADDR"]
+    for text in (address, f"http://{address}", f"https://{address}", f"ftp://{address}"):
+        pair.same("members", environment={"CONSUL_HTTP_ADDR": text})
+        pair.same("members", f"-http-addr={text}", environment={"CONSUL_HTTP_ADDR": "127.255.255.254:1"})
+    pair.same("members", environment={"CONSUL_HTTP_SSL": "true"})
+    pair.same("members", environment={"CONSUL_HTTP_AUTH": "user:password"})
