@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -46,6 +46,9 @@ class Member:
             protocol_max=wire["ProtocolMax"],
             protocol_cur=wire["ProtocolCur"],
         )
+
+    def with_status(self, status: int) -> Member:
+        return replace(self, status=status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +115,24 @@ def belongs_to_catalog(member: Member, datacenter: str) -> bool:
         return member.tags.get("dc", "") == datacenter
     server = server_of(member)
     return server is not None and server.segment == "" and server.datacenter == datacenter
+
+
+@dataclass(frozen=True, slots=True)
+class AclMode:
+    """What servers announce in their tag `acls`: "0" off, "1" on, "2" legacy, "3" unknown."""
+
+    found: bool
+    of_all: str
+    of_leader: str
+
+
+def acl_mode(members: list[Member], leader_address: str) -> AclMode:
+    """The ACL mode that all living servers have in common, and the leader's own."""
+    modes = {}
+    for member in members:
+        server = server_of(member)
+        if server is not None and member.status in (MemberStatus.ALIVE, MemberStatus.FAILED):
+            modes[server.address] = member.tags.get("acls", "3")
+    all_on = all(mode == "1" for mode in modes.values())
+    of_all = "1" if all_on else ("0" if "0" in modes.values() else max(modes.values()))
+    return AclMode(bool(modes), of_all, modes.get(leader_address, "3"))

@@ -1,0 +1,203 @@
+"""Core: everything the endpoints of one server share, and the ways in which they read and write state."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import trio
+
+from services.rpc_core.commands import encode
+from services.rpc_core.errors import NotReadyError, RpcError, from_neighbour
+from services.rpc_core.leader.session_timers import SessionTimers
+from services.rpc_core.limits import TokenBucket
+from services.rpc_core.pool import Pools
+from services.rpc_core.router import JITTER_FRACTION, Router
+from shared import metrics
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import IpcError, Link, RemoteError
+from shared.state.answer import Answer
+from shared.state.errors import StateError
+from shared.state.reader import StateReader
+from shared.state.snapshot import Snapshot
+from shared.state.watch import WatchHub
+from shared.structs.query import QueryMeta, QueryOptions
+from shared.structs.schema import Struct
+
+T = TypeVar("T")
+Query = Callable[[Snapshot], Answer[T]]
+
+APPLY_TIMEOUT_S = 30.0
+"""How long a command may take to be committed (Consul's enqueue limit)."""
+READ_INDEX_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[T]):
+    """A read's metadata and value."""
+
+    meta: QueryMeta
+    value: T
+
+    def to_wire(self, name: str, value: Any) -> dict[str, Any]:
+        """The reply struct {name: value} with the query's metadata flattened into it."""
+        return {**self.meta.to_wire(), name: value}
+
+
+class Core:
+    """One per process. Endpoints get it as their first argument."""
+
+    def __init__(
+        self,
+        config: RuntimeConfig,
+        *,
+        raft: Link,
+        gossip: Link,
+        reader: StateReader,
+        hub: WatchHub,
+        router: Router,
+        rng: random.Random,
+    ) -> None:
+        self.config = config
+        self.pools = Pools(gossip)
+        self.raft = raft
+        self.gossip = gossip
+        self.reader = reader
+        self.hub = hub
+        self.router = router
+        self.rng = rng
+        self.session_timers = SessionTimers()
+        self.established = trio.Event()
+        """Set while this server leads and has finished what a new leader starts with."""
+        self.coordinate_updates: dict[tuple[str, str], Any] = {}
+        """Newest coordinate per (node, segment) that waits for the next batch."""
+        self.limiter = TokenBucket(config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time())
+        self._blocking = 0
+
+    def configure(self, config: RuntimeConfig) -> None:
+        """Take over a reloaded configuration."""
+        if config.limits != self.config.limits:
+            self.limiter = TokenBucket(
+                config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time()
+            )
+        self.config = config
+
+    def allow_call(self) -> bool:
+        """Take a token of the agent's own rate limit (`limits.rpc_rate`)."""
+        metrics.incr("consul.client.rpc")
+        return self.limiter.unlimited or self.limiter.allow(trio.current_time())
+
+    # -- writing -------------------------------------------------------------------------------------
+
+    async def apply(self, request: Struct, method: str = "") -> Any:
+        """Commit `request` to the log and return the FSM's result. Raises RpcError.
+
+        A leader that lost its office before the command entered the log is waited for again."""
+        return await self.apply_command(encode(request), method)
+
+    async def apply_command(self, command: bytes, method: str = "") -> Any:
+        """As `apply`, for a command that is encoded already."""
+        while True:
+            try:
+                _, result = await self.raft.call("Raft.Apply", command, timeout_s=APPLY_TIMEOUT_S)
+            except RemoteError as error:
+                if error.code not in ("not_leader", "no_leader"):
+                    raise from_neighbour(error) from None
+                await self._wait_after_refusal(method)
+            except IpcError as error:
+                raise from_neighbour(error) from None
+            else:
+                return result
+
+    async def _wait_after_refusal(self, method: str) -> None:
+        """raft_node says it does not lead: the page will say so soon; do not ask in a tight loop."""
+        await self.router.pause()
+        await self.router.answer_here(method, self.config.datacenter)
+
+    # -- reading -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """The newest state. Raises RpcError while there is none."""
+        try:
+            return self.reader.snapshot()
+        except StateError as error:
+            raise RpcError(str(error)) from None
+
+    def query_meta(self, index: int) -> QueryMeta:
+        leadership = self.router.leadership()
+        return QueryMeta(
+            index=index,
+            last_contact=self.router.last_contact_ns(),
+            known_leader=leadership.known_leader,
+        )
+
+    async def read(self, method: str, datacenter: str, options: QueryOptions, query: Query[T]) -> Reply[T]:
+        """Answer a read: wait for a leader if it needs one, for its consistency, and for a newer index.
+
+        `query` may be called several times, each with its own snapshot. Raises RpcError."""
+        await self.router.answer_here(method, datacenter, stale=options.allow_stale)
+        metrics.incr("consul.rpc.query")
+        if options.min_query_index == 0:
+            return await self._read_once(options, query)
+        timeout_s = self._query_timeout_s(options)
+        give_up_at = trio.current_time() + timeout_s + self.rng.random() * timeout_s / JITTER_FRACTION
+        self._count_blocking(1)
+        try:
+            return await self._read_blocking(options, query, give_up_at)
+        finally:
+            self._count_blocking(-1)
+
+    async def _read_once(self, options: QueryOptions, query: Query[T]) -> Reply[T]:
+        if options.require_consistent:
+            await self.confirm_leadership()
+        with self.snapshot() as snap:
+            answer = query(snap)
+        return Reply(self.query_meta(max(answer.index, 1)), answer.value)
+
+    async def _read_blocking(self, options: QueryOptions, query: Query[T], give_up_at: float) -> Reply[T]:
+        while True:
+            if options.require_consistent:
+                await self.confirm_leadership()
+            woken = trio.Event()
+            with self.snapshot() as snap:
+                generation = snap.generation
+                answer = query(snap)
+            reply = Reply(self.query_meta(max(answer.index, 1)), answer.value)
+            if reply.meta.index > options.min_query_index:
+                return reply
+            registration = self.hub.register(answer.watch, woken.set)
+            try:
+                with trio.move_on_at(give_up_at) as scope:
+                    await woken.wait()
+            finally:
+                registration.cancel()
+            if scope.cancelled_caught:
+                return reply
+            with self.snapshot() as snap:
+                if snap.generation != generation:  # the state was replaced: let the caller look around
+                    return reply
+
+    def _query_timeout_s(self, options: QueryOptions) -> float:
+        timeout_s = options.max_query_time / 1e9
+        if timeout_s > self.config.max_query_time_s:
+            return self.config.max_query_time_s
+        return timeout_s if timeout_s > 0 else self.config.default_query_time_s
+
+    def _count_blocking(self, change: int) -> None:
+        self._blocking += change
+        metrics.gauge("consul.rpc.queries_blocking", self._blocking)
+
+    async def confirm_leadership(self) -> None:
+        """A heartbeat round proves that we still lead, and everything committed before it is readable."""
+        started = trio.current_time()
+        try:
+            await self.raft.call("Raft.ReadIndex", timeout_s=READ_INDEX_TIMEOUT_S, retry_safe=True)
+        except IpcError as error:
+            raise from_neighbour(error) from None
+        with trio.move_on_at(started + self.router.hold_timeout_s) as scope:
+            await self.established.wait()
+        if scope.cancelled_caught:
+            raise NotReadyError
+        metrics.sample("consul.rpc.consistentRead", (trio.current_time() - started) * 1000)

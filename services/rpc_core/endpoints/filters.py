@@ -1,0 +1,31 @@
+"""The `Filter` option of a read: compiled only when there is one, so that plain reads never import it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from services.rpc_core.errors import RpcError
+from shared.structs.schema import Struct
+
+T = TypeVar("T")
+
+
+def compile_filter(expression: str, record: type[Struct]) -> Callable[[list[T]], list[T]]:
+    """What keeps the items a filter holds for. Raises RpcError with the text Consul answers with."""
+    if not expression:
+        return _keep_all
+    from shared.bexpr import FilterError, create_filter
+    from shared.bexpr.records import fields_of
+
+    try:
+        made = create_filter(expression, fields_of(record))
+    except FilterError as error:
+        raise RpcError(str(error)) from None
+    assert made is not None
+    matches = made.matches
+    return lambda items: [item for item in items if matches(item)]
+
+
+def _keep_all(items: list[Any]) -> list[Any]:
+    return items

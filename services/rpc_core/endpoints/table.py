@@ -1,0 +1,93 @@
+"""The table of methods, and its two doors: local processes (rpc.sock) and the RPC port."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from services.rpc_core.core import Core
+from services.rpc_core.endpoints import (
+    catalog,
+    coordinate,
+    health,
+    internal,
+    kvs,
+    operator,
+    session,
+    status,
+    txn,
+)
+from services.rpc_core.errors import MalformedCallError, RateExceededError, RpcError
+from services.rpc_core.wire import rpc
+from shared import metrics
+from shared.ipc import RemoteError, Request, Server
+from shared.log import get_logger
+from shared.structs.errors import WireTypeError
+
+_log = get_logger("agent.server.rpc")
+
+Handler = Callable[[Core, Any], Awaitable[Any]]
+
+
+class EndpointTable:
+    """Every method of a server by its Consul name."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        families = (status, kvs, catalog, health, session, txn, internal, operator, coordinate)
+        self.methods: dict[str, Handler] = {}
+        for family in families:
+            self.methods.update(family.METHODS)
+        self._services = {name.partition(".")[0] for name in self.methods}
+
+    async def call(self, method: str, body: Any) -> Any:
+        """The reply in wire form. Raises RpcError; MalformedCallError if the call itself is wrong."""
+        handler = self.methods.get(method)
+        if handler is None:
+            raise MalformedCallError(self._unknown(method))
+        try:
+            return await handler(self._core, body)
+        except WireTypeError as error:
+            raise MalformedCallError(f"codec.decoder: {error}") from None
+
+    def _unknown(self, method: str) -> str:
+        service, dot, _ = method.rpartition(".")
+        if not dot:
+            return f"rpc: service/method request ill-formed: {method}"
+        what = "method" if service in self._services else "service"
+        return f"rpc: can't find {what} {method}"
+
+    async def answer(self, call: rpc.Request) -> tuple[bytes, bool]:
+        """A call from the network: the encoded response, and whether its stream can go on."""
+        metrics.incr("consul.rpc.request")
+        try:
+            reply = await self.call(call.method, call.body)
+            return rpc.encode_response(call.seq, call.method, reply), True
+        except MalformedCallError as error:
+            metrics.incr("consul.rpc.request_error")
+            return rpc.encode_error(call.seq, call.method, str(error)), False
+        except RpcError as error:
+            return rpc.encode_error(call.seq, call.method, str(error)), True
+        except Exception as error:  # a bug in one method must not end the caller's other calls
+            _log.error("RPC failed", method=call.method, error=repr(error))
+            text = f"{call.method} failed inside the server: {type(error).__name__}"
+            return rpc.encode_error(call.seq, call.method, text), True
+
+    def serve(self, server: Server) -> None:
+        """Offer all methods to local processes, under the agent's own rate limit."""
+        for method, handler in self.methods.items():
+            server.slow(method, self._local(method, handler))
+
+    def _local(self, method: str, handler: Handler) -> Callable[[Request], Awaitable[Any]]:
+        async def serve(request: Request) -> Any:
+            try:
+                if not self._core.allow_call():
+                    metrics.incr("consul.client.rpc.exceeded")
+                    raise RateExceededError
+                return await handler(self._core, request.payload)
+            except WireTypeError as error:
+                raise RemoteError("bad_request", f"{method}: {error}") from None
+            except RpcError as error:
+                raise RemoteError(error.code, str(error)) from None
+
+        return serve

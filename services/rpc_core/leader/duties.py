@@ -1,0 +1,293 @@
+"""The leader loop: what a server does as long as Raft says that it leads.
+
+On taking office: announce it, wait for a barrier, establish (tombstone and session timers, autopilot's
+configuration), reconcile the catalog with gossip. Then: members as they change, everything once a minute,
+tombstones and sessions when their time has come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import trio
+
+from services.rpc_core.core import Core
+from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.leader.catalog_view import known_serf_nodes, read_entry
+from services.rpc_core.leader.establish import autopilot_defaults, session_ttls
+from services.rpc_core.leader.reconcile import Refusal, reconcile
+from services.rpc_core.leader.tombstones import TombstoneTimer
+from services.rpc_core.members import Member, MemberStatus, Server, acl_mode, belongs_to_catalog, server_of
+from shared import metrics
+from shared.ipc import IpcError
+from shared.log import get_logger
+from shared.state.leadership import LEADER
+from shared.structs.kv import TombstoneRequest
+from shared.structs.session import DESTROY, Session, SessionRequest
+
+_log = get_logger("agent.server")
+_autopilot_log = get_logger("agent.server.autopilot")
+
+NEW_LEADER_EVENT = "consul:new-leader"
+BARRIER_TIMEOUT_S = 120.0
+RECONCILE_INTERVAL_S = 60.0
+RETRY_ESTABLISH_S = 5.0
+TOMBSTONE_LOOK_INTERVAL_S = 1.0
+MEMBER_QUEUE_MAX = 256
+CALL_TIMEOUT_S = 10.0
+SERVERS_FOR_SELF_JOIN_MIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RaftServer:
+    """One entry of the Raft configuration."""
+
+    server_id: str
+    address: str
+
+
+class LeaderDuties:
+    """Runs the loop whenever this server leads."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._changed = trio.Event()
+        self._tombstones = TombstoneTimer()
+        self._tombstone_index = 0
+        self._queue_in, self._queue_out = trio.open_memory_channel[Member](MEMBER_QUEUE_MAX)
+
+    def leadership_changed(self) -> None:
+        """Look at the leadership page again."""
+        self._changed.set()
+
+    def member_changed(self, member: Member) -> None:
+        """A LAN member changed. A full queue drops it: the next full round finds it."""
+        if self._core.router.leadership().role == LEADER:
+            try:
+                self._queue_in.send_nowait(member)
+            except trio.WouldBlock:
+                metrics.incr("consul.leader.reconcile.dropped")
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Follows leadership until cancelled."""
+        task_status.started()
+        while True:
+            await self._until(lambda: self._core.router.leadership().role == LEADER)
+            term = self._core.router.leadership().term
+            _log.info("cluster leadership acquired")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._lead)
+                await self._until(partial(self._no_longer_leads, term))
+                _log.debug("shutting down leader loop")
+                nursery.cancel_scope.cancel()
+            self._revoke()
+            _log.info("cluster leadership lost")
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        while not condition():
+            await self._changed.wait()
+            self._changed = trio.Event()
+
+    def _no_longer_leads(self, term: int) -> bool:
+        leadership = self._core.router.leadership()
+        return leadership.role != LEADER or leadership.term != term
+
+    # -- one term of office --------------------------------------------------------------------------
+
+    async def _lead(self) -> None:
+        await self._announce()
+        while True:
+            started = trio.current_time()
+            reconciled = await self._round()
+            next_round_at = started + (
+                RECONCILE_INTERVAL_S if self._core.established.is_set() else RETRY_ESTABLISH_S
+            )
+            await self._attend_until(next_round_at, reconciled)
+
+    async def _announce(self) -> None:
+        event = {"name": NEW_LEADER_EVENT, "payload": self._core.config.node_name.encode(), "coalesce": False}
+        try:
+            await self._core.gossip.call("Gossip.UserEvent", event, timeout_s=CALL_TIMEOUT_S)
+        except IpcError as error:
+            _log.warn("failed to broadcast new leader event on segment", segment="", error=str(error))
+
+    async def _round(self) -> bool:
+        """Barrier, establish if that is still to be done, reconcile everything. False if it failed."""
+        started = trio.current_time()
+        try:
+            await self._core.raft.call("Raft.Barrier", timeout_s=BARRIER_TIMEOUT_S)
+        except IpcError as error:
+            _log.error("failed to wait for barrier", error=str(error))
+            return False
+        metrics.sample("consul.leader.barrier", (trio.current_time() - started) * 1000)
+        if not self._core.established.is_set():
+            try:
+                await self._establish()
+            except RpcError as error:
+                _log.error("failed to establish leadership", error=str(error))
+                self._revoke()
+                return False
+        try:
+            await self._reconcile_all()
+        except RpcError as error:
+            _log.error("failed to reconcile", error=str(error))
+            return False
+        return True
+
+    async def _establish(self) -> None:
+        core, now = self._core, trio.current_time()
+        leadership = core.router.leadership()
+        self._check_acl_mode(leadership.leader_address)
+        self._tombstones.enable()
+        self._tombstones.hint(max(leadership.commit_index, leadership.applied_index), now)
+        with core.snapshot() as snap:
+            ttls = session_ttls(snap)
+            autopilot = autopilot_defaults(snap, core.config)
+            self._tombstone_index = snap.index("tombstones")
+        for session_id, ttl_s in ttls.items():
+            core.session_timers.reset(session_id, ttl_s, now)
+        if autopilot is not None:
+            try:
+                await core.apply(autopilot)
+            except RpcError as error:
+                _autopilot_log.error("failed to initialize config", error=str(error))
+        core.established.set()
+
+    def _check_acl_mode(self, leader_address: str) -> None:
+        """New ACLs need every server to have them; with ACLs off that is for the log only."""
+        if not self._core.config.acl.enabled:
+            mode = acl_mode(self._core.pools.lan(), leader_address)
+            _log.debug(
+                "Cannot upgrade to new ACLs",
+                leaderMode=mode.of_leader,
+                mode=mode.of_all,
+                found=mode.found,
+                leader=leader_address,
+            )
+
+    def _revoke(self) -> None:
+        self._tombstones.disable()
+        self._core.session_timers.clear_all()
+        self._core.established = trio.Event()
+
+    # -- members -------------------------------------------------------------------------------------
+
+    async def _reconcile_all(self) -> None:
+        members = self._core.pools.lan()
+        known = {member.name for member in members}
+        for member in members:
+            await self._reconcile_member(member)
+        with self._core.snapshot() as snap:
+            forgotten = [name for name in known_serf_nodes(snap) if name not in known]
+        for name in forgotten:
+            await self._reconcile_member(self._reaped(name))
+
+    def _reaped(self, name: str) -> Member:
+        """A member that gossip has forgotten, but the catalog has not."""
+        tags = {"role": "node", "dc": self._core.config.datacenter}
+        return Member(name, "", 0, tags, MemberStatus.REAP, 0, 0, 0)
+
+    async def _reconcile_member(self, member: Member) -> None:
+        core = self._core
+        if not belongs_to_catalog(member, core.config.datacenter):
+            _log.warn("skipping reconcile of node", member=member.name)
+            return
+        started = trio.current_time()
+        server = server_of(member)
+        if server is not None and member.status == MemberStatus.ALIVE:
+            await self._join_server(member, server)
+        with core.snapshot() as snap:
+            entry = read_entry(snap, member.name)
+        action = reconcile(member, entry, core.config.datacenter, core.config.node_name)
+        if isinstance(action, Refusal):
+            log = _log.warn if action.level == "warn" else _log.info
+            log(action.message, **action.fields)
+        elif action is not None:
+            _log.info(action.message, **action.fields)
+            await core.apply(action.request)
+        metrics.sample("consul.leader.reconcileMember", (trio.current_time() - started) * 1000)
+
+    async def _join_server(self, member: Member, server: Server) -> None:
+        """What Consul does before a server may vote; with one server there is nothing to change."""
+        configured = await self._raft_servers()
+        if member.name == self._core.config.node_name and len(configured) < SERVERS_FOR_SELF_JOIN_MIN:
+            _log.debug("Skipping self join check for node since the cluster is too small", node=member.name)
+            return
+        if not any(
+            one.server_id == server.node_id and one.address == server.address for one in configured
+        ):
+            _log.warn("server is not in the Raft configuration", server=str(server))
+
+    async def _raft_servers(self) -> list[RaftServer]:
+        try:
+            answer: dict[str, Any] = await self._core.raft.call(
+                "Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True
+            )
+        except IpcError as error:
+            _log.error("failed to get raft configuration", error=str(error))
+            raise from_neighbour(error) from None
+        return [RaftServer(one["id"], one["address"]) for one in answer["servers"]]
+
+    # -- what comes up between two rounds ------------------------------------------------------------
+
+    async def _attend_until(self, next_round_at: float, reconciled: bool) -> None:
+        """Members, tombstones and sessions until the next full round."""
+        while (now := trio.current_time()) < next_round_at:
+            self._look_for_tombstones(now)
+            await self._reap_tombstones(now)
+            await self._expire_sessions(now)
+            wake_at = min(next_round_at, now + TOMBSTONE_LOOK_INTERVAL_S)
+            for deadline in (self._tombstones.deadline, self._core.session_timers.deadline):
+                if deadline is not None:
+                    wake_at = min(wake_at, deadline)
+            member = None
+            with trio.move_on_at(wake_at):
+                if not reconciled:  # the next round looks at every member anyway
+                    await trio.sleep_forever()
+                member = await self._queue_out.receive()
+            if member is not None:
+                try:
+                    await self._reconcile_member(member)
+                except RpcError as error:
+                    _log.error("failed to reconcile member", member=member.name, error=str(error))
+
+    def _look_for_tombstones(self, now: float) -> None:
+        """Deletes move the index of the tombstones table; a look a second is enough for bins of 30 s."""
+        try:
+            with self._core.snapshot() as snap:
+                index = snap.index("tombstones")
+        except RpcError:
+            return
+        if index > self._tombstone_index:
+            self._tombstone_index = index
+            self._tombstones.hint(index, now)
+
+    async def _reap_tombstones(self, now: float) -> None:
+        index = self._tombstones.expire(now)
+        if index is None:
+            return
+        request = TombstoneRequest(datacenter=self._core.config.datacenter, op="reap", reap_index=index)
+        try:
+            await self._core.apply(request)
+        except RpcError as error:
+            _log.error("failed to reap tombstones up to index", index=index, error=str(error))
+        metrics.sample("consul.leader.reapTombstones", (trio.current_time() - now) * 1000)
+
+    async def _expire_sessions(self, now: float) -> None:
+        timers = self._core.session_timers
+        metrics.gauge("consul.session_ttl.active", len(timers))
+        for session_id in timers.expire(now):
+            request = SessionRequest(
+                datacenter=self._core.config.datacenter, op=DESTROY, session=Session(id=session_id)
+            )
+            try:
+                await self._core.apply(request)
+            except RpcError as error:
+                _log.error("Invalidation failed", error=str(error))
+                if not timers.invalidation_failed(session_id, trio.current_time()):
+                    _log.error("maximum revoke attempts reached for session", error=session_id)
+            else:
+                _log.debug("Session TTL expired", session=session_id)
+            metrics.sample("consul.session_ttl.invalidate", (trio.current_time() - now) * 1000)

@@ -1,0 +1,184 @@
+"""rpc_core as a process: links to raft_node and gossip, rpc.sock, the RPC port, leader duties, own sync."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from services.rpc_core.agent import AgentMethods
+from services.rpc_core.core import Core
+from services.rpc_core.endpoints import coordinate
+from services.rpc_core.endpoints.kvs import lock_delayed
+from services.rpc_core.endpoints.table import EndpointTable
+from services.rpc_core.errors import RpcError
+from services.rpc_core.hot_path import KvsApplyEncoded
+from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
+from services.rpc_core.listener import RpcListener
+from services.rpc_core.local.sync import StateSyncer
+from services.rpc_core.router import Router
+from services.rpc_core.snapshot_port import refuse_snapshot
+from shared import metrics
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import Link, Request, Server, SocketPathError
+from shared.log import get_logger
+from shared.service import ServiceContext, StartError
+from shared.state.keys import bytes_text
+from shared.state.leadership import FILE as LEADERSHIP_FILE
+from shared.state.leadership import LeadershipPage
+from shared.state.reader import StateReader
+from shared.state.watch import WatchHub
+
+_log = get_logger("agent.server")
+
+LEADERSHIP_LOOK_INTERVAL_S = 1.0
+"""How often the leadership page is looked at even without an event: events can be lost, the page cannot."""
+
+
+class RpcCore:
+    """One server's rpc_core. `run` serves until cancelled."""
+
+    def __init__(self, config: RuntimeConfig, rng: random.Random | None = None) -> None:
+        rng = rng or random.Random(int.from_bytes(os.urandom(16), "big"))
+        self._raft = Link(config.socket_path("raft"), name="rpc_core")
+        self._gossip = Link(config.socket_path("gossip"), name="rpc_core")
+        self._page = LeadershipPage.open(os.path.join(config.state_dir, LEADERSHIP_FILE))
+        self.core = Core(
+            config,
+            raft=self._raft,
+            gossip=self._gossip,
+            reader=StateReader(config.state_dir),
+            hub=WatchHub(),
+            router=Router(config.datacenter, config.performance.rpc_hold_timeout_s, self._page, rng),
+            rng=rng,
+        )
+        self._table = EndpointTable(self.core)
+        self._duties = LeaderDuties(self.core)
+        self._syncer = StateSyncer(self.core)
+        self._server = Server(config.socket_path("rpc"), name="rpc_core")
+        self._listener = RpcListener(
+            config.rpc_bind_addr,
+            handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
+            connections_per_client_max=config.limits.rpc_max_conns_per_client,
+            answer=self._table.answer,
+            handoff=self._hand_over,
+            serve_snapshot=refuse_snapshot,
+        )
+        self._late_writes_in, self._late_writes_out = trio.open_memory_channel[Request](1024)
+        self._hot_path = KvsApplyEncoded(
+            self._raft,
+            allow=self.core.allow_call,
+            leads=self.core.router.leads,
+            lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
+            retry_later=self._retry_later,
+        )
+        self._wire_up()
+
+    def _wire_up(self) -> None:
+        self._server.fast("KVS.ApplyEncoded", self._hot_path)
+        self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
+        self._table.serve(self._server)
+        AgentMethods(self.core).serve(self._server)
+        self._raft.subscribe("changes", self._on_change)
+        self._raft.subscribe("leadership", lambda _: self._on_leadership())
+        self._raft.on_up(self._on_raft_up)
+        self._gossip.subscribe("events", self._on_user_event)
+        self.core.pools.on_lan_member = self._duties.member_changed
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Raises StartError if a socket cannot be opened."""
+        async with trio.open_nursery() as nursery:
+            for link in (self._raft, self._gossip):
+                await nursery.start(link.run)
+            try:
+                await nursery.start(self._server.run)
+                await nursery.start(self._listener.run)
+            except (OSError, SocketPathError) as error:
+                raise StartError(getattr(error, "strerror", None) or str(error)) from error
+            await nursery.start(self.core.pools.run)
+            await nursery.start(self._duties.run)
+            await nursery.start(self._syncer.run)
+            await nursery.start(partial(coordinate.flush_for_ever, self.core))
+            nursery.start_soon(self._look_at_leadership)
+            nursery.start_soon(self._serve_late_writes)
+            task_status.started()
+
+    def configure(self, config: RuntimeConfig) -> None:
+        """Take over a reloaded configuration."""
+        self.core.configure(config)
+        self._listener.configure(
+            handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
+            connections_per_client_max=config.limits.rpc_max_conns_per_client,
+        )
+        self._syncer.changed()
+
+    # -- events --------------------------------------------------------------------------------------
+
+    def _on_change(self, record: Any) -> None:
+        self.core.hub.notify(record[1])
+
+    def _on_raft_up(self) -> None:
+        """Change records may have been missed: whoever waits looks for himself."""
+        self.core.hub.wake_all()
+        self._on_leadership()
+
+    def _on_leadership(self) -> None:
+        self.core.router.leadership_changed()
+        self._duties.leadership_changed()
+
+    def _on_user_event(self, event: Mapping[str, Any]) -> None:
+        if event["name"] == NEW_LEADER_EVENT:
+            payload = event["payload"]
+            name = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else payload
+            _log.info("New leader elected", payload=name)
+            self._syncer.server_up()
+
+    async def _look_at_leadership(self) -> None:
+        while True:
+            await trio.sleep(LEADERSHIP_LOOK_INTERVAL_S)
+            self._duties.leadership_changed()
+
+    # -- connections and writes that need a second step ----------------------------------------------
+
+    def _hand_over(self, fd: int, source: str) -> bool:
+        return self._raft.send_fds("Raft.Handoff", {"source": source}, [fd])
+
+    def _retry_later(self, request: Request) -> None:
+        try:
+            self._late_writes_in.send_nowait(request)
+        except trio.WouldBlock:
+            request.fail("unavailable", "too many writes are waiting for a leader")
+
+    async def _serve_late_writes(self) -> None:
+        """Writes that found no leader wait for one, each in a task, at most as long as calls may."""
+        async with trio.open_nursery() as nursery:
+            async for request in self._late_writes_out:
+                nursery.start_soon(self._write_late, request)
+
+    async def _write_late(self, request: Request) -> None:
+        op, _, encoded = request.payload
+        try:
+            with trio.move_on_at(request.deadline) as scope:
+                # The page may lag behind what raft_node has just refused: never ask it in a tight loop.
+                await self.core.router.pause()
+                await self.core.router.answer_here("KVS.Apply", self.core.config.datacenter)
+            if scope.cancelled_caught:
+                return
+        except RpcError as error:
+            request.fail(error.code, str(error))
+        else:
+            self._hot_path.post(request, op, encoded)
+
+
+async def main(ctx: ServiceContext) -> None:
+    """Entry of the process."""
+    await ctx.wait_turn()
+    service = RpcCore(ctx.config)
+    ctx.on_reload(service.configure)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        ctx.ready()
