@@ -49,6 +49,9 @@ def run(argv: list[str]) -> int:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(f"cannot write to the run directory: {error.filename}: {os.strerror(error.errno or 0)}")
+    if flags.prepare_only.value:
+        ui.output(path)
+        return 0
     sys.stdout.flush()
     # -P: a directory named "services" where the agent happens to be started must not be taken for ours.
     command = [sys.executable, "-P", "-m", "services.supervisor", "--config", path]
@@ -79,7 +82,8 @@ def _write_config(flags: Flags) -> str:
     )
     path = os.path.join(config.run_dir, runtime.CONFIG_FILE_NAME)
     runtime.dump(config, path)
-    registry.register(config, os.getpid())
+    if not flags.prepare_only.value:
+        registry.register(config, os.getpid())
     return path
 
 

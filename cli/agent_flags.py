@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from cli.base.flags import Flag, FlagSet, ListFlag, OptionalBoolFlag, StringFlag
+from cli.base.flags import BoolFlag, Flag, FlagSet, ListFlag, OptionalBoolFlag, StringFlag
 from cli.base.strconv import parse_bool
 from shared.config.gotext import quote
 
@@ -91,6 +91,11 @@ class Flags(FlagSet):
         )
         self.dev = OptionalBoolFlag("dev", "Runs a server of its own in memory, for development.")
         self.hcl = ListFlag("hcl", "Configuration in HCL, read after all files. May be repeated.")
+        self.prepare_only = BoolFlag(
+            "prepare-only",
+            "Writes the configuration into the run directory, prints the file's path and ends: for service "
+            "managers that run each component as a unit of its own.",
+        )
         self._settings = _settings()
         for position, flag in enumerate(self._settings):
             setattr(self, f"setting_{position}", flag)  # where FlagSet looks for flags

@@ -60,7 +60,8 @@ def _hold_directories(config: RuntimeConfig) -> None:
     """Two agents must not share a data dir (they would write one log) nor a run dir (one set of sockets)."""
     if config.data_dir and not config.dev_mode:
         hold(config.data_dir, "-data-dir")
-    hold(config.run_dir, "-run-dir")
+    if config.run_dir != config.data_dir:
+        hold(config.run_dir, "-run-dir")
 
 
 def _clean_up(config: RuntimeConfig) -> None:
