@@ -247,6 +247,15 @@ class Agent(_Process):
         os.kill(pid, number)
         return pid
 
+    def kill_everything(self) -> None:
+        """SIGKILL to every process of the agent at once, as a power cut for processes; waits until they are gone."""
+        everyone = [*self.children(), self.pid]
+        for pid in everyone:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signals.SIGKILL)
+        self.wait_exit(5)
+        wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in everyone[:-1]), 5, "their end")
+
     def wait_restarted(self, component: str, old_pid: int, timeout_s: float = 5.0) -> int:
         """Wait until another process stands in for `old_pid`; its pid."""
 

@@ -1,0 +1,95 @@
+"""Components die under load: nothing acknowledged is lost, no wrong answer is given, service is back within 2 s."""
+
+from __future__ import annotations
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.agents import Agent
+from tests.integration.chaos.client import Client
+from tests.integration.chaos.workload import Workload
+from tests.loopback import LoopbackPool
+
+CONNECTIONS = 64
+BACK_WITHIN_S = 2.0
+
+
+async def wait_for(condition, timeout_s: float, what: str) -> float:
+    """Seconds until `condition()` holds."""
+    started = time.monotonic()
+    while not condition():
+        if time.monotonic() - started > timeout_s:
+            raise AssertionError(f"waited {timeout_s} s in vain for {what}")
+        await trio.sleep(0.005)
+    return time.monotonic() - started
+
+
+async def settle(load: Workload) -> None:
+    """Every register is read once more, after the load, with patience."""
+    client = Client(load.address)
+    with trio.fail_after(30):
+        for register in load.registers.values():
+            while not await load.check(client, register):
+                await trio.sleep(0.05)
+    await client.close()
+
+
+@pytest.mark.parametrize("component", ["raft_node", "rpc_core", "http_gateway", "gossip", "dns_frontend"])
+async def test_a_killed_component_loses_nothing(component: str, tmp_path: Path, loopback: LoopbackPool) -> None:
+    agent = Agent(loopback(), tmp_path, dev=False)
+    with agent.running():
+        load = Workload(agent.address, CONNECTIONS, random.Random(1))
+        await load.prepare()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load.run)
+            for _ in range(3):
+                await wait_for(lambda: {"write", "read", "service", "register"} <= set(load.last_success), 10, "load")
+                load.last_success.clear()
+                old = await trio.to_thread.run_sync(agent.kill, component)
+                await trio.to_thread.run_sync(agent.wait_restarted, component, old)
+                load.last_success.clear()
+                wanted = {"write", "read", "service", "catalog", "register"}
+                await wait_for(lambda: wanted <= set(load.last_success), BACK_WITHIN_S, f"all kinds after {component}")
+            load.stop()
+        await settle(load)
+        assert load.violations == []
+        assert load.acknowledged_writes > 100
+        if component != "http_gateway":
+            assert load.lost_connections == 0, load.errors
+
+
+async def kill_all_once(agent: Agent, load: Workload, rng: random.Random) -> None:
+    """Starts the agent, loads it for a random moment, kills every process, starts it and checks every register."""
+    agent.start()
+    await trio.to_thread.run_sync(agent.wait_ready)
+    load.stopping = False
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(load.run)
+        await trio.sleep(rng.uniform(0.05, 0.6))
+        await trio.to_thread.run_sync(agent.kill_everything)
+        load.stop()
+    agent.start()
+    await trio.to_thread.run_sync(agent.wait_ready)
+    await settle(load)
+    await trio.to_thread.run_sync(agent.kill_everything)
+
+
+@pytest.mark.parametrize(
+    "rounds",
+    [pytest.param(3, id="short"), pytest.param(50, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(1200)])],
+)
+async def test_killing_everything_at_once_loses_nothing(rounds: int, tmp_path: Path, loopback: LoopbackPool) -> None:
+    rng = random.Random(7)
+    agent = Agent(loopback(), tmp_path, dev=False)
+    load = Workload(agent.address, 16, rng)
+    try:
+        for _ in range(rounds):
+            await kill_all_once(agent, load, rng)
+            assert load.violations == []
+    finally:
+        agent.destroy()
+    assert load.acknowledged_writes > 20 * rounds
