@@ -83,7 +83,7 @@ def _build(v: Values, options: Options) -> RuntimeConfig:
         primary_datacenter=primary_datacenter,
         dev_mode=options.dev_mode,
         server=server,
-        options=options.as_dict(),
+        options=options.to_json(),
         ports=ports,
         checks=checks,
         services=definitions,

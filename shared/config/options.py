@@ -23,9 +23,13 @@ class Options(Record):
     flags: dict[str, Any] = made(dict)
     working_directory: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """As JSON will give it back, lists in place of tuples."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in self.as_dict().items()}
+
     @classmethod
-    def from_dict(cls, tree: dict[str, Any]) -> Options:
-        """The inverse of as_dict, after a detour through JSON."""
+    def from_json(cls, tree: dict[str, Any]) -> Options:
+        """The inverse of to_json."""
         values: dict[str, Any] = {
             key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()
         }

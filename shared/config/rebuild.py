@@ -21,7 +21,7 @@ def rebuild(running_path: str, new_path: str) -> runtime.RuntimeConfig:
     ConfigFileError, OSError."""
     running_path, new_path = os.path.abspath(running_path), os.path.abspath(new_path)
     running = runtime.load(running_path)
-    options = Options.from_dict(running.options)
+    options = Options.from_json(running.options)
     if options.working_directory:
         os.chdir(options.working_directory)
     new = build(options).replace(

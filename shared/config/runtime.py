@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 CONFIG_FILE_NAME = "agent.json"
 
 
+SUBSYSTEM_SETTINGS = (
+    "raft_protocol",
+    "raft_snapshot_threshold",
+    "raft_snapshot_interval_s",
+    "raft_trailing_logs",
+    "reconnect_timeout_s",
+    "reconnect_timeout_wan_s",
+    "session_ttl_min_s",
+)
+"""Attributes that can be in `unset`: where the user gives nothing, a subsystem's default is in force."""
+
+
 class ConfigFileError(Exception):
     """The written runtime configuration cannot be read. The message names the file and the reason."""
 
@@ -247,6 +259,7 @@ class RuntimeConfig(Record):
             enable_debug=True,
             ui=True,
             log_level="DEBUG",
+            unset=SUBSYSTEM_SETTINGS,
         )
         return config.replace(**changes)
 
