@@ -211,6 +211,7 @@ class Agent(_Process):
     def command(self) -> list[str]:
         command = [sys.executable, "-m", "cli.main", "agent", *self._mode()]
         command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
+        command += ["-run-dir", str(self.run_dir)]
         if self.config is not None:
             path = self.directory / "config.json"
             path.write_text(json.dumps(self.config))
@@ -232,7 +233,7 @@ class Agent(_Process):
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
 
     def pids(self) -> dict[str, int]:
-        """component -> pid of those that live now."""
+        """component -> pid of those that live now. A process that has not become Python yet does not count."""
         prefix = "services."
         return {
             word.removeprefix(prefix): pid

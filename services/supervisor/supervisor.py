@@ -75,6 +75,7 @@ class Supervisor:
         }
         hub.on_wanted_level = self._set_log_level
         self._spawned = False
+        self._start_failed = False
         self._running = False
         self._exit_code: int | None = None
         self._end_wanted = trio.Event()
@@ -130,6 +131,7 @@ class Supervisor:
                 await self._start(nursery)
         except AgentStartError as error:
             if self._exit_code is None:
+                self._start_failed = True
                 _log.error("Error starting agent", error=str(error))
                 self.request_shutdown(departure.EXIT_NOT_LEFT)
         else:
@@ -189,7 +191,17 @@ class Supervisor:
 
     async def _stop(self) -> None:
         notify.notify("STOPPING=1")
+        if self._start_failed:
+            await self._stop_components()
+            self._delete_pid_file()
+            return
         _log.info("Requesting shutdown")
+        await self._stop_components()
+        _log.info("consul server down" if self.config.server else "consul client down")
+        self._delete_pid_file()
+        _log.info("shutdown complete")
+
+    async def _stop_components(self) -> None:
         for name in plan.stop_order(self.config.server):
             if name == plan.ENDPOINTS[-1] and self._running:
                 _log.info("Waiting for endpoints to shut down")
@@ -198,9 +210,6 @@ class Supervisor:
                 await component.stop(self._grace_s)
             if name == plan.ENDPOINTS[0] and self._running:
                 _log.info("Endpoints down")
-        _log.info("consul server down" if self.config.server else "consul client down")
-        self._delete_pid_file()
-        _log.info("shutdown complete")
 
     # -- signals --------------------------------------------------------------------------------------------
 
