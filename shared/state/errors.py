@@ -29,3 +29,7 @@ class StateBrokenError(StateError):
     def __init__(self, directory: str, reason: str) -> None:
         self.directory, self.reason = directory, reason
         super().__init__(f"state store in {directory} cannot be used ({reason}): it must be rebuilt")
+
+
+class StateLookupError(StateError):
+    """A query's key cannot be looked up at all; the text is what Consul answers."""

@@ -67,6 +67,10 @@ class Snapshot:
         with self._txn.cursor(table) as cursor:
             return bool(cursor.set_range(prefix)) and cursor.key().startswith(prefix)
 
+    def count(self, table: Any) -> int:
+        """Number of rows of a table."""
+        return int(self._txn.stat(table)["entries"])
+
     def index(self, *names: str) -> int:
         """The highest of Consul's index rows of these names, 0 where there is none."""
         best = 0

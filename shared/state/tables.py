@@ -63,7 +63,7 @@ class Tables:
     kvs: Any
     """kv_key(key) -> see kv_row."""
     kvs_by_session: Any
-    """exact(session) + kv_key -> nothing."""
+    """session key + hash of the table key -> table key of a held key."""
     tombstones: Any
     """kv_key(key) -> u64 index (+ key if it was cut)."""
     lock_delays: Any
@@ -89,11 +89,11 @@ class Tables:
     checks_by_target: Any
     """pair(node, service id or "") + fold(check id) -> pair."""
     sessions: Any
-    """session id -> Session."""
+    """hex digits of the id -> Session."""
     sessions_by_node: Any
-    """fold(node) + session id -> nothing."""
+    """fold(node) + session key -> nothing."""
     session_checks: Any
-    """pair(node, check id) + session id -> nothing."""
+    """pair(node, check id) + session key -> nothing."""
     coordinates: Any
     """pair(node, segment) -> Coordinate."""
     settings: Any

@@ -72,6 +72,18 @@ VERSION_OF: Final[dict[str, bytes]] = {
 }
 """The version row that moves when a change touches a topic of this table."""
 
+VERSION_OF_INDEX: Final[dict[str, bytes]] = {
+    "kvs": V_KVS,
+    "tombstones": V_KVS,
+    "nodes": V_NODES,
+    "services": V_SERVICES,
+    "service_last_extinction": V_SERVICES,
+    "checks": V_CHECKS,
+    "sessions": V_SESSIONS,
+    "coordinates": V_COORDINATES,
+}
+"""The version row that moves with one of Consul's index rows."""
+
 CATALOG_VERSIONS: Final = (V_NODES, V_SERVICES, V_CHECKS)
 
 READS: Final[dict[str, tuple[bytes, ...]]] = {

@@ -12,9 +12,7 @@ from typing import Any
 from shared.state.keys import fold, text_bytes
 from shared.state.snapshot import Snapshot
 from shared.state.tables import Tables, pack_u64
-from shared.state.topics import SERVICE, VERSION_OF, Topic, service_version
-
-_ABSENT = b""
+from shared.state.topics import SERVICE, V_KVS, VERSION_OF, VERSION_OF_INDEX, Topic, service_version
 
 
 class WriteTransaction(Snapshot):
@@ -47,8 +45,12 @@ class WriteTransaction(Snapshot):
         return super().index_row(name)
 
     def set_index(self, name: str, index: int) -> None:
-        """Sets one of Consul's index rows."""
+        """Sets one of Consul's index rows. The index of a table shows in answers, so its version moves too;
+        for a service's own row call `touch_service` as well."""
         self._indexes[name.lower()] = (name, index)
+        version = VERSION_OF_INDEX.get(name)
+        if version is not None:
+            self._versions[version] = index
 
     def raise_index(self, name: str, index: int) -> None:
         """Sets an index row unless it is already higher."""
@@ -64,6 +66,12 @@ class WriteTransaction(Snapshot):
         """Notes that a topic changed at `index`: it goes into the change record and moves its version."""
         self.topics[table, key] = None
         self._versions[VERSION_OF[table]] = index
+
+    def key_changed(self, table: str, key: bytes, index: int) -> None:
+        """Notes a changed key (KEY) or deleted tree (TREE): topic, version and Consul's kvs index at once."""
+        self.topics[table, key.decode("utf-8", "surrogateescape")] = None
+        self._indexes["kvs"] = ("kvs", index)
+        self._versions[V_KVS] = index
 
     def touch_service(self, name: str, index: int) -> None:
         """Notes that something visible in a service's instances changed."""
@@ -120,7 +128,7 @@ class WriteTransaction(Snapshot):
     # The end of the batch --------------------------------------------------------------------------------
 
     def flush(self) -> None:
-        """Writes the collected index and version rows."""
+        """Writes the collected index and version rows. The store calls it when the batch commits."""
         put, delete, tables = self._txn.put, self._txn.delete, self.tables
         for folded, row in self._indexes.items():
             if row is None:

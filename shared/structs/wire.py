@@ -2,11 +2,11 @@
 
 pack(value) -> bytes       byte-identical to Consul for what `to_wire` gives
 unpack(data) -> value      str for every raw (surrogateescape keeps any bytes); raises WireTypeError
-WireStream(data)           for streams of concatenated values"""
+WireStream(pieces)         for streams of concatenated values"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import msgpack
@@ -27,44 +27,52 @@ def unpack(data: bytes | memoryview) -> Any:
 
 
 class WireStream:
-    """Reads concatenated msgpack values and single type bytes out of one buffer."""
+    """Reads msgpack values and single bytes out of a stream that arrives in pieces."""
 
-    __slots__ = ("_data", "_unpacker", "position")
+    __slots__ = ("_pieces", "_unpacker")
 
-    def __init__(self, data: bytes, position: int = 0) -> None:
-        self._data, self.position = data, position
-        self._unpacker = _unpacker()
-        self._unpacker.feed(memoryview(data)[position:])
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self._unpacker: Any = msgpack.Unpacker(
+            raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=_MAX
+        )
 
-    def __bool__(self) -> bool:
-        return self.position < len(self._data)
+    def _more(self) -> bool:
+        for piece in self._pieces:
+            if piece:
+                self._unpacker.feed(piece)
+                return True
+        return False
 
-    def byte(self) -> int:
-        """The next single byte. Raises WireTypeError at the end."""
-        try:
-            value = self._unpacker.read_bytes(1)
-        except ValueError as error:
-            raise WireTypeError(str(error)) from error
-        if not value:
-            raise WireTypeError("unexpected end of stream")
-        self.position += 1
-        return int(value[0])
+    def byte(self) -> int | None:
+        """The next single byte, None at the end of the stream."""
+        while True:
+            found = self._unpacker.read_bytes(1)
+            if found:
+                return int(found[0])
+            if not self._more():
+                return None
 
     def value(self) -> Any:
-        """The next msgpack value. Raises WireTypeError if it is malformed or cut."""
-        before = self._unpacker.tell()
-        try:
-            decoded = self._unpacker.unpack()
-        except (ValueError, msgpack.UnpackException) as error:
-            raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
-        self.position += self._unpacker.tell() - before
-        return decoded
+        """The next msgpack value. Raises WireTypeError if it is malformed or cut off."""
+        while True:
+            try:
+                return self._unpacker.unpack()
+            except msgpack.OutOfData:
+                if not self._more():
+                    raise WireTypeError("malformed msgpack: unexpected end of stream") from None
+            except (ValueError, msgpack.UnpackException) as error:
+                raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
 
-
-def _unpacker() -> Any:
-    return msgpack.Unpacker(
-        raw=False,
-        unicode_errors="surrogateescape",
-        strict_map_key=False,
-        max_buffer_size=_MAX,
-    )
+    def values(self) -> Iterator[Any]:
+        """All values up to the end of the stream."""
+        while True:
+            try:
+                yield self._unpacker.unpack()
+            except msgpack.OutOfData:
+                if not self._more():
+                    if self._unpacker.read_bytes(1):
+                        raise WireTypeError("malformed msgpack: unexpected end of stream") from None
+                    return
+            except (ValueError, msgpack.UnpackException) as error:
+                raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
