@@ -1,7 +1,7 @@
 """HTTP/1.1 to one agent over TCP, TLS or a Unix socket; failures in the words of Go's net/http.
 
 The socket is Python's, the parser is llhttp (httptools): together they load in a tenth of the time of a
-full client library, which is most of what a short command costs (docs/decisions/cli-transport.md).
+full client library, which is most of what a short command costs (docs/decisions/010-cli-transport.md).
 """
 
 from __future__ import annotations
