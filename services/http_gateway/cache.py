@@ -1,0 +1,112 @@
+"""Rendered answers of reads, kept until the state they were read from changes.
+
+An entry is valid as long as the versions of what the answer watches are unchanged (`Snapshot.versions`), which
+is checked against the snapshot of the batch: an answer from here is exactly what rendering it again would give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from services.http_gateway.message import Request
+from shared import metrics
+from shared.state.errors import StateUnavailableError
+
+if TYPE_CHECKING:
+    from services.http_gateway.call import Call
+    from services.http_gateway.gateway import Gateway
+    from services.http_gateway.options import ReadOptions
+    from shared.state.answer import Answer
+    from shared.state.snapshot import Snapshot
+    from shared.state.topics import Watch
+
+ENTRIES_MAX = 4096
+BYTES_MAX = 16 << 20
+ENTRY_BYTES_MAX = 1 << 20
+
+_DATE = b"\r\nDate: "
+_DATE_LENGTH = len("Date: Sat, 21 Nov 2026 02:38:27 GMT\r\n")
+
+
+class _Entry:
+    """The answer before and after its Date field, and what has to be unchanged."""
+
+    __slots__ = ("after", "before", "metric", "size", "versions", "watch")
+
+    def __init__(self, before: bytes, after: bytes, watch: Watch, versions: Hashable, metric: str) -> None:
+        self.before, self.after, self.watch, self.versions, self.metric = before, after, watch, versions, metric
+        self.size = len(before) + len(after) + 200
+
+
+class AnswerCache:
+    """Bounded by entries and bytes; when full, what was added first goes first."""
+
+    def __init__(self) -> None:
+        self._entries: dict[tuple[str, bool], _Entry] = {}
+        self._bytes = 0
+        self._offered: tuple[Request, Watch, Any, str] | None = None
+
+    def answer(self, gateway: Gateway, request: Request) -> bool:
+        """Answer the request from here if that is possible."""
+        entry = self._entries.get((request.target, request.gzip))
+        if entry is None or not gateway.leads():
+            return False
+        try:
+            versions = gateway.snapshot().versions(entry.watch)
+        except StateUnavailableError:
+            return False
+        if versions != entry.versions:
+            self._remove((request.target, request.gzip), entry)
+            return False
+        request.channel.finish(request, b"".join((entry.before, gateway.date.data(), entry.after)))
+        gateway.note_finished(request, entry.metric)
+        return True
+
+    def offer(self, gateway: Gateway, call: Call, options: ReadOptions, answer: Answer[Any], snap: Snapshot) -> None:
+        """The answer that will be rendered next may be kept. Kept are answers any client would get now."""
+        request = call.request
+        cacheable = (
+            request.method == "GET"
+            and request.plain
+            and request.keep_alive
+            and request.version == 11
+            and request.on_response is None
+            and not options.min_index
+            and not options.require_consistent
+            and not options.use_cache
+            and not request.path.startswith("/v1/kv/")
+            and "near=" not in request.raw_query  # distances change without the catalog changing
+            and gateway.leads()
+        )
+        if cacheable:
+            self._offered = (request, answer.watch, snap.versions(answer.watch), call.route.metric)
+
+    @property
+    def has_offer(self) -> bool:
+        return self._offered is not None
+
+    def take(self, request: Request, data: bytes) -> None:
+        """`data` was rendered for `request`: keep it if it was offered."""
+        offered, self._offered = self._offered, None
+        if offered is None or offered[0] is not request or not data.startswith(b"HTTP/1.1 200 "):
+            return
+        if len(data) > ENTRY_BYTES_MAX:
+            return
+        at = data.index(_DATE) + 2
+        entry = _Entry(data[:at], data[at + _DATE_LENGTH :], offered[1], offered[2], offered[3])
+        key = (request.target, request.gzip)
+        old = self._entries.get(key)
+        if old is not None:
+            self._remove(key, old)
+        self._entries[key] = entry
+        self._bytes += entry.size
+        while len(self._entries) > ENTRIES_MAX or self._bytes > BYTES_MAX:
+            oldest = next(iter(self._entries))
+            self._remove(oldest, self._entries[oldest])
+        metrics.gauge("consul.http.answer_cache.entries", len(self._entries))
+        metrics.gauge("consul.http.answer_cache.bytes", self._bytes)
+
+    def _remove(self, key: tuple[str, bool], entry: _Entry) -> None:
+        del self._entries[key]
+        self._bytes -= entry.size

@@ -1,0 +1,95 @@
+"""Chunked bodies, strictly: sizes are plain hexadecimal, every line ends in CRLF, lines are short, size is bounded."""
+
+from __future__ import annotations
+
+import re
+
+_SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[\x20-\x7e\t\x80-\xff]*)?")
+_TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\x20-\x7e\t\x80-\xff]*")
+LINE_BYTES_MAX = 4096
+TRAILER_BYTES_MAX = 16 * 1024
+
+
+class ChunkError(Exception):
+    """The body is not chunked as announced; the text is what Go's reader says."""
+
+
+class BodyTooLargeError(Exception):
+    """More data than the limit."""
+
+
+class ChunkedBody:
+    """`feed` takes bytes off the front of a buffer until the body is complete; then `data` is the body."""
+
+    __slots__ = ("_left", "_limit", "_parts", "_size", "_state", "_trailer_bytes")
+
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size, self._left, self._trailer_bytes = limit, 0, 0, 0
+        self._parts: list[bytes] = []
+        self._state = "size"
+
+    @property
+    def data(self) -> bytes:
+        return b"".join(self._parts)
+
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def feed(self, buffer: bytearray) -> bool:
+        """Consumes what it can; True when the body has ended and `buffer` begins with what follows it.
+
+        Raises ChunkError or BodyTooLargeError."""
+        while True:
+            if self._state == "data":
+                if not self._take_data(buffer):
+                    return False
+                continue
+            line = _take_line(buffer)
+            if line is None:
+                return False
+            if self._state == "end of data":
+                if line:
+                    raise ChunkError("malformed chunked encoding")
+                self._state = "size"
+            elif self._state == "size":
+                self._begin_chunk(line)
+            elif not line:
+                return True
+            else:  # a trailer field; nothing here uses any, but it has to be one
+                self._trailer_bytes += len(line)
+                if self._trailer_bytes > TRAILER_BYTES_MAX or not _TRAILER.fullmatch(line):
+                    raise ChunkError("malformed chunked encoding")
+
+    def _begin_chunk(self, line: bytes) -> None:
+        match = _SIZE.fullmatch(line)
+        if match is None:
+            raise ChunkError("invalid byte in chunk length")
+        self._left = int(match[1], 16)
+        if self._size + self._left > self._limit:
+            raise BodyTooLargeError
+        self._state = "data" if self._left else "trailer"
+
+    def _take_data(self, buffer: bytearray) -> bool:
+        part = bytes(buffer[: self._left])
+        del buffer[: len(part)]
+        self._parts.append(part)
+        self._size += len(part)
+        self._left -= len(part)
+        if self._left:
+            return False
+        self._state = "end of data"
+        return True
+
+
+def _take_line(buffer: bytearray) -> bytes | None:
+    end = buffer.find(b"\n", 0, LINE_BYTES_MAX)
+    if end < 0:
+        if len(buffer) >= LINE_BYTES_MAX:
+            raise ChunkError("header line too long")
+        return None
+    if end == 0 or buffer[end - 1] != 0x0D:
+        raise ChunkError("malformed chunked encoding")
+    line = bytes(buffer[: end - 1])
+    del buffer[: end + 1]
+    return line

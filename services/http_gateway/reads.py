@@ -1,0 +1,329 @@
+"""Reads: where the answer to a query comes from, by consistency mode, and how a query waits for a change.
+
+default     from the local store if this server leads and its lease lives; else rpc_core finds the leader
+stale       from the local store of any server that has heard of a leader
+consistent  from the local store after one ReadIndex round, if this server leads; else through rpc_core
+client      always through rpc_core
+
+A blocking query whose answer is still the old one parks in a group with all others that asked for the very
+same thing; one change evaluates and renders once for all of them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from services.http_gateway.call import LATER, Call, Later
+from services.http_gateway.errors import HttpError, as_http_error
+from services.http_gateway.options import ReadOptions
+from shared import metrics
+from shared.ipc.errors import IpcError, RemoteError
+from shared.state.answer import Answer
+from shared.state.errors import StateUnavailableError
+from shared.state.leadership import Leadership
+from shared.state.snapshot import Snapshot
+from shared.state.watch import Registration
+
+if TYPE_CHECKING:
+    from services.http_gateway.gateway import Gateway
+
+WAIT_JITTER = 16
+"""A wait is stretched by up to a 16th, so that clients which started together do not return together."""
+_RPC_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the X-Consul-* headers say. last_contact_ms: 0 on the leader."""
+
+    index: int
+    last_contact_ms: int
+    known_leader: bool
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "X-Consul-Index": str(self.index or 1),
+            "X-Consul-Knownleader": "true" if self.known_leader else "false",
+            "X-Consul-Lastcontact": str(self.last_contact_ms),
+        }
+
+
+ZERO_META = Meta(0, 0, False)
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One query. method, arguments: the RPC and its request, without the query options. local: the same query
+    on a snapshot. remote: the value in the RPC's reply, as `local` gives it. show: what to answer for it.
+    level: whether X-Consul-Effective-Consistency is shown. cached: whether ?cached works for it."""
+
+    method: str
+    arguments: Mapping[str, Any]
+    local: Callable[[Snapshot], Answer[Any]]
+    remote: Callable[[Any], Any]
+    show: Callable[[Any], Any]
+    level: bool = True
+    cached: bool = False
+
+
+def read(call: Call, options: ReadOptions, query: Read) -> Any:
+    """Answer `call` with `query`, now or later. Raises HttpError."""
+    gateway = call.gateway
+    if options.datacenter != gateway.config.datacenter or not gateway.config.server:
+        return _forward(call, options, query)
+    leadership = gateway.leadership()
+    if query.cached and options.use_cache and gateway.config.http_config.use_cache:
+        call.headers.update(gateway.cache_headers(query.method, call.request.path))
+        if leadership.known_leader:
+            return _local(call, options, query)  # what Consul's agent cache keeps is never newer than the store
+    if options.allow_stale:
+        contact_ms = last_contact_ms(leadership)
+        too_old = 0 < options.max_stale_ns < contact_ms * 1_000_000
+        if (leadership.known_leader or leadership.last_contact_ns) and not too_old:
+            return _local(call, options, query)
+        if too_old:
+            options.allow_stale, options.max_stale_ns = False, 0
+    if options.require_consistent:
+        if leadership.role == "leader":
+            return _after_read_index(call, options, query)
+    elif leadership.may_serve_default(time.monotonic_ns()):
+        return _local(call, options, query)
+    return _forward(call, options, query)
+
+
+def last_contact_ms(leadership: Leadership) -> int:
+    """Milliseconds since the leader was last heard of; 0 on the leader itself."""
+    if leadership.role == "leader" or not leadership.last_contact_ns:
+        return 0
+    return max(0, (time.monotonic_ns() - leadership.last_contact_ns) // 1_000_000)
+
+
+def _after_read_index(call: Call, options: ReadOptions, query: Read) -> Later:
+    gateway = call.gateway
+
+    def on_done(index: Any, error: IpcError | None) -> None:
+        try:
+            if error is None:
+                call.done(_local(call, options, query))
+            elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
+                call.done(_forward(call, options, query))
+            else:
+                call.failed(error)
+        except (HttpError, StateUnavailableError) as failure:
+            call.failed(failure)
+
+    gateway.read_index(on_done)
+    return LATER
+
+
+def _local(call: Call, options: ReadOptions, query: Read) -> Any:
+    gateway = call.gateway
+    try:
+        snap = gateway.snapshot()
+    except StateUnavailableError:
+        return _forward(call, options, query)  # raft_node is away: rpc_core waits for it and says what is wrong
+    answer = query.local(snap)
+    if options.min_index and answer.index <= options.min_index:
+        gateway.blocking.park(call, options, query, answer, snap.generation)
+        return LATER
+    leadership = gateway.leadership()
+    meta = Meta(answer.index, last_contact_ms(leadership), leadership.known_leader)
+    result = show(call, options, query, meta, answer.value)
+    gateway.remember(call, options, answer, snap)
+    return result
+
+
+def show(call: Call, options: ReadOptions, query: Read, meta: Meta, value: Any) -> Any:
+    """Set the metadata headers and present the value."""
+    headers = call.headers
+    headers.update(meta.headers())
+    if query.level:
+        headers["X-Consul-Effective-Consistency"] = options.level
+    return query.show(value)
+
+
+def _forward(call: Call, options: ReadOptions, query: Read) -> Later:
+    gateway = call.gateway
+    payload = {**query.arguments, **options.to_wire(), "Datacenter": options.datacenter}
+    timeout_s = gateway.rpc_timeout_s
+    if options.min_index:
+        wait_s = gateway.wait_s(options)
+        timeout_s += wait_s + wait_s / WAIT_JITTER
+
+    def then(reply: Any) -> Any:
+        contact_ms = int(reply.get("LastContact") or 0) // 1_000_000
+        meta = Meta(int(reply.get("Index") or 0), contact_ms, bool(reply.get("KnownLeader")))
+        return show(call, options, query, meta, query.remote(reply))
+
+    return call.rpc(query.method, payload, then, timeout_s=timeout_s + _RPC_GRACE_S, retry_safe=True)
+
+
+class _Waiter:
+    """One parked call. `group` is None once it was answered."""
+
+    __slots__ = ("call", "deadline", "group", "options")
+
+    def __init__(self, call: Call, options: ReadOptions, deadline: float, group: _Group) -> None:
+        self.call, self.options, self.deadline = call, options, deadline
+        self.group: _Group | None = group
+
+
+class _Group:
+    """Waiters for the same request with the same index."""
+
+    __slots__ = ("dirty", "generation", "key", "min_index", "query", "registration", "waiters")
+
+    def __init__(self, key: tuple[Any, ...], query: Read, min_index: int, generation: int) -> None:
+        self.key, self.query, self.min_index, self.generation = key, query, min_index, generation
+        self.waiters: dict[_Waiter, None] = {}
+        self.registration: Registration
+        self.dirty = False
+
+
+class Blocking:
+    """All parked queries of this process. Bounded by the connections: each holds a few requests at most.
+
+    Changes only mark groups; the owner calls `settle` when it has noted a whole batch of them."""
+
+    def __init__(self, gateway: Gateway, rng: Random, clock: Callable[[], float]) -> None:
+        self._gateway, self._rng, self._clock = gateway, rng, clock
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._dirty: list[_Group] = []
+        self._deadlines: list[tuple[float, int, _Waiter]] = []
+        self._order = itertools.count()
+        self.on_earlier: Callable[[], None] = lambda: None
+        """Called when the earliest deadline has moved forward."""
+
+    def __len__(self) -> int:
+        return sum(len(group.waiters) for group in self._groups.values())
+
+    @property
+    def next_deadline(self) -> float | None:
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def park(self, call: Call, options: ReadOptions, query: Read, answer: Answer[Any], generation: int) -> None:
+        """Wait until `query` has another answer, at most as long as the options say."""
+        request = call.request
+        shape = (request.gzip, request.version, request.keep_alive, options.token, options.level)
+        key: tuple[Any, ...] = (request.method, request.target, request.plain, shape, generation)
+        if not request.plain or request.on_response is not None:
+            key = (*key, request)  # its headers may matter, or its answer is not bytes: a group of its own
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = _Group(key, query, options.min_index, generation)
+            self._register(group, answer)
+        wait_s = self._gateway.wait_s(options)
+        deadline = self._clock() + wait_s + self._rng.random() * wait_s / WAIT_JITTER
+        waiter = _Waiter(call, options, deadline, group)
+        group.waiters[waiter] = None
+        heapq.heappush(self._deadlines, (deadline, next(self._order), waiter))
+        if self._deadlines[0][2] is waiter:
+            self.on_earlier()
+        request.on_abandon = lambda: self._leave(waiter)
+        request.on_hurry = lambda: self._give_up_waiting(waiter)
+
+    def _register(self, group: _Group, answer: Answer[Any]) -> None:
+        def wake() -> None:
+            if not group.dirty:
+                group.dirty = True
+                self._dirty.append(group)
+
+        group.registration = self._gateway.hub.register(answer.watch, wake)
+
+    def _leave(self, waiter: _Waiter) -> None:
+        group, waiter.group = waiter.group, None
+        if group is not None:
+            group.waiters.pop(waiter, None)
+            if not group.waiters:
+                self._dissolve(group)
+
+    def _dissolve(self, group: _Group) -> None:
+        group.registration.cancel()
+        if self._groups.get(group.key) is group:
+            del self._groups[group.key]
+
+    def settle(self) -> None:
+        """Evaluate the woken groups; answer those whose answer is new, let the others wait on."""
+        dirty, self._dirty = self._dirty, []
+        for group in dirty:
+            group.dirty = False
+            if group.waiters:
+                self._evaluate(group)
+
+    def _evaluate(self, group: _Group) -> None:
+        try:
+            snap = self._gateway.snapshot()
+        except StateUnavailableError:
+            return  # the store is being replaced; its first change record wakes everyone again
+        try:
+            answer = group.query.local(snap)
+        except HttpError as failure:
+            waiters = list(group.waiters)
+            self._forget(group)
+            for waiter in waiters:
+                waiter.call.failed(failure)
+            return
+        if answer.index <= group.min_index and snap.generation == group.generation:
+            group.registration.cancel()
+            self._register(group, answer)
+            return
+        metrics.incr("consul.http.blocking.woken", len(group.waiters))
+        self._render_once(group, answer)
+
+    def _render_once(self, group: _Group, answer: Answer[Any]) -> None:
+        """The first waiter's answer is rendered, and its bytes serve all."""
+        leadership = self._gateway.leadership()
+        meta = Meta(answer.index, last_contact_ms(leadership), leadership.known_leader)
+        waiters = list(group.waiters)
+        self._forget(group)
+        first = waiters[0]
+        try:
+            result = show(first.call, first.options, group.query, meta, answer.value)
+            first.call.done(result)
+        except HttpError as error:
+            first.call.failed(error)
+        data = self._gateway.last_answer
+        for waiter in waiters[1:]:
+            waiter.call.request.keep_alive = first.call.request.keep_alive
+            self._gateway.finish_rendered(waiter.call.request, data, waiter.call.route.metric)
+
+    def _forget(self, group: _Group) -> None:
+        for waiter in group.waiters:
+            waiter.group = None
+        group.waiters.clear()
+        self._dissolve(group)
+
+    def expire(self, now: float) -> None:
+        """Answer everyone whose wait is over with what there is."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            waiter = heapq.heappop(self._deadlines)[2]
+            self._give_up_waiting(waiter)
+        if len(self._deadlines) > 64 and len(self._deadlines) > 4 * len(self):
+            self._deadlines = [entry for entry in self._deadlines if entry[2].group is not None]
+            heapq.heapify(self._deadlines)
+
+    def answer_everyone(self) -> None:
+        """Answer all waiters with what there is: this process is about to end."""
+        for group in list(self._groups.values()):
+            for waiter in list(group.waiters):
+                self._give_up_waiting(waiter)
+
+    def _give_up_waiting(self, waiter: _Waiter) -> None:
+        group = waiter.group
+        if group is None:
+            return
+        self._leave(waiter)
+        options = waiter.options
+        options.min_index = 0
+        try:
+            result = _local(waiter.call, options, group.query)
+        except HttpError as error:
+            waiter.call.failed(as_http_error(error))
+        else:
+            waiter.call.done(result)

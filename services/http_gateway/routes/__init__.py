@@ -1,0 +1,11 @@
+"""routes: the endpoints, one module per family. `all_routes()` is the whole table."""
+
+from __future__ import annotations
+
+from services.http_gateway.routes import agent, catalog, health, kv, operator, page, session, status
+from services.http_gateway.routes.table import Routes
+
+
+def all_routes() -> Routes:
+    families = (status, kv, catalog, health, agent, operator, session)
+    return Routes([route for family in families for route in family.ROUTES], kv.fast_get, page.serve)

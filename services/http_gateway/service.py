@@ -1,0 +1,176 @@
+"""http_gateway as a process: links to its neighbours, the lane on every HTTP listener, HTTPS where configured."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable
+
+import trio
+
+from services.http_gateway.call import Call
+from services.http_gateway.errors import HttpError
+from services.http_gateway.gateway import Gateway, Links
+from services.http_gateway.lane.connection import ConnectionLimits
+from services.http_gateway.lane.loop import Lane, LaneLimits
+from services.http_gateway.listeners import is_unix, open_listener
+from services.http_gateway.routes import all_routes
+from services.http_gateway.streaming import LaneStream
+from shared import metrics
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import Link, Server, SocketPathError
+from shared.log import get_logger
+from shared.service import ServiceContext, StartError
+from shared.state.leadership import FILE as LEADERSHIP_FILE
+from shared.state.leadership import LeadershipPage
+from shared.state.reader import StateReader
+
+_log = get_logger("agent")
+
+_SLOW_TASKS_MAX = 512
+_DRAIN_S = 1.0
+
+
+class HttpGateway:
+    """One per process. `run` serves until cancelled."""
+
+    def __init__(self, config: RuntimeConfig, rng: random.Random | None = None) -> None:
+        rng = rng or random.Random(int.from_bytes(os.urandom(16), "big"))
+        self._config = config
+        names = ("raft", "rpc", "gossip", "supervisor", "dns")
+        made = {name: Link(config.socket_path(name), name="http_gateway") for name in names}
+        self._links = Links(**made)
+        self.gateway = Gateway(
+            config,
+            self._links,
+            all_routes(),
+            clock=trio.current_time,
+            rng=rng,
+            reader=StateReader(config.state_dir) if config.server else None,
+            page=LeadershipPage.open(os.path.join(config.state_dir, LEADERSHIP_FILE)),
+        )
+        self.lane = Lane(
+            self.gateway,
+            limits=LaneLimits(connections_per_client=config.limits.http_max_conns_per_client),
+            connection_limits=ConnectionLimits(value_bytes_max=config.limits.kv_max_value_size),
+        )
+        self._server = Server(config.socket_path("http"), name="http_gateway")
+        self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
+        self._earlier = trio.Event()
+        self._slow_tasks = 0
+        self._wire_up(list(made.values()))
+
+    def _wire_up(self, links: list[Link]) -> None:
+        gateway = self.gateway
+        for link in links:
+            link.after_batch = self._after_neighbour
+        raft = self._links.raft
+        raft.subscribe("changes", gateway.changed)
+        raft.on_up(gateway.missed_changes)
+        gateway.blocking.on_earlier = lambda: self._earlier.set()
+
+    def _after_neighbour(self) -> None:
+        """A batch of a neighbour's frames was handled: evaluate what it woke, send what it answered."""
+        self.gateway.blocking.settle()
+        self.gateway.end_batch()
+        self.lane.flush()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Raises StartError if a listener cannot be opened."""
+        config = self._config
+        async with trio.open_nursery() as nursery:
+            links = self._links
+            for link in (links.raft, links.rpc, links.gossip, links.supervisor, links.dns):
+                await nursery.start(link.run)
+            try:
+                await nursery.start(self._server.run)
+            except (OSError, SocketPathError) as error:
+                raise StartError(getattr(error, "strerror", None) or str(error)) from error
+            for address in config.http_listeners:
+                self.lane.listen(open_listener(address, config.unix_sockets))
+            self.gateway.take_slow = self._slow_door(nursery)
+            await nursery.start(self.lane.run)
+            nursery.start_soon(self._expire_waits)
+            for address in config.http_listeners:
+                _log.info("Started HTTP server", address=_shown(address), network=_network(address))
+            if config.https_listeners:
+                from services.http_gateway.tls import serve_https
+
+                await nursery.start(serve_https, self.gateway, config)
+                for address in config.https_listeners:
+                    _log.info("Started HTTPS server", address=_shown(address), network=_network(address))
+            task_status.started()
+
+    def configure(self, config: RuntimeConfig) -> None:
+        """Take over a reloaded configuration. Listeners stay as they are, as in Consul."""
+        self._config = config
+        self.gateway.use_config(config)
+
+    async def drain(self) -> None:
+        """Stop accepting, give requests that are under way a moment, and answer those who wait for changes."""
+        self.lane.stop_accepting()
+        for address in self._config.http_listeners:
+            _log.info("Stopping server", protocol="HTTP", address=_shown(address), network=_network(address))
+        self.gateway.begin_batch()
+        self.gateway.blocking.answer_everyone()
+        self.gateway.end_batch()
+        self.lane.flush()
+        with trio.move_on_after(_DRAIN_S):
+            while self.lane.busy:  # noqa: ASYNC110  once per process life; an event would cost every request
+                await trio.sleep(0.02)
+
+    def _slow_door(self, nursery: trio.Nursery) -> Callable[[Call], None]:
+        def take(call: Call) -> None:
+            if self._slow_tasks >= _SLOW_TASKS_MAX:
+                raise HttpError("too many streams are open: close some, then retry")
+            self._slow_tasks += 1
+            nursery.start_soon(self._serve_slowly, call)
+
+        return take
+
+    async def _serve_slowly(self, call: Call) -> None:
+        with trio.CancelScope() as scope:
+            stream = LaneStream(call.request, self.gateway.date, self.lane, scope)
+            try:
+                assert call.route.stream is not None
+                await call.route.stream(call, stream)
+            except HttpError as error:
+                call.failed(error)
+            except Exception as error:  # as for handlers without a task
+                self.gateway.failed_badly(call, error)
+            stream.end()
+        self._slow_tasks -= 1
+        self.gateway.note_finished(call.request, call.route.metric)
+        self.lane.flush()
+
+    async def _expire_waits(self) -> None:
+        """Answer blocking queries whose time is up."""
+        blocking = self.gateway.blocking
+        while True:
+            self._earlier = trio.Event()
+            deadline = blocking.next_deadline
+            with trio.move_on_at(deadline if deadline is not None else trio.current_time() + 3600):
+                await self._earlier.wait()
+            self.gateway.begin_batch()
+            blocking.expire(trio.current_time())
+            self.gateway.end_batch()
+            self.lane.flush()
+
+
+def _network(address: str) -> str:
+    return "unix" if is_unix(address) else "tcp"
+
+
+def _shown(address: str) -> str:
+    return address.removeprefix("unix://")
+
+
+async def main(ctx: ServiceContext) -> None:
+    """Entry of the process."""
+    await ctx.wait_turn()
+    service = HttpGateway(ctx.config)
+    ctx.on_reload(service.configure)
+    ctx.on_stop(service.drain)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        ctx.ready()

@@ -1,0 +1,67 @@
+"""HTTPS listeners: Hypercorn serves the ASGI door with TLS, HTTP/1.1 and HTTP/2 (chosen by ALPN)."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import trio
+from hypercorn.config import Config
+from hypercorn.trio import serve
+from hypercorn.typing import ASGIFramework
+
+from services.http_gateway.app import Door
+from services.http_gateway.gateway import Gateway
+from services.http_gateway.lane.connection import ConnectionLimits
+from services.http_gateway.lane.head import HEAD_BYTES_MAX
+from shared.config.runtime import RuntimeConfig
+from shared.service import StartError
+
+_VERSIONS = {"tls10": "TLSv1", "tls11": "TLSv1_1", "tls12": "TLSv1_2", "tls13": "TLSv1_3"}
+
+
+class _TlsConfig(Config):
+    """Hypercorn's configuration with the TLS settings of the agent's."""
+
+    agent: RuntimeConfig
+
+    def create_ssl_context(self) -> Any:
+        import ssl
+
+        context = super().create_ssl_context()
+        if context is not None:
+            context.minimum_version = getattr(ssl.TLSVersion, _VERSIONS[self.agent.tls.min_version])
+            if self.agent.tls.verify_incoming or self.agent.tls.verify_incoming_https:
+                context.verify_mode = ssl.CERT_REQUIRED
+        return context
+
+
+async def serve_https(
+    gateway: Gateway, config: RuntimeConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serves until cancelled. Raises StartError for missing files and addresses in use."""
+    if not (config.cert_file and config.key_file):
+        raise StartError("ports.https is set, but cert_file and key_file are not: name a certificate and its key")
+    settings = _TlsConfig()
+    settings.agent = config
+    settings.bind = [address.replace("unix://", "unix:") for address in config.https_listeners]
+    settings.certfile, settings.keyfile = config.cert_file, config.key_file
+    settings.ca_certs = config.ca_file or None
+    settings.alpn_protocols = ["h2", "http/1.1"]
+    settings.include_server_header = False
+    settings.h11_max_incomplete_size = HEAD_BYTES_MAX
+    settings.ssl_handshake_timeout = config.limits.https_handshake_timeout_s
+    settings.keep_alive_timeout = ConnectionLimits().idle_timeout_s
+    settings.accesslog = settings.errorlog = None
+    limits = ConnectionLimits(value_bytes_max=config.limits.kv_max_value_size)
+    async with trio.open_nursery() as nursery:
+        door = Door(gateway, limits, nursery)
+        try:
+            await nursery.start(_serve, door, settings)
+        except OSError as error:
+            raise StartError(f"HTTPS listener: {error.strerror or error}: check cert_file, key_file, ports") from error
+        task_status.started()
+
+
+async def _serve(door: Door, settings: Config, *, task_status: trio.TaskStatus[Any]) -> None:
+    app = cast("ASGIFramework", door.app)
+    await serve(app, settings, mode="asgi", task_status=task_status, shutdown_trigger=trio.sleep_forever)

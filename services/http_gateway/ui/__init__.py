@@ -1,0 +1,1 @@
+"""ui: the files of the status page."""
