@@ -1,0 +1,73 @@
+"""The same requests to the real Consul and to our agent: status, headers and bodies must be equal.
+
+All differences of a scenario are shown at once. Two real agents must show none: that proves that the masks
+cover what rightly differs. PROCONSUL_DIFFERENTIAL names what is compared with the real one, separated by
+commas.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Agent, RealConsul, wait_until
+from tests.integration.differential.exchange import Answer, Request, differences, exchange
+from tests.integration.differential.scenarios import SCENARIOS
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+
+COMPARED = os.environ.get("PROCONSUL_DIFFERENTIAL", "consul").split(",")
+
+
+@pytest.fixture(scope="module", params=COMPARED)
+def agents(
+    request: pytest.FixtureRequest,
+    real_consul: Path,
+    loopback: LoopbackPool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[RealConsul, RealConsul | Agent]]:
+    """The real agent first, then the one to be compared, both idle and with their own node in the catalog."""
+    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul)
+    other: RealConsul | Agent
+    if request.param == "consul":
+        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul)
+    else:
+        other = Agent(loopback(), tmp_path_factory.mktemp("ours"))
+    with contextlib.ExitStack() as stack:
+        for agent in (real, other):
+            stack.enter_context(agent.running())
+        for agent in (real, other):
+            wait_until(lambda agent=agent: _settled(agent), 20, f"node1 in the catalog of {agent.address}")  # type: ignore[misc]
+        yield real, other
+
+
+def _settled(agent: RealConsul | Agent) -> bool:
+    """The agent has written its own node, service and coordinate, after which nothing moves by itself."""
+    checks = agent.http("GET", "/v1/health/node/node1").json()
+    node = agent.http("GET", "/v1/catalog/node/node1").json()
+    return bool(checks and node and node["Node"]["TaggedAddresses"] and node["Node"]["ID"])
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_same_answers(agents: tuple[RealConsul, RealConsul | Agent], name: str) -> None:
+    real, other = agents
+    found = []
+    for request in SCENARIOS[name]:
+        expected = exchange(real.address, real.http_port, request)
+        lines = _compare(expected, request, other)
+        found += [f"{request}\n    {line}" for line in lines]
+    assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)
+
+
+def _compare(expected: Answer, request: Request, agent: RealConsul | Agent) -> list[str]:
+    try:
+        return differences(expected, exchange(agent.address, agent.http_port, request))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return [f"no comparable answer: {error!r}, where Consul says {expected.status}"]
