@@ -53,11 +53,14 @@ class LogFile:
     def _prune(self) -> None:
         if self._max_files == 0:
             return
-        own = sorted(name for name in os.listdir(self._directory or ".") if self._is_own(name))
-        for name in own[: len(own) - max(self._max_files, 0)]:
+        names = os.listdir(self._directory or ".")
+        own = sorted((created_ns, name) for name in names if (created_ns := self._created_ns(name)) is not None)
+        for _, name in own[: max(len(own) - max(self._max_files, 0), 0)]:
             os.unlink(os.path.join(self._directory, name))
 
-    def _is_own(self, name: str) -> bool:
+    def _created_ns(self, name: str) -> int | None:
+        """The time in the name of one of our files, None for a file that is none of them."""
         prefix = f"{self._stem}-"
         middle = name[len(prefix) : len(name) - len(self._extension)]
-        return name.startswith(prefix) and name.endswith(self._extension) and middle.isdigit()
+        own = name.startswith(prefix) and name.endswith(self._extension) and middle.isascii() and middle.isdigit()
+        return int(middle) if own else None
