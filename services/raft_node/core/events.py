@@ -63,10 +63,13 @@ class Durable(NamedTuple):
 
 
 class AppendFailed(NamedTuple):
-    """An AppendLog could not be performed; nothing of it, nor of any later one, will be believed."""
+    """An AppendLog could not be performed; nor will any later one of those that were asked for already.
+
+    unknown: the disk may still have it, and show it when the server starts again."""
 
     first_index: int
     error: str
+    unknown: bool = False
 
 
 class RpcRequest(NamedTuple):

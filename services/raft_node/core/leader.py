@@ -71,7 +71,10 @@ class Leader:
         return min(due, self._transfer[2]) if self._transfer else due
 
     def lease_end(self) -> float:
-        """Until when nobody else can have been elected, on the core's clock; infinity for a sole voter."""
+        """Until when nobody else can have been elected, on the core's clock; infinity for a sole voter, minus
+        infinity while leadership is being handed over."""
+        if self._transfer:
+            return -math.inf
         voters = self._other_voters()
         node_id, configuration = self.state.settings.node_id, self.state.configurations.latest
         if not voters and configuration.has_vote(node_id):
@@ -298,10 +301,11 @@ class Leader:
         steps down: an index and term must never name two different entries."""
         state = self.state
         if self.progress or event.first_index <= self.start_index:
-            state.emit(Dropped(event.first_index, event.error, unknown=bool(self.progress)))
+            unknown = event.unknown or bool(self.progress)
+            state.emit(Dropped(event.first_index, event.error, unknown))
             self.core.become_follower("", now, pause_s=FAILED_DISK_PAUSE_S)
         else:
-            state.emit(Dropped(event.first_index, event.error, unknown=False))
+            state.emit(Dropped(event.first_index, event.error, event.unknown))
 
     # ---- linearizable reads ------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ class MemoryLog:
         self._staged: Sequence[Entry] = ()
         self.first_index = next_index
         self.torn_bytes = 0
+        self.broken = False
 
     @property
     def last_index(self) -> int:

@@ -64,13 +64,14 @@ class Wal:
         self._allocated = 0
         self._end = 0
         self._number = 0
-        self._broken = False
+        self.broken = False
+        """What an append left behind could not be wiped out: it may come back if the process ends now."""
         self._terms: list[tuple[int, int]] = []
         self._cached: tuple[str, int, list[Entry]] | None = None
         self.first_index = 1
         self.last_index = 0
         self.recovered_configurations: list[Entry] = []
-        """Configuration entries that the log held when it was opened, in order."""
+        """Configuration entries that the log held when it was opened, or that `append` added, in order."""
         self.torn_bytes = 0
         """Bytes of an unfinished write that were cut off when the log was opened."""
 
@@ -223,6 +224,7 @@ class Wal:
             self.undo(pending)
             raise
         self.finish(pending)
+        self.recovered_configurations += [entry for entry in entries if entry.type in _CONFIGURATION_TYPES]
 
     def write(self, entries: Sequence[Entry]) -> Pending:
         """First third of an append: into the page cache. Follow it with `sync`, then `finish` or `undo`, before
@@ -232,7 +234,7 @@ class Wal:
             raise ValueError(f"entry {first} does not fit into a log of {self.first_index}..{self.last_index}")
         try:
             frame = fmt.encode_frame(entries, first, self._number + 1, self._segments[-1].seed)
-            if self._broken or self._end + len(frame) > self._allocated:
+            if self.broken or self._end + len(frame) > self._allocated:
                 self._begin_segment(
                     self._segments[-1].header.sequence + 1, room=len(frame), first_index=self.last_index + 1
                 )
@@ -269,7 +271,7 @@ class Wal:
             self._disk.write(self._handle, bytes(pending.size), pending.offset)
             self._disk.sync(self._handle)
         except OSError:
-            self._broken = True
+            self.broken = True
 
     def _append_error(self, error: OSError) -> AppendError:
         return AppendError(
@@ -335,7 +337,7 @@ class Wal:
             raise
         self._adopt(handle, size)
         self._segments.append(_Segment(path, header))
-        self._end, self._number, self._broken = fmt.HEADER_BYTES, 0, False
+        self._end, self._number, self.broken = fmt.HEADER_BYTES, 0, False
 
     def _adopt(self, handle: int, size: int) -> None:
         self._close_handle()
@@ -347,7 +349,7 @@ class Wal:
 
     def _seal(self) -> None:
         frame = fmt.encode_frame((), self.last_index + 1, self._number + 1, self._segments[-1].seed)
-        if self._end + len(frame) <= self._allocated and not self._broken:
+        if self._end + len(frame) <= self._allocated and not self.broken:
             self._disk.write(self._handle, frame, self._end)
             self._disk.sync(self._handle)
             self._end += len(frame)

@@ -1,0 +1,105 @@
+"""Recovery: makes log, newest snapshot and state machine agree before the core is made.
+
+Whatever the moment of the crash: the log is the truth about what is above the newest snapshot, the snapshot about
+what is below, and the state machine is believed only between the two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from services.raft_node.core import bootstrap_entry
+from services.raft_node.core.types import Configuration, Entry, HardState, SnapshotMeta
+from services.raft_node.log.errors import StorageError
+from services.raft_node.log.snapshots import Snapshots
+from services.raft_node.machine import StateMachine
+from services.raft_node.replica import load_snapshot
+
+
+class RecoverableLog(Protocol):
+    """Wal or MemoryLog, just opened."""
+
+    @property
+    def first_index(self) -> int: ...
+
+    @property
+    def last_index(self) -> int: ...
+
+    @property
+    def recovered_configurations(self) -> list[Entry]: ...
+
+    def term_at(self, index: int) -> int: ...
+
+    def append(self, entries: Sequence[Entry]) -> None: ...
+
+    def reset(self, next_index: int) -> None: ...
+
+
+class SavedHardState(Protocol):
+    """StableStore or MemoryStable, just opened."""
+
+    @property
+    def state(self) -> HardState: ...
+
+    def save(self, state: HardState) -> None: ...
+
+
+class Recovered(NamedTuple):
+    """What the core is made from. restored: the state machine was loaded from the snapshot."""
+
+    snapshot: SnapshotMeta | None
+    configurations: list[Entry]
+    applied_index: int
+    restored: bool
+
+
+def recover(
+    log: RecoverableLog,
+    snapshots: Snapshots,
+    machine: StateMachine,
+    say: Callable[[str], None] = lambda text: None,
+) -> Recovered:
+    """Raises StorageError if there is a hole between the snapshot and the log."""
+    snapshot = snapshots.newest()
+    index = snapshot.index if snapshot else 0
+    if log.first_index > index + 1:
+        raise StorageError(
+            f"the raft log begins with entry {log.first_index}, but "
+            + (f"the newest snapshot ends with {index}" if snapshot else "there is no usable snapshot")
+            + ": restore the snapshots directory from a backup, or, if other servers are alive, remove this "
+            "server's raft directory and let it join again as a new server"
+        )
+    if snapshot and not (log.last_index >= index and _term_matches(log, snapshot)):
+        # A snapshot from the leader was stored, and the crash came before the old log was dropped.
+        log.reset(index + 1)
+    restored = False
+    if machine.applied_index > max(log.last_index, index):
+        say("the state store is ahead of the log: building it again")
+        machine.reset()
+    if snapshot and machine.applied_index < index:
+        load_snapshot(snapshots, snapshot, machine)
+        restored = True
+    return Recovered(
+        snapshot,
+        [entry for entry in log.recovered_configurations if entry.index > index],
+        max(index, machine.applied_index),
+        restored,
+    )
+
+
+def _term_matches(log: RecoverableLog, snapshot: SnapshotMeta) -> bool:
+    if snapshot.index < log.first_index:
+        return True  # the entry was compacted away, after the snapshot: they belong together
+    return log.term_at(snapshot.index) == snapshot.term
+
+
+def has_state(log: RecoverableLog, stable: SavedHardState, snapshots: Snapshots) -> bool:
+    """Whether this server has ever been part of a cluster."""
+    return stable.state.term > 0 or log.last_index > 0 or snapshots.newest() is not None
+
+
+def bootstrap(log: RecoverableLog, stable: SavedHardState, configuration: Configuration) -> None:
+    """Begins a new cluster: entry 1 of term 1. Only for a server without state."""
+    # In this order: a crash in between leaves an entry of term 1, from which the term is known.
+    log.append([bootstrap_entry(configuration)])
+    stable.save(HardState(term=1))

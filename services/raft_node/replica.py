@@ -1,0 +1,475 @@
+"""Replica: performs the core's effects on log, stable store and state machine, strictly in order.
+
+No trio in here: time comes in as a function, and what concerns other processes and servers goes out through an
+Outlet. The simulations run this very class on a simulated disk."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any, Final, NamedTuple, Protocol
+
+from services.raft_node.core import RaftCore
+from services.raft_node.core import events as ev
+from services.raft_node.core.messages import AppendEntriesReply
+from services.raft_node.core.types import BARRIER, COMMAND, CONFIGURATION, Entry, HardState, SnapshotMeta
+from services.raft_node.log.errors import AppendError, StorageError
+from services.raft_node.log.snapshots import Snapshots
+from services.raft_node.log.wal import Pending
+from services.raft_node.machine import NoRoomError, StateMachine
+
+ENQUEUE_TIMEOUT: Final = "timed out enqueuing operation"
+RESTORED: Final = "snapshot restored while committing log"
+
+MAX_PENDING: Final = 16384
+"""Proposals without a result; more are refused with ENQUEUE_TIMEOUT."""
+MAX_PENDING_BYTES: Final = 256 << 20
+_BATCH_ENTRIES: Final = 4096
+_BATCH_BYTES: Final = 32 << 20
+SLOW_SYNC_S: Final = 0.001
+"""Moving average of fdatasync above which it goes to a thread and batches are pipelined."""
+_AVERAGE_WEIGHT: Final = 0.1
+
+
+class LogStore(Protocol):
+    """Wal or MemoryLog."""
+
+    @property
+    def first_index(self) -> int: ...
+
+    @property
+    def last_index(self) -> int: ...
+
+    @property
+    def broken(self) -> bool: ...
+
+    def write(self, entries: Sequence[Entry]) -> Pending: ...
+
+    def sync(self) -> None: ...
+
+    def finish(self, pending: Pending) -> None: ...
+
+    def undo(self, pending: Pending) -> None: ...
+
+    def reset(self, next_index: int) -> None: ...
+
+    def compact(self, last: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class HardStateStore(Protocol):
+    """StableStore or MemoryStable."""
+
+    def save(self, state: HardState) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Outlet(Protocol):
+    """Where the outside world hears from a replica."""
+
+    def result(self, waiter: Any, index: int, value: Any) -> None:
+        """A proposal was applied. value: what the state machine returned, an exception for an error."""
+        ...
+
+    def failed(self, waiter: Any, error: str, *, unknown: bool) -> None:
+        """A proposal has no result. unknown: it may still be applied, now or later."""
+        ...
+
+    def refused(self, waiter: Any, error: str) -> None:
+        """A proposal was not accepted and never will be applied."""
+        ...
+
+    def read_ready(self, waiter: Any, index: int) -> None: ...
+
+    def read_failed(self, waiter: Any, error: str) -> None: ...
+
+    def applied(self, index: int, changes: Any) -> None:
+        """The state machine has taken a batch that ends at `index`."""
+        ...
+
+    def role_changed(self, effect: ev.RoleChanged) -> None: ...
+
+    def transfer_done(self, waiter: Any, error: str) -> None: ...
+
+    def send(self, effect: ev.Send) -> None: ...
+
+    def send_snapshot(self, effect: ev.SendSnapshot) -> None: ...
+
+    def answer(self, effect: ev.Answer) -> None: ...
+
+    def receive_snapshot(self, effect: ev.ReceiveSnapshot) -> None: ...
+
+    def log(self, effect: ev.Log) -> None: ...
+
+    def count(self, name: str) -> None: ...
+
+    def sample(self, name: str, value_ms: float) -> None: ...
+
+    def start_sync(self, sync: Callable[[], None]) -> None:
+        """Run `sync` in a thread, then call `Replica.sync_done` with its error or None."""
+        ...
+
+
+class _Batch(NamedTuple):
+    """Accepted proposals that wait for their results; waiters[k] waits for entry first_index + k."""
+
+    first_index: int
+    waiters: Sequence[Any]
+    since: float
+
+
+class Replica:
+    """One server: core, log, term and vote, snapshots and state machine held together.
+
+    Feed it with `event`, `propose`, `read`; call `flush` at the end of each batch of requests, and `event(Tick())`
+    at `core.deadline`. A StorageError from any of them means that the server must stop."""
+
+    def __init__(
+        self,
+        core: RaftCore,
+        log: LogStore,
+        stable: HardStateStore,
+        snapshots: Snapshots,
+        machine: StateMachine,
+        outlet: Outlet,
+        clock: Callable[[], float],
+        slow_sync_s: float = SLOW_SYNC_S,
+    ) -> None:
+        self.core = core
+        self.snapshots = snapshots
+        self.machine = machine
+        self._log = log
+        self._stable = stable
+        self._outlet = outlet
+        self._clock = clock
+        self._slow_sync_s = slow_sync_s
+        self._queue: deque[ev.Effect] = deque()
+        self._draining = False
+        self._syncing: tuple[Pending, Sequence[Entry], float] | None = None
+        self._sync_average_s = 0.0
+        self._new_waiters: list[Any] = []
+        self._new_items: list[tuple[int, bytes, bytes]] = []
+        self._new_bytes = 0
+        self._waiting: deque[_Batch] = deque()
+        self._stalled: list[Entry] = []
+        self.stall_reason = ""
+        """Why committed entries cannot be applied just now, "" if they can."""
+        self.pending = 0
+        """Proposals that were taken and have no result yet."""
+        self.pending_bytes = 0
+        self.applied_index = core.log.applied_index
+        """Last entry that has taken effect."""
+        self.machine_index = max(machine.applied_index, core.log.snapshot_index)
+        self.machine_term = (
+            machine.applied_term if machine.applied_index >= core.log.snapshot_index else core.log.snapshot_term
+        )
+        """Last command or barrier that was applied: what a snapshot taken now covers."""
+
+    # ---- in ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._run(self.core.start(self._clock()))
+
+    def event(self, event: ev.Event) -> None:
+        """Lets the core see `event` and performs what follows."""
+        self._run(self.core.step(event, self._clock()))
+
+    def propose(self, waiters: Sequence[Any], items: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Queues entries for the next `flush`. The last of `waiters`, which go with the items one by one (None:
+        nobody waits), is told the outcome through the outlet."""
+        size = sum([len(item[1]) for item in items])
+        if self.stall_reason:
+            self._outlet.refused(waiters[-1], self.stall_reason)
+        elif self.pending + len(items) > MAX_PENDING or self.pending_bytes + size > MAX_PENDING_BYTES:
+            self._outlet.refused(waiters[-1], ENQUEUE_TIMEOUT)
+        else:
+            self._new_waiters += waiters
+            self._new_items += items
+            self._new_bytes += size
+            self.pending += len(items)
+            self.pending_bytes += size
+
+    def flush(self) -> None:
+        """Proposes all that was queued since the last time, as one batch if it is not huge. While the disk is busy
+        with the batch before, it waits for that."""
+        while self._new_items and self._syncing is None and not self._draining:
+            if len(self._new_items) <= _BATCH_ENTRIES and self._new_bytes <= _BATCH_BYTES:
+                items, waiters = self._new_items, self._new_waiters
+                self._new_items, self._new_waiters, self._new_bytes = [], [], 0
+            else:
+                count = self._batch_length()
+                items, waiters = self._new_items[:count], self._new_waiters[:count]
+                del self._new_items[:count], self._new_waiters[:count]
+                self._new_bytes -= sum(len(item[1]) for item in items)
+            self.event(ev.Propose((waiters, items), items))
+
+    def _batch_length(self) -> int:
+        size = 0
+        for count, item in enumerate(self._new_items[:_BATCH_ENTRIES]):
+            size += len(item[1])
+            if size > _BATCH_BYTES and count:
+                return count
+        return min(len(self._new_items), _BATCH_ENTRIES)
+
+    def read(self, waiter: Any) -> None:
+        """Asks for the index of a linearizable read."""
+        self.event(ev.ReadIndex(waiter))
+
+    def change_configuration(
+        self, waiter: Any, command: str, server_id: str, address: str = "", prev_index: int = 0
+    ) -> None:
+        """Adds, demotes or removes one server (`core.configuration`); `waiter` is told as of a proposal."""
+        self.pending += 1
+        tag = ([waiter], [(CONFIGURATION, b"", b"")])
+        self.event(ev.ChangeConfiguration(tag, command, server_id, address, prev_index))
+
+    def close(self) -> None:
+        """Lets go of the files. Nothing may be called afterwards."""
+        self._log.close()
+        self._stable.close()
+
+    # ---- effects -----------------------------------------------------------------------------------------------
+
+    def _run(self, effects: Sequence[ev.Effect]) -> None:
+        self._queue.extend(effects)
+        if self._draining:
+            return  # called back from an outlet: the loop below goes on with it
+        self._draining = True
+        try:
+            while self._queue and self._syncing is None:
+                self._perform(self._queue.popleft())
+        finally:
+            self._draining = False
+        if self._new_items:
+            self.flush()
+
+    def _perform(self, effect: ev.Effect) -> None:
+        outlet = self._outlet
+        if isinstance(effect, ev.AppendLog):
+            self._append(effect.entries)
+        elif isinstance(effect, ev.Commit):
+            self._apply_committed()
+        elif isinstance(effect, ev.Accepted):
+            self._accepted(effect)
+        elif isinstance(effect, ev.Send):
+            outlet.send(effect)
+        elif isinstance(effect, ev.Answer):
+            outlet.answer(effect)
+        elif isinstance(effect, ev.ReadReady):
+            for waiter in effect.tags:
+                outlet.read_ready(waiter, effect.index)
+        elif isinstance(effect, ev.ReadFailed):
+            for waiter in effect.tags:
+                outlet.read_failed(waiter, effect.error)
+        elif isinstance(effect, ev.SaveHardState):
+            self._stable.save(effect.state)
+        elif isinstance(effect, ev.RoleChanged):
+            outlet.role_changed(effect)
+        elif isinstance(effect, ev.Log):
+            outlet.log(effect)
+        elif isinstance(effect, ev.Count):
+            outlet.count(effect.name)
+        elif isinstance(effect, ev.Refused):
+            self._refused(effect)
+        elif isinstance(effect, ev.Dropped):
+            self._dropped(effect)
+        else:
+            self._perform_rare(effect)
+
+    def _perform_rare(self, effect: ev.Effect) -> None:
+        outlet = self._outlet
+        if isinstance(effect, ev.CompactLog):
+            self._log.compact(effect.last)
+        elif isinstance(effect, ev.ResetLog):
+            self._log.reset(effect.next_index)
+        elif isinstance(effect, ev.RestoreSnapshot):
+            self._restore(effect.index, effect.term)
+        elif isinstance(effect, ev.SendSnapshot):
+            outlet.send_snapshot(effect)
+        elif isinstance(effect, ev.ReceiveSnapshot):
+            outlet.receive_snapshot(effect)
+        elif isinstance(effect, ev.TransferDone):
+            outlet.transfer_done(effect.tag, effect.error)
+
+    # ---- the log -----------------------------------------------------------------------------------------------
+
+    def _append(self, entries: Sequence[Entry]) -> None:
+        started = perf_counter()
+        try:
+            pending = self._log.write(entries)
+        except AppendError as error:
+            self._append_failed(entries, str(error))
+            return
+        if self._sync_average_s > self._slow_sync_s:
+            self._syncing = (pending, entries, started)
+            self._outlet.start_sync(self._log.sync)
+            return
+        try:
+            self._log.sync()
+        except AppendError as error:
+            self._log.undo(pending)
+            self._append_failed(entries, str(error))
+            return
+        self._appended(pending, entries, started)
+
+    def sync_done(self, error: str | None) -> None:
+        """The thread that `start_sync` asked for has ended."""
+        assert self._syncing is not None
+        (pending, entries, started), self._syncing = self._syncing, None
+        self._draining = True
+        try:
+            if error is None:
+                self._appended(pending, entries, started)
+            else:
+                self._log.undo(pending)
+                self._append_failed(entries, error)
+        finally:
+            self._draining = False
+        self._run(())
+
+    def _appended(self, pending: Pending, entries: Sequence[Entry], started: float) -> None:
+        took_s = perf_counter() - started
+        self._sync_average_s += (took_s - self._sync_average_s) * _AVERAGE_WEIGHT
+        self._log.finish(pending)
+        self._outlet.sample("raft.leader.dispatchLog", took_s * 1000)
+        last = entries[-1]
+        self._queue.extend(self.core.step(ev.Durable(last.index, last.term), self._clock()))
+
+    def _append_failed(self, entries: Sequence[Entry], error: str) -> None:
+        """The core has to know before anything else is done. What it had planned on top of these entries is void:
+        later appends go, and a follower's "stored" becomes a "not stored"."""
+        kept: deque[ev.Effect] = deque()
+        for effect in self._queue:
+            if isinstance(effect, ev.AppendLog):
+                continue
+            if isinstance(effect, ev.Answer) and isinstance(effect.reply, AppendEntriesReply):
+                effect = effect._replace(reply=effect.reply._replace(success=False))
+            kept.append(effect)
+        self._queue = kept
+        failed = ev.AppendFailed(entries[0].index, error, self._log.broken)
+        self._queue.extend(self.core.step(failed, self._clock()))
+
+    # ---- proposals ---------------------------------------------------------------------------------------------
+
+    def _accepted(self, effect: ev.Accepted) -> None:
+        waiters, items = effect.tag
+        self._waiting.append(_Batch(effect.first_index, waiters, self._clock()))
+        self.pending_bytes -= sum([len(item[1]) for item in items])
+
+    def _refused(self, effect: ev.Refused) -> None:
+        waiters, items = effect.tag
+        self.pending -= len(items)
+        self.pending_bytes -= sum(len(item[1]) for item in items)
+        for waiter in waiters:
+            if waiter is not None:
+                self._outlet.refused(waiter, effect.error)
+
+    def _dropped(self, effect: ev.Dropped) -> None:
+        while self._waiting:
+            batch = self._waiting[-1]
+            keep = max(0, effect.first_index - batch.first_index)
+            lost = batch.waiters[keep:]
+            if not lost:
+                return
+            self._waiting.pop()
+            self.pending -= len(lost)
+            if keep:
+                self._waiting.append(batch._replace(waiters=batch.waiters[:keep]))
+            for waiter in lost:
+                if waiter is not None:
+                    self._outlet.failed(waiter, effect.error, unknown=effect.unknown)
+
+    # ---- applying ----------------------------------------------------------------------------------------------
+
+    def _apply_committed(self) -> None:
+        while not self._stalled:
+            entries = self.core.take_committed()
+            if not entries:
+                return
+            self._apply(entries)
+
+    def retry_apply(self) -> None:
+        """Tries again what could not be applied for want of room. Call it now and then while `stall_reason` is set."""
+        entries, self._stalled = self._stalled, []
+        self.stall_reason = ""
+        if entries:
+            self._draining = True
+            try:
+                self._apply(entries)
+                self._apply_committed()
+            finally:
+                self._draining = False
+            self._run(())
+
+    def _apply(self, entries: list[Entry]) -> None:
+        commands = [entry for entry in entries if entry.type == COMMAND]
+        results: Sequence[Any] = ()
+        changes: Any = None
+        if commands:
+            started = perf_counter()
+            try:
+                results, changes = self.machine.apply_batch(commands)
+            except NoRoomError as error:
+                self._stalled, self.stall_reason = entries, str(error)
+                return
+            self._outlet.sample("raft.fsm.apply", (perf_counter() - started) * 1000 / len(commands))
+        for entry in reversed(entries):
+            if entry.type in (COMMAND, BARRIER):
+                self.machine_index, self.machine_term = entry.index, entry.term
+                break
+        self.applied_index = entries[-1].index
+        if changes is not None:
+            self._outlet.applied(self.applied_index, changes)
+        self._deliver(entries, results)
+
+    def _deliver(self, entries: list[Entry], results: Sequence[Any]) -> None:
+        """Answers those who wait for `entries`. results: of the commands among them, in order."""
+        waiting, outlet = self._waiting, self._outlet
+        last = entries[-1].index
+        if not waiting or waiting[0].first_index > last:
+            return
+        value_of: dict[int, Any] = {}
+        plain = len(results) == len(entries)
+        if not plain:
+            commands = (entry.index for entry in entries if entry.type == COMMAND)
+            value_of = dict(zip(commands, results, strict=True))
+        first = entries[0].index
+        while waiting and waiting[0].first_index <= last:
+            batch = waiting.popleft()
+            done = min(len(batch.waiters), last - batch.first_index + 1)
+            if done < len(batch.waiters):
+                rest = batch._replace(first_index=last + 1, waiters=batch.waiters[done:])
+                waiting.appendleft(rest)
+            self.pending -= done
+            outlet.sample("raft.commitTime", (self._clock() - batch.since) * 1000)
+            for index, waiter in enumerate(batch.waiters[:done], batch.first_index):
+                if waiter is not None:
+                    outlet.result(waiter, index, results[index - first] if plain else value_of.get(index))
+
+    # ---- snapshots ---------------------------------------------------------------------------------------------
+
+    def _restore(self, index: int, term: int) -> None:
+        """Loads the stored snapshot that ends with (index, term) into the state machine."""
+        meta = self.snapshots.newest()
+        if meta is None or (meta.index, meta.term) != (index, term):
+            raise StorageError(f"the snapshot of entry {index}, term {term}, which was just stored, is gone")
+        started = perf_counter()
+        changes = load_snapshot(self.snapshots, meta, self.machine)
+        self._outlet.sample("raft.fsm.restore", (perf_counter() - started) * 1000)
+        self._stalled, self.stall_reason = [], ""
+        self.applied_index = max(self.applied_index, index)
+        self.machine_index, self.machine_term = index, term
+        self._outlet.applied(index, changes)
+
+
+def load_snapshot(snapshots: Snapshots, meta: SnapshotMeta, machine: StateMachine) -> Any:
+    """Replaces the machine's state by a stored snapshot, returns the changes. Raises StorageError if that is
+    damaged."""
+    reader = snapshots.open(meta)
+    try:
+        return machine.restore(reader, meta.index, meta.term)
+    finally:
+        reader.close()

@@ -1,0 +1,64 @@
+"""Taking a snapshot: the state machine's stream goes into the snapshot store piece by piece, between other work."""
+
+from __future__ import annotations
+
+from services.raft_node.core import events as ev
+from services.raft_node.core.types import SnapshotMeta
+from services.raft_node.replica import Replica
+
+
+class SnapshotRefusedError(Exception):
+    """No snapshot can be taken now. The text is hashicorp/raft's."""
+
+
+class SnapshotTaking:
+    """One snapshot of what is applied at the time of construction.
+
+    `step` until it says False, then `finish` (which waits for the disk, and may do so in a thread), then
+    `done`. `cancel` at any time instead. Raises SnapshotRefusedError from the constructor, StorageError."""
+
+    def __init__(self, replica: Replica, now_ms: int) -> None:
+        configurations = replica.core.state.configurations
+        if not replica.machine_index:
+            raise SnapshotRefusedError("nothing new to snapshot")
+        if replica.machine_index < configurations.committed_index:
+            raise SnapshotRefusedError(
+                "cannot take snapshot now, wait until the configuration entry at "
+                f"{configurations.committed_index} has been applied (have applied {replica.machine_index})"
+            )
+        self.index = replica.machine_index
+        self._replica = replica
+        self._pieces = replica.machine.stream()
+        self._writer = replica.snapshots.create(
+            replica.machine_index,
+            replica.machine_term,
+            configurations.committed,
+            configurations.committed_index,
+            now_ms,
+        )
+
+    def step(self) -> bool:
+        """Writes the next piece; False if that was all."""
+        piece = next(self._pieces, None)
+        if piece is None:
+            return False
+        self._writer.write(piece)
+        return True
+
+    def finish(self) -> SnapshotMeta:
+        """Makes the snapshot durable and visible."""
+        return self._writer.finish()
+
+    def done(self, meta: SnapshotMeta) -> None:
+        """Tells the core, which compacts the log."""
+        if meta.index > self._replica.core.log.snapshot_index:
+            self._replica.event(ev.SnapshotTaken(meta))
+
+    def cancel(self) -> None:
+        self._writer.cancel()
+
+
+def is_due(replica: Replica, threshold: int) -> bool:
+    """Whether `threshold` entries were stored since the last snapshot."""
+    log = replica.core.log
+    return log.last_index - log.snapshot_index >= threshold

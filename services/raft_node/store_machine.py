@@ -1,0 +1,68 @@
+"""The state machine of a running server: Consul's FSM over the shared state store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from services.raft_node.core.types import Entry
+from services.raft_node.fsm import machine as fsm
+from services.raft_node.fsm.errors import CommandError, SnapshotError
+from services.raft_node.log.errors import StorageError
+from services.raft_node.machine import Applied, NoRoomError, StateReader
+from shared.state.errors import StateBrokenError, StateFullError
+from shared.state.store import StateStore
+
+_PIECE_BYTES: Final = 256 << 10
+
+FailedCommand = CommandError
+"""The result of a command that was applied and failed; its text is what the client must see."""
+
+
+class StoreMachine:
+    """Implements `services.raft_node.machine.StateMachine` over `StateStore.open(state_dir)`."""
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+        self._fsm = fsm.Fsm(store)
+
+    @property
+    def applied_index(self) -> int:
+        return self._store.applied_index
+
+    @property
+    def applied_term(self) -> int:
+        return self._store.applied_term
+
+    def apply_batch(self, entries: Sequence[Entry]) -> Applied:
+        batch = [fsm.Entry(index, term, data, extensions) for index, term, _, data, extensions in entries]
+        try:
+            results, change = self._fsm.apply_batch(batch, time.monotonic_ns())
+        except StateFullError as error:
+            raise NoRoomError(str(error)) from error
+        except StateBrokenError:
+            # The next start must not believe it: it is built again from snapshot and log.
+            self._store.reset()
+            raise
+        return Applied(results, change)
+
+    def stream(self) -> Iterator[bytes]:
+        return self._fsm.write_snapshot()
+
+    def restore(self, source: StateReader, index: int, term: int) -> Any:
+        def pieces() -> Iterator[bytes]:
+            while piece := source.read(_PIECE_BYTES):
+                yield piece
+
+        try:
+            return self._fsm.restore(pieces(), index, term)
+        except SnapshotError as error:
+            raise StorageError(f"the snapshot of entry {index} cannot be restored: {error}") from error
+
+    def reset(self) -> None:
+        self._store.reset()
+
+    def close(self) -> None:
+        """Syncs the store and marks it clean."""
+        self._store.close()

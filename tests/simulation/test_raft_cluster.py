@@ -1,0 +1,229 @@
+"""Whole clusters in virtual time: what Raft promises holds under loss, delay, partitions and crashes.
+
+SIM_SEED=n replays one seed; --long runs many."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from services.raft_node.core import events as ev
+from services.raft_node.core.configuration import ADD_VOTER, REMOVE_SERVER
+from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster, SimNode
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "seed" in metafunc.fixturenames:
+        replay = os.environ.get("SIM_SEED")
+        many = metafunc.config.getoption("--long", default=False)
+        seeds = [int(replay)] if replay else range(400 if many else 12)
+        metafunc.parametrize("seed", seeds)
+
+
+# ---- scenarios -------------------------------------------------------------------------------------------------------
+
+
+def test_a_server_alone_elects_itself_and_commits() -> None:
+    cluster = SimCluster(1, seed=1, slow_disks=0)
+    [node] = cluster.nodes.values()
+    cluster.run_until(lambda: bool(node.lines) and "entering leader state" in node.lines[-1])
+    assert node.lines == [
+        "[info] initial configuration: index=1 servers=[{Suffrage:Voter ID:n0 Address:n0:8300}]",
+        "[info] entering follower state: follower=Node at n0:8300 [Follower] leader=",
+        "[warn] heartbeat timeout reached, starting election: last-leader=",
+        "[info] entering candidate state: node=Node at n0:8300 [Candidate] term=2",
+        "[debug] votes: needed=1",
+        "[debug] vote granted: from=n0 term=2 tally=1",
+        "[info] election won: tally=1",
+        "[info] entering leader state: leader=Node at n0:8300 [Leader]",
+    ]
+    [value] = cluster.write(node)
+    assert node.outcomes == [(value, "ok")]
+    assert node.core.lease_end == float("inf")
+
+
+def test_a_leader_cut_off_from_its_quorum_commits_nothing() -> None:
+    cluster = SimCluster(3, seed=2)
+    old = cluster.leader()
+    cluster.isolate(old)
+    [lost] = cluster.write(old)
+    new = cluster.leader(other_than=old)
+    kept = cluster.write(new, 3)
+    cluster.run_until(lambda: new.outcomes == [(value, "ok") for value in kept])
+    cluster.run_until(lambda: bool(old.outcomes))
+    assert old.outcomes == [(lost, "leadership lost while committing log")]
+    cluster.settle()
+    assert lost.decode() not in dict(old.machine.values).values()
+
+
+def test_writes_go_on_while_a_minority_is_down() -> None:
+    cluster = SimCluster(5, seed=3)
+    leader = cluster.leader()
+    for node in [node for node in cluster.live() if node is not leader][:2]:
+        node.kill(power=True)
+    values = cluster.write(leader, 20)
+    cluster.run_until(lambda: len(leader.outcomes) == len(values))
+    assert all(outcome == "ok" for _, outcome in leader.outcomes)
+    cluster.settle()
+
+
+def test_a_follower_that_was_away_too_long_gets_a_snapshot() -> None:
+    cluster = SimCluster(3, seed=4, trailing_logs=5)
+    leader = cluster.leader()
+    [away] = [node for node in cluster.live() if node is not leader][:1]
+    away.kill(power=False)
+    for _ in range(15):
+        cluster.write(leader, 100)
+        cluster.run_for(0.3)
+    leader.take_snapshot()
+    cluster.run_for(1.0)
+    assert leader.core.log.first_index > 100
+    cluster.settle()
+    assert any("Installed remote snapshot" in line for line in away.lines)
+
+
+def test_a_follower_that_has_a_leader_refuses_others() -> None:
+    """A server that was cut off comes back with a higher term: it must not disturb the others more than once."""
+    cluster = SimCluster(3, seed=5)
+    leader = cluster.leader()
+    [away] = [node for node in cluster.live() if node is not leader][:1]
+    cluster.isolate(away)
+    cluster.run_for(2.0)
+    assert away.core.term > leader.core.term
+    assert leader.core.role == "Leader"
+    cluster.settle()
+
+
+def test_leadership_can_be_handed_over() -> None:
+    cluster = SimCluster(3, seed=6)
+    leader = cluster.leader()
+    target = next(node for node in cluster.live() if node is not leader)
+    cluster.write(leader, 5)
+    leader.event(ev.TransferLeadership("t", target.server.id))
+    assert leader.core.lease_end == float("-inf")
+    [refused] = cluster.write(leader)
+    assert leader.outcomes[-1] == (refused, "leadership transfer in progress")
+    assert cluster.leader(other_than=leader) is target
+    cluster.run_until(lambda: (b"transfer", "") in leader.outcomes)
+    cluster.settle()
+
+
+def test_reads_are_confirmed_in_shared_rounds() -> None:
+    cluster = SimCluster(3, seed=7)
+    leader = cluster.leader()
+    cluster.run_for(0.05)
+    before = leader.core.state.request_id
+    for _ in range(100):
+        leader.read()
+    cluster.run_until(lambda: cluster.oracle.reads == 100)
+    assert leader.core.state.request_id - before < 30
+
+
+def test_servers_can_be_added_and_removed_one_at_a_time() -> None:
+    cluster = SimCluster(3, seed=8)
+    leader = cluster.leader()
+    cluster.write(leader, 30)
+    new = cluster.nodes["n3"] = SimNode(cluster, "n3")
+    new.boot()
+    add(cluster, leader, "n3")
+    cluster.run_until(lambda: new.replica is not None and new.replica.applied_index >= 30)
+    leader.change_configuration(REMOVE_SERVER, leader.server.id)
+    cluster.run_until(lambda: "[info] removed ourself, transitioning to follower" in leader.lines)
+    assert leader.core.role == "Follower"
+    successor = cluster.leader(other_than=leader)
+    assert not successor.core.state.configurations.latest.has_vote(leader.server.id)
+    cluster.write(successor, 5)
+    cluster.settle()
+
+
+def add(cluster: SimCluster, leader: SimNode, server_id: str) -> None:
+    server = cluster.nodes[server_id].server
+    leader.change_configuration(ADD_VOTER, server.id, server.address)
+    cluster.run_until(lambda: leader.core.state.configurations.committed.has_vote(server_id))
+
+
+def test_a_lease_excludes_other_leaders_without_crashes() -> None:
+    for seed in range(8):
+        cluster = SimCluster(3, seed, drop=0.05, delay_s_max=HEARTBEAT_S / 5)
+        rng = random.Random(seed)
+        for _ in range(400):
+            for _ in range(10):
+                cluster.step()
+                cluster.check_leases()
+            if rng.random() < 0.02:
+                cluster.isolate(*rng.sample(cluster.live(), 1))
+            elif rng.random() < 0.05:
+                cluster.partition.clear()
+
+
+# ---- chaos -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_nothing_acknowledged_is_lost_whatever_happens(size: int, seed: int) -> None:
+    print(f"replay: SIM_SEED={seed} pytest 'tests/simulation/test_raft_cluster.py' -k 'whatever_happens and {size}'")
+    rng = random.Random(seed * 1000 + size)
+    cluster = SimCluster(
+        size,
+        seed,
+        drop=rng.choice([0.0, 0.02, 0.1]),
+        duplicate=rng.choice([0.0, 0.02]),
+        delay_s_max=rng.choice([0.001, 0.01, 0.05]),
+        trailing_logs=rng.choice([3, 20]),
+        segment_bytes=rng.choice([1 << 12, 1 << 14]),
+    )
+    for _ in range(150):
+        _chaos(cluster, rng)
+        cluster.run_for(rng.choice([0.0, 0.01, 0.05, 0.3]))
+    cluster.settle()
+    assert cluster.oracle.acknowledged or size > 1
+
+
+def _chaos(cluster: SimCluster, rng: random.Random) -> None:
+    """One random thing happens."""
+    what = rng.random()
+    live, leaders = cluster.live(), cluster.leaders()
+    if what < 0.4:
+        if leaders:
+            cluster.write(rng.choice(leaders), rng.randint(1, 12))
+    elif what < 0.5:
+        if leaders:
+            rng.choice(leaders).read()
+    elif what < 0.58:
+        if live:
+            node = rng.choice(live)
+            node.kill(power=rng.random() < 0.5)
+    elif what < 0.72:
+        for node in cluster.nodes.values():
+            if node.replica is None:
+                node.boot()
+                break
+    elif what < 0.78:
+        if live:
+            rng.choice(live).take_snapshot()
+    elif what < 0.84:
+        cluster.isolate(*rng.sample(list(cluster.nodes.values()), rng.randint(0, len(cluster.nodes) // 2)))
+    elif what < 0.9:
+        cluster.partition.clear()
+    elif what < 0.94:
+        _break_disk(rng.choice(list(cluster.nodes.values())), rng)
+    elif what < 0.97:
+        for node in cluster.nodes.values():
+            node.disk.fault = None
+    elif leaders:
+        leader = rng.choice(leaders)
+        leader.event(ev.TransferLeadership("t"))
+
+
+def _break_disk(node: SimNode, rng: random.Random) -> None:
+    """Log writes fail from now on: a full disk or a bad one."""
+    operation = rng.choice(["write", "sync", "allocate"])
+
+    def fault(name: str, path: str) -> None:
+        if name == operation and path.endswith((".wal", ".wal.tmp")):
+            raise OSError(28, "No space left on device", path)
+
+    if node.replica is not None:
+        node.disk.fault = fault
