@@ -52,6 +52,13 @@ class WriteTransaction(Snapshot):
         if version is not None:
             self._versions[version] = index
 
+    def advance_index(self, name: str, index: int) -> None:
+        """Moves an index row up to the entry being applied. Of several spellings of the name within one
+        entry the first is kept, as Consul's "update if higher" does."""
+        pending = self._indexes.get(name.lower())
+        if pending is None or pending[1] < index:
+            self.set_index(name, index)
+
     def raise_index(self, name: str, index: int) -> None:
         """Sets an index row unless it is already higher."""
         if index > (self.index_row(name) or 0):

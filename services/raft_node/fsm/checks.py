@@ -123,7 +123,7 @@ def delete(tx: WriteTransaction, index: int, node: str, check_id: str, now_ns: i
         bump_service(tx, index, check.service_name, service.kind if service is not None else "")
     else:
         bump_services_of_node(tx, index, check.node)
-        tx.set_index("services", index)
+        tx.advance_index("services", index)
     tx.delete(primary, db=tx.tables.checks)
     _remove_lookups(tx, check)
     tx.set_index("checks", index)

@@ -23,8 +23,8 @@ def connect_target(service: NodeService) -> str | None:
 
 def bump_service(tx: WriteTransaction, index: int, name: str, kind: str) -> None:
     """Moves the index of a service and of its kind, because one of its instances, nodes or checks changed."""
-    tx.set_index(f"service.{name}", index)
-    tx.set_index(kind_index(kind), index)
+    tx.advance_index(f"service.{name}", index)
+    tx.advance_index(kind_index(kind), index)
     tx.touch_service(name, index)
 
 

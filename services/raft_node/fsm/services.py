@@ -55,7 +55,7 @@ def ensure(tx: WriteTransaction, index: int, node: str, service: NodeService) ->
     stored.create_index = index if existing is None else existing[1].create_index
     stored.modify_index = index
     insert(tx, node, stored, existing)
-    tx.set_index("services", index)
+    tx.advance_index("services", index)
     bump_service(tx, index, stored.service, stored.kind)
     touch_instance(tx, index, node, stored)
     if existing is not None:
@@ -112,11 +112,11 @@ def delete(tx: WriteTransaction, index: int, node: str, service_id: str, now_ns:
     tx.set_index("checks", index)
     tx.delete(primary, db=tx.tables.services)
     _remove_lookups(tx, stored_node, service)
-    tx.set_index("services", index)
-    tx.set_index(kind_index(service.kind), index)
+    tx.advance_index("services", index)
+    tx.advance_index(kind_index(service.kind), index)
     touch_instance(tx, index, stored_node, service)
     if tx.has_prefix(tx.tables.services_by_name, fold(service.service)):
-        tx.set_index(f"service.{service.service}", index)
+        tx.advance_index(f"service.{service.service}", index)
     else:
         tx.drop_index(f"service.{service.service}")
         tx.set_index(EXTINCTION, index)

@@ -5,6 +5,8 @@ of them (the caller rolls back). Reading operations see what the ones before the
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext, suppress
+
 from services.raft_node.fsm import checks, kv, nodes, services, sessions
 from services.raft_node.fsm.errors import CommandError
 from shared.state.keys import text_bytes
@@ -103,7 +105,8 @@ def _node(tx: WriteTransaction, index: int, operation: TxnNodeOp, now_ns: int) -
             existing = find_node(tx, node.node)
             if node.modify_index != (existing.modify_index if existing is not None else 0):
                 raise CommandError(f"failed to set node {quote(node.node)}, index is stale")
-        nodes.ensure(tx, index, node, now_ns)
+        with _forgiven(verb == "cas"):
+            nodes.ensure(tx, index, node, now_ns)
         stored = nodes.lookup_by_id(tx, node.id) if node.id else find_node(tx, node.node)
         return [] if stored is None else [TxnResult(node=stored)]
     if verb == "delete-cas":
@@ -114,6 +117,12 @@ def _node(tx: WriteTransaction, index: int, operation: TxnNodeOp, now_ns: int) -
         raise CommandError(f"unknown Node verb {quote(verb)}")
     nodes.delete(tx, index, node.node, now_ns)
     return []
+
+
+def _forgiven(cas: bool) -> AbstractContextManager[object]:
+    """Consul loses the error of a node or check "cas" whose index fits but which cannot be stored (an unknown
+    node, a reserved name): the operation yields what is there instead. All servers must agree on that."""
+    return suppress(CommandError) if cas else nullcontext()
 
 
 def _service(tx: WriteTransaction, index: int, operation: TxnServiceOp, now_ns: int) -> list[TxnResult]:
@@ -146,7 +155,8 @@ def _check(tx: WriteTransaction, index: int, operation: TxnCheckOp, now_ns: int)
     if verb in ("set", "cas"):
         if verb == "cas" and check.modify_index != (existing.modify_index if existing is not None else 0):
             raise CommandError(f"failed to set {where}, index is stale")
-        checks.ensure(tx, index, check, now_ns)
+        with _forgiven(verb == "cas"):
+            checks.ensure(tx, index, check, now_ns)
         stored = find_check(tx, check.node, check.check_id)
         return [] if stored is None else [TxnResult(check=stored)]
     if verb == "delete-cas":
