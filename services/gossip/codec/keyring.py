@@ -51,20 +51,20 @@ class Keyring:
         if key not in self._ciphers:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-            self._ciphers[key] = AESGCM(key)
+            # A new dict: streams may be decrypting with the old one in a thread.
+            self._ciphers = {**self._ciphers, key: AESGCM(key)}
 
     def use(self, key: bytes) -> None:
         """Make an installed key the primary one."""
         if key not in self._ciphers:
             raise KeyringError("Requested key is not in the keyring")
-        chosen = self._ciphers.pop(key)
-        self._ciphers = {key: chosen, **self._ciphers}
+        self._ciphers = {key: self._ciphers[key], **self._ciphers}
 
     def remove(self, key: bytes) -> None:
         """Forget a key; one that is not installed is fine."""
         if key == self.primary:
             raise KeyringError("Removing the primary key is not allowed")
-        self._ciphers.pop(key, None)
+        self._ciphers = {known: cipher for known, cipher in self._ciphers.items() if known != key}
 
     def encrypt(self, plain: bytes, associated: bytes | None = None, nonce: bytes | None = None) -> bytes:
         """Version 1: version byte, nonce, ciphertext, tag."""

@@ -1,0 +1,93 @@
+"""The snapshot file of one pool on disk: appended to as things happen, replaced when it has grown too large.
+
+Lines reach the kernel at once, so killing the process loses nothing; only a leave is also synced to the disk, as
+the rest can be learnt again from any peer."""
+
+import os
+
+from services.gossip.serf.snapshot import MAX_REPLAY_BYTES, Recovered, replay
+from shared.log import Logger
+from shared.service import StartError
+
+_RETRY_S = 30.0
+
+
+class SnapshotFile:
+    """An open snapshot file. Errors while running are logged and tried to be cured by writing the file anew."""
+
+    def __init__(self, path: str, run: str, logger: Logger) -> None:
+        """run: what the file has to be marked with to count at all, "" if any will do.
+
+        Raises StartError if the file cannot be opened."""
+        self._path = path
+        self._mark = f"# run {run}\n" if run else ""
+        self._logger = logger
+        self._next_cure_at = 0.0
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            self._fd = self._open(os.O_RDWR | os.O_APPEND)
+        except OSError as error:
+            raise StartError(
+                f"Failed to setup snapshot: failed to open snapshot: open {path}: {(error.strerror or '').lower()}"
+            ) from None
+
+    def recover(self, *, rejoin_after_leave: bool) -> tuple[Recovered, int]:
+        """What the file tells, and its size in bytes. Raises StartError if it cannot be read."""
+        try:
+            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read(MAX_REPLAY_BYTES)
+        except OSError as error:
+            raise StartError(f"Failed to setup snapshot: {self._path}: {error.strerror}") from None
+        if self._mark and not text.startswith(self._mark):
+            os.ftruncate(self._fd, 0)                   # left by another run of the agent
+            _write_all(self._fd, self._mark.encode())
+            text = ""
+        if text and not text.endswith("\n"):
+            os.write(self._fd, b"\n")                   # a torn last line must not swallow the next one
+        found = replay(text.splitlines(), rejoin_after_leave=rejoin_after_leave)
+        for problem in found.problems:
+            self._logger.warn(problem)
+        return found, os.fstat(self._fd).st_size
+
+    def append(self, text: str, now: float, *, sync: bool) -> None:
+        try:
+            _write_all(self._fd, _encoded(text))
+            if sync:
+                os.fsync(self._fd)
+        except OSError as error:
+            if now >= self._next_cure_at:
+                self._next_cure_at = now + _RETRY_S
+                self._logger.error(f"serf: Failed to update snapshot: {error}")
+
+    def replace(self, text: str, now: float) -> None:
+        """Write the whole file anew."""
+        temporary = f"{self._path}.compact"
+        try:
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            try:
+                _write_all(fd, _encoded(self._mark + text))
+                os.fsync(fd)
+                os.replace(temporary, self._path)
+            except OSError:
+                os.close(fd)
+                raise
+            os.close(self._fd)
+            self._fd = fd
+        except OSError as error:
+            self._logger.error(f"serf: failed to compact snapshot: {error}")
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+    def _open(self, flags: int) -> int:
+        return os.open(self._path, flags | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
