@@ -30,7 +30,7 @@ def register(tx: WriteTransaction, index: int, data: bytes, now_ns: int) -> None
             raise CommandError(f"failed inserting node: {error}") from None
     if request.service is not None:
         try:
-            services.ensure(tx, index, request.node, request.service)
+            services.register(tx, index, request.node, request.service)
         except CommandError as error:
             raise CommandError(f"failed inserting service: {error}") from None
     if request.check is not None:

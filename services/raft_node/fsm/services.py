@@ -9,7 +9,7 @@ from services.raft_node.fsm.errors import CommandError
 from services.raft_node.fsm.service_indexes import bump_service, connect_target, kind_index, touch_instance
 from shared.state.keys import exact, fold, pair
 from shared.state.queries.catalog import EXTINCTION
-from shared.state.records import checks_of_target, find_node, read_service, service_row
+from shared.state.records import checks_of_target, find_node, find_service, read_service, service_row
 from shared.state.transaction import WriteTransaction
 from shared.structs.catalog import KIND_MESH_GATEWAY, NodeService
 from shared.structs.proxy import Weights
@@ -21,11 +21,10 @@ _WAN_FEDERATION = "consul-wan-federation"
 _MAX_WEIGHT = 65535
 
 
-def is_same(node: str, one: NodeService, other_node: str, other: NodeService) -> bool:
-    """Whether two stored instances are equal apart from their indexes."""
+def is_same(one: NodeService, other: NodeService) -> bool:
+    """Whether two instances are equal apart from their indexes."""
     return (
-        node == other_node
-        and one.kind == other.kind
+        one.kind == other.kind
         and one.id == other.id
         and one.service == other.service
         and one.tags == other.tags
@@ -40,18 +39,26 @@ def is_same(node: str, one: NodeService, other_node: str, other: NodeService) ->
     )
 
 
+def register(tx: WriteTransaction, index: int, node: str, service: NodeService) -> None:
+    """As `ensure`, for a catalog registration: an equal service is left alone even if its node is spelled
+    in another way now."""
+    existing = find_service(tx, node, service.id)
+    if existing is None or not is_same(existing, service):
+        ensure(tx, index, node, service)
+
+
 def ensure(tx: WriteTransaction, index: int, node: str, service: NodeService) -> None:
-    """Registers a service instance on a node that exists. An unchanged one moves no index."""
+    """Stores a service instance on a node that exists. An unchanged one moves no index."""
     stored = as_stored(service)
     row = tx.get(pair(node, service.id), None, tx.tables.services)
     existing = None if row is None else read_service(row)
-    if existing is not None and is_same(node, stored, *existing):
-        return
     problem = meta_problem(service.kind, service.meta)
     if problem is not None:
         raise CommandError(f"Invalid Service Meta for node {node} and serviceID {service.id}: {problem}")
     if find_node(tx, node) is None:
         raise CommandError("Missing node registration")
+    if existing is not None and existing[0] == node and is_same(stored, existing[1]):
+        return
     stored.create_index = index if existing is None else existing[1].create_index
     stored.modify_index = index
     insert(tx, node, stored, existing)
