@@ -45,6 +45,10 @@ class Client:
         """The body of a 200 answer to a PUT. Raises ApiError."""
         return self.require_ok("PUT", path, params, body).read()
 
+    def post(self, path: str, params: Params | None = None, body: bytes = b"") -> bytes:
+        """The body of a 200 answer to a POST. Raises ApiError."""
+        return self.require_ok("POST", path, params, body).read()
+
     def delete(self, path: str, params: Params | None = None, body: bytes = b"") -> bytes:
         """The body of a 200 answer to a DELETE. Raises ApiError."""
         return self.require_ok("DELETE", path, params, body).read()
@@ -58,6 +62,10 @@ class Client:
         if response.status != 200:
             raise ApiError(f"Unexpected response code: {response.status}")
         return self._decode(response)
+
+    def node_name(self) -> str:
+        """Name of the agent's own node. Raises ApiError."""
+        return str(self.get("/v1/agent/self")["Config"]["NodeName"])
 
     def stream_lines(self, path: str, params: Params | None = None) -> Iterator[bytes]:
         """Lines of a 200 answer as they arrive, without their ends. Raises ApiError before the first."""

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from cli.base.errors import ShowHelp
+from cli.base import ui
+from cli.base.errors import SettingsError, ShowHelp
+from cli.base.flags import FlagError, HelpWanted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from cli.base.client import Client
+    from cli.base.flags import FlagSet
+    from cli.base.http import AgentFlags
 
 NAME = "operator"
 SYNOPSIS = "Tools for those who run the servers"
@@ -19,3 +27,24 @@ Usage: proconsul operator <subcommand> [options]
 
 def run(argv: list[str]) -> int:
     raise ShowHelp
+
+
+def parse_and_connect(flags: FlagSet, agent: AgentFlags, argv: list[str]) -> Client | int:
+    """A client, or the exit status when the command ends here.
+
+    The operator commands of Consul word these failures in their own way, and take -h among their flags for
+    success."""
+    try:
+        flags.parse(argv)
+    except HelpWanted as wanted:
+        wanted.report()
+        return 0
+    except FlagError as error:
+        error.report()
+        ui.error(f"Failed to parse args: {error}")
+        return 1
+    try:
+        return agent.client()
+    except SettingsError as error:
+        ui.error(f"Error initializing client: {error}")
+        return 1

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from cli.base import ui
-from cli.base.errors import ApiError, SettingsError
-from cli.base.flags import FlagError, FlagSet, HelpWanted
+from cli.base.errors import ApiError
+from cli.base.flags import FlagSet
 from cli.base.http import QueryFlags
 from cli.base.text import columnize
 from cli.base.usage import usage
+from cli.operator import parse_and_connect
 
 NAME = "operator raft list-peers"
 SYNOPSIS = "List the Raft peers"
@@ -34,20 +35,9 @@ Usage: proconsul operator raft list-peers [options]
 
 def run(argv: list[str]) -> int:
     flags = Flags()
-    try:
-        flags.parse(argv)
-    except HelpWanted as wanted:
-        wanted.report()
-        return 0
-    except FlagError as error:
-        error.report()
-        ui.error(f"Failed to parse args: {error}")
-        return 1
-    try:
-        client = flags.agent.client()
-    except SettingsError as error:
-        ui.error(f"Error initializing client: {error}")
-        return 1
+    client = parse_and_connect(flags, flags.agent, argv)
+    if isinstance(client, int):
+        return client
     try:
         reply = client.get("/v1/operator/raft/configuration", {"stale": ""} if flags.agent.stale.value else {})
     except ApiError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cli.base import ui
-from cli.base.errors import ApiError, SettingsError
-from cli.base.flags import FlagError, FlagSet, HelpWanted, StringFlag
+from cli.base.errors import ApiError
+from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import QueryFlags
 from cli.base.usage import usage
+from cli.operator import parse_and_connect
 from shared.config.gotext import quote
 
 NAME = "operator raft remove-peer"
@@ -35,20 +36,9 @@ Usage: proconsul operator raft remove-peer [options]
 
 def run(argv: list[str]) -> int:
     flags = Flags()
-    try:
-        flags.parse(argv)
-    except HelpWanted as wanted:
-        wanted.report()
-        return 0
-    except FlagError as error:
-        error.report()
-        ui.error(f"Failed to parse args: {error}")
-        return 1
-    try:
-        client = flags.agent.client()
-    except SettingsError as error:
-        ui.error(f"Error initializing client: {error}")
-        return 1
+    client = parse_and_connect(flags, flags.agent, argv)
+    if isinstance(client, int):
+        return client
     address, server_id = flags.address.value, flags.id.value
     try:
         if not address and not server_id:
