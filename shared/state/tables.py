@@ -102,13 +102,10 @@ class Tables:
     """type byte + family's own key -> msgpack as in a snapshot record."""
 
     def __init__(self, env: Any, create: bool) -> None:
-        if create:
-            for name in NAMES:
-                setattr(self, name, env.open_db(name.encode()))
-            return
-        with env.begin() as txn:
-            for name in NAMES:
-                setattr(self, name, env.open_db(name.encode(), txn, create=False))
+        # One transaction of its own per handle: py-lmdb forgets handles that were opened in a caller's read
+        # transaction as soon as that ends.
+        for name in NAMES:
+            setattr(self, name, env.open_db(name.encode(), create=create))
 
 
 _U64 = Packing(">Q")
