@@ -79,6 +79,8 @@ def resolve(values: Values, ports: ClusterPorts, client_ports: dict[str, int]) -
     rpc_bind = join_host_port(bind, ports.server) if ports.server > 0 else ""
     serf_lan_ip = reader.first_ip("serf_lan") or bind
     serf_wan_ip = (reader.first_ip("serf_wan") or bind) if ports.serf_wan >= 0 else bind
+    if values.text("advertise_addr"):
+        reader.first_ip("advertise_addr")  # Consul reads it twice, and reports what is wrong with it twice
     tagged = values.mapping("tagged_addresses")
     lan = reader.tag_addresses(tagged, "lan", advertise, "advertise_addr")
     wan = reader.tag_addresses(

@@ -131,10 +131,10 @@ class Scanner:
         if char == "0":
             char = self._next()
             while char in _DECIMAL:
-                bad_octal = bad_octal or char in "89"
                 char = self._next()
+                bad_octal = bad_octal or char in "89"  # so an 8 or 9 right behind the 0 passes, as in Go
         else:
-            self._digits()
+            self._digits(seen=True)
             char = self._next()
         if char in "eE":
             self._exponent()
@@ -162,14 +162,20 @@ class Scanner:
             self._back()
         return t.NUMBER
 
-    def _digits(self) -> None:
+    def _digits(self, seen: bool = False) -> None:
+        """Digits that follow. `seen`: the first one has been read already."""
         while self._peek() in _DECIMAL:
             self._next()
+            seen = True
+        if seen and self._at >= len(self._text):
+            self._next()  # looked beyond the end: shows in the column of the error
 
     def _exponent(self) -> None:
-        if self._peek() in "+-":
-            self._next()
-        self._digits()
+        char = self._next()
+        if char in "+-":
+            char = self._next()
+        if char in _DECIMAL:
+            self._digits(seen=True)
 
     def _float_without_whole(self) -> str:
         if self._peek() not in _DECIMAL:

@@ -40,6 +40,7 @@ def expand(text: str) -> str:
             output.append(_Action(text, match[2]).evaluate())
     rest = text[at:]
     if "{{" in rest:
+        _Action(text, rest.partition("{{")[2]).evaluate()  # what is wrong with the part that is there comes first
         raise TemplateError(f"unable to parse template {quote(text)}: template: sockaddr.Parse:1: unclosed action")
     output.append(rest.lstrip() if trim_next else rest)
     return "".join(output)
