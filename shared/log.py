@@ -247,21 +247,24 @@ class RecordReader:
     """Supervisor's side of the socket: bytes in, records out. Junk ends the stream with ValueError."""
 
     def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(max_buffer_size=4 * BUFFER_BYTES_MAX, strict_map_key=False)
+        self._unpacker = msgpack.Unpacker(max_buffer_size=4 * BUFFER_BYTES_MAX, unicode_errors="replace")
 
     def feed(self, data: bytes) -> Iterator[Record]:
-        self._unpacker.feed(data)
-        for item in self._unpacker:
-            if not isinstance(item, list) or len(item) != 5 or item[1] not in _BRACKETS:
-                raise ValueError(f"not a log record: {item!r:.80}")
-            yield Record(float(item[0]), item[1], str(item[2]), str(item[3]), tuple(item[4]))
+        try:
+            self._unpacker.feed(data)
+            for time_s, level, name, message, fields in self._unpacker:
+                if type(level) is not int or level not in _BRACKETS or len(fields) % 2:
+                    raise ValueError(f"not a log record: level {level!r:.20}, {len(fields)} fields")
+                yield Record(float(time_s), level, str(name), str(message), tuple(fields))
+        except (msgpack.UnpackException, TypeError, OverflowError) as error:
+            raise ValueError(f"not a log record: {error}") from None
 
 
 def pack(record: Record) -> bytes:
     """A record as it crosses the socket; values msgpack does not know travel as their text."""
     return msgpack.packb(  # type: ignore[no-any-return]
         (record.time_s, record.level, record.name, _cut(record.message), [_portable(v) for v in record.fields]),
-        unicode_errors="surrogateescape",
+        unicode_errors="replace",
     )
 
 

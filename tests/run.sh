@@ -10,9 +10,10 @@ cd "$root"
 
 failed=()
 check() { # title, command...
-    printf '== %s\n' "$1"
+    local title=$1
+    printf '== %s\n' "$title"
     shift
-    "$@" || failed+=("$1")
+    "$@" || failed+=("$title")
 }
 
 if [ "${1:-}" = --only-tests ]; then
@@ -25,6 +26,6 @@ fi
 check "pytest" "$venv/bin/python" -m pytest -rs "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
-    printf 'failed: %s\n' "${failed[*]##*/}" >&2
+    printf 'failed: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2
     exit 1
 fi
