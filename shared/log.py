@@ -247,7 +247,9 @@ class RecordReader:
     """Supervisor's side of the socket: bytes in, records out. Junk ends the stream with ValueError."""
 
     def __init__(self) -> None:
-        self._unpacker = msgpack.Unpacker(max_buffer_size=4 * BUFFER_BYTES_MAX, unicode_errors="replace")
+        self._unpacker = msgpack.Unpacker(
+            max_buffer_size=4 * BUFFER_BYTES_MAX, strict_map_key=False, unicode_errors="replace"
+        )
 
     def feed(self, data: bytes) -> Iterator[Record]:
         try:
@@ -261,10 +263,16 @@ class RecordReader:
 
 
 def pack(record: Record) -> bytes:
-    """A record as it crosses the socket; values msgpack does not know travel as their text."""
-    return msgpack.packb(  # type: ignore[no-any-return]
-        (record.time_s, record.level, record.name, _cut(record.message), [_portable(v) for v in record.fields]),
-        unicode_errors="replace",
+    """A record as it crosses the socket; values msgpack does not know travel as their text. Not thread-safe."""
+    try:
+        data: bytes = _packer.pack(record)
+    except (OverflowError, ValueError):  # an integer of more than 64 bits, a structure nested too deep
+        _packer.reset()
+    else:
+        if len(data) <= TEXT_CHARS_MAX:
+            return data
+    return _packer.pack(  # type: ignore[no-any-return]
+        (record.time_s, record.level, record.name, _cut(record.message), [_cut(go_text(v)) for v in record.fields])
     )
 
 
@@ -334,18 +342,6 @@ def go_text(value: Any) -> str:
     return str(value)
 
 
-def _portable(value: Any) -> Any:
-    if isinstance(value, str):
-        return _cut(value)
-    if value is None or isinstance(value, bool | float):
-        return value
-    if type(value) is int and -(1 << 63) <= value < 1 << 64:
-        return value
-    if isinstance(value, list | tuple):
-        return [_portable(item) for item in value[:256]]
-    return _cut(go_text(value))
-
-
 def _cut(text: str) -> str:
     return text if len(text) <= TEXT_CHARS_MAX else text[:TEXT_CHARS_MAX] + "... (cut)"
 
@@ -372,6 +368,7 @@ def _second(second: int) -> tuple[str, str]:
     return _last_second[1], _last_second[2]
 
 
+_packer = msgpack.Packer(default=lambda value: _cut(go_text(value)), unicode_errors="replace")
 _last_second: tuple[int, str, str] = (-1, "", "")
 _loggers: dict[str, Logger] = {}
 _threshold = INFO
