@@ -160,12 +160,16 @@ class Gateway:
 
     def dispatch(self, request: Request) -> None:
         """A complete request. Answers now, or arranges that somebody does later."""
-        if request.method == "GET" and request.plain and request.keep_alive and request.version == 11:
-            if self.cache.answer(self, request):
-                return
-            if request.path.startswith("/v1/kv/") and self._routes.fast_get(self, request):
-                return
-        self.handle(request)
+        try:
+            if request.method == "GET" and request.plain and request.keep_alive and request.version == 11:
+                if self.cache.answer(self, request):
+                    return
+                if request.path.startswith("/v1/kv/") and self._routes.fast_get(self, request):
+                    return
+            self.handle(request)
+        except Exception as error:  # a bug met by one request must not take everybody's connections with it
+            self._report(request, error)
+            self.finish(request, Response(500, {}, b"internal error"), None)
 
     def handle(self, request: Request, slow: Callable[[Call], None] | None = None) -> None:
         """The full way: path rules, route, policy, handler. `slow` takes calls whose answer is a stream."""
@@ -227,13 +231,16 @@ class Gateway:
 
     def failed_badly(self, call: Call, error: Exception) -> None:
         """A handler broke: say so in the log, with the place, and answer 500."""
+        self._report(call.request, error)
+        call.failed(HttpError("internal error"))
+
+    def _report(self, request: Request, error: Exception) -> None:
         import traceback
 
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
-        _log.error("Handler failed", url=self.policy.shown_url(call.request), error=repr(error), at=where)
+        _log.error("Handler failed", url=self.policy.shown_url(request), error=repr(error), at=where)
         metrics.incr("consul.http.handler_failed")
-        call.failed(HttpError("internal error"))
 
     # -- answers --------------------------------------------------------------------------------
 

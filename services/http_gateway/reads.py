@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 WAIT_JITTER = 16
 """A wait is stretched by up to a 16th, so that clients which started together do not return together."""
-_RPC_GRACE_S = 5.0
+_RPC_GRACE_S = 0.0
 
 
 @dataclass(frozen=True, slots=True)
