@@ -124,7 +124,7 @@ def parse_block(raw: bytes) -> HeaderBlock:
     except httptools.HttpParserUpgrade:
         pass  # the request asks for an upgrade; whether it gets one is not decided here
     except httptools.HttpParserError as error:
-        raise HeadError(_refusal(raw)) from error
+        raise _refusal(raw) from error
     fields: dict[str, str] = {}
     lengths = encodings = hosts = 0
     for name, value in collector.pairs:
@@ -146,7 +146,7 @@ def _set_framing(block: HeaderBlock, lengths: int, encodings: int) -> None:
     """Where the body ends, if that has exactly one reading. Raises HeadError otherwise."""
     if encodings:
         if encodings > 1 or block.fields["transfer-encoding"].lower() != "chunked":
-            raise HeadError("501 Not Implemented", "Unsupported transfer encoding")
+            raise _unsupported_encoding()
         if lengths:
             raise HeadError("400 Bad Request")
         block.chunked = True
@@ -159,19 +159,25 @@ def _set_framing(block: HeaderBlock, lengths: int, encodings: int) -> None:
             raise HeadError("400 Bad Request")
 
 
-def _refusal(raw: bytes) -> str:
+def _refusal(raw: bytes) -> HeadError:
     """Go's words for a block that llhttp refused."""
+    names: list[bytes] = []
     for line in raw.split(b"\r\n"):
         name, colon, value = line.partition(b":")
         if not colon or line[:1] in (b" ", b"\t"):
-            return "400 Bad Request"
-        if name.lower() == b"transfer-encoding":
-            continue
+            return HeadError("400 Bad Request")
         if not _METHOD.fullmatch(name):
-            return "400 Bad Request: invalid header name"
+            return HeadError("400 Bad Request: invalid header name")
         if any((byte < 0x20 and byte != 0x09) or byte == 0x7F for byte in value):
-            return "400 Bad Request: invalid header value"
-    return "400 Bad Request"
+            return HeadError("400 Bad Request: invalid header value")
+        names.append(name.lower())
+    if b"transfer-encoding" in names and b"content-length" not in names:
+        return _unsupported_encoding()
+    return HeadError("400 Bad Request")
+
+
+def _unsupported_encoding() -> HeadError:
+    return HeadError("501 Not Implemented", "Unsupported transfer encoding")
 
 
 def _version(text: bytes) -> int:
