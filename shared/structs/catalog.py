@@ -8,7 +8,7 @@ from __future__ import annotations
 from shared.structs.proxy import ConnectProxyConfig, ServiceAddress, ServiceConnect, Weights
 from shared.structs.schema import (
     BOOL,
-    DURATION,
+    DURATION_ANY,
     DURATION_TEXT,
     INT,
     STR,
@@ -104,6 +104,10 @@ class HealthCheckDefinition(Struct):
     """What a check does; informative in the catalog."""
 
     json_strict = False
+    json_decoder = (
+        "struct { Interval interface {}; Timeout interface {}; "
+        "DeregisterCriticalServiceAfter interface {}; TTL interface {}; *structs.Alias }"
+    )
 
     interval: int = attr("Interval", DURATION_TEXT)
     output_max_size: int = attr("OutputMaxSize", UINT, omitempty=True, go_type="uint")
@@ -122,7 +126,7 @@ class HealthCheckDefinition(Struct):
     grpc_use_tls: bool = attr("GRPCUseTLS", BOOL, omitempty=True)
     alias_node: str = attr("AliasNode", STR, omitempty=True)
     alias_service: str = attr("AliasService", STR, omitempty=True)
-    ttl: int = attr("TTL", DURATION, omitempty=True)
+    ttl: int = attr("TTL", DURATION_ANY, omitempty=True)
 
 
 class HealthCheck(Struct):
@@ -200,10 +204,13 @@ class RegisterRequest(Struct):
 
 
 class DeregisterRequest(Struct):
-    """Catalog.Deregister and FSM message 1. `address` is obsolete: read from JSON, never sent."""
+    """Catalog.Deregister and FSM message 1. `address` is obsolete: accepted in JSON, never sent."""
+
+    json_decoder = "struct { Address string; *structs.Alias }"
 
     datacenter: str = attr("Datacenter", STR)
     node: str = attr("Node", STR)
     service_id: str = attr("ServiceID", STR)
     check_id: str = attr("CheckID", STR, go_type="types.CheckID")
     token: str = attr("Token", STR)
+    address: str = attr("", STR, json="Address")

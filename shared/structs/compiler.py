@@ -17,6 +17,7 @@ _ZERO = {
     "int": "0",
     "uint": "0",
     "duration": "0",
+    "duration_any": "0",
     "duration_text": "0",
     "float": "0.0",
     "time": "ZERO_TIME",
@@ -78,7 +79,7 @@ class _Source:
 
     def encoder(self, method: str, out: Callable[[Kind, str], str]) -> None:
         """to_wire: a dict display with keys in byte order."""
-        ordered = sorted(self.attrs, key=lambda a: a.wire.encode())
+        ordered = sorted((a for a in self.attrs if a.wire), key=lambda a: a.wire.encode())
         pairs = ", ".join(f"{a.wire!r}: {out(a.kind, f'self.{a.name}')}" for a in ordered)
         self.lines += [f"def {method}(self):", f"    return {{{pairs}}}"]
 
@@ -91,6 +92,9 @@ class _Source:
             "    self = new(cls)",
         ]
         for a in self.attrs:
+            if not a.wire:
+                self.lines.append(f"    self.{a.name} = {_ZERO[a.kind.name]}")
+                continue
             where = f"{self.cls.go_name}.{a.wire}"
             self.lines.append(f"    v = get({a.wire!r})")
             self.lines += [f"    {line}" for line in _wire_in(a.kind, where)]
@@ -187,7 +191,8 @@ def _row_in(kind: Kind, value: str) -> str:
     return _each(kind, value, _row_in, len(value))
 
 
-_CLASS_OF = {"str": "str", "bool": "bool", "int": "int", "duration": "int", "duration_text": "int"}
+_DURATIONS = ("duration", "duration_any", "duration_text")
+_CLASS_OF = {"str": "str", "bool": "bool", "int": "int", **dict.fromkeys(_DURATIONS, "int")}
 
 
 def _wire_in(kind: Kind, where: str) -> list[str]:
@@ -202,7 +207,7 @@ def _wire_in(kind: Kind, where: str) -> list[str]:
 
 
 def _checked(kind: Kind) -> str:
-    return "int" if kind.name in ("duration", "duration_text") else kind.name
+    return "int" if kind.name in _DURATIONS else kind.name
 
 
 def _wire_expression(kind: Kind, value: str, where: str, depth: int = 0) -> str:
@@ -256,4 +261,4 @@ def _json_plain(kind: Kind) -> bool:
     if kind.name in ("list",):
         assert kind.inner is not None
         return _json_plain(kind.inner)
-    return kind.name in ("str", "bool", "int", "uint", "duration", "float")
+    return kind.name in ("str", "bool", "int", "uint", "float", "duration", "duration_any")

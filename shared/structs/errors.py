@@ -16,4 +16,10 @@ class JsonError(StructError):
 
 
 class JsonTypeError(JsonError):
-    """A JSON value has the wrong type for its field, or a key is unknown."""
+    """A JSON value has the wrong type for its field, or a key is unknown.
+
+    shown: what was found ("number 1.5"); go_type: what was expected. Both empty for unknown keys."""
+
+    def __init__(self, text: str, shown: str = "", go_type: str = "") -> None:
+        self.shown, self.go_type = shown, go_type
+        super().__init__(text)

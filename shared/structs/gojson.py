@@ -12,12 +12,15 @@ import re
 from typing import Any
 
 from shared.structs.errors import JsonError
+from shared.structs.gojson_errors import syntax_error
 
 _encode_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 _encode_pretty = json.JSONEncoder(ensure_ascii=False, indent=4, allow_nan=False).encode
 
 # Short escapes json has and Go has not. An even number of backslashes before means the one seen is escaped.
 _SHORT_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\([bf])")
+# A number with a point or exponent, or text that looks like one: worth a slower look.
+_MAYBE_FLOAT = re.compile(r"(?:[:\[,]\s*|\A)-?[0-9]+[.e]")
 _SPECIAL = re.compile("[<>&\u2028\u2029]")
 _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -34,21 +37,15 @@ class JsonFloat(float):
         return made
 
 
-class _Float(float):
-    """Marks a float whose shortest text differs between Python and Go."""
-
-
 def dumps(value: Any, pretty: bool = False) -> bytes:
     """Go's JSON text of plain data (dicts, lists, str, numbers, bools, None)."""
     text = _encode_pretty(value) if pretty else _encode_compact(value)
-    if "." in text or "e" in text:
+    if _MAYBE_FLOAT.search(text):
         text = _floats_as_go(value, text, pretty)
     if "\\b" in text or "\\f" in text:
         text = _SHORT_ESCAPE.sub(lambda m: m[1] + ("\\u0008" if m[2] == "b" else "\\u000c"), text)
     if _SPECIAL.search(text):
         text = _SPECIAL.sub(lambda m: _ESCAPES[m[0]], text)
-    if pretty:
-        text = text.replace(": {\n    }", ": {}")
     try:
         return text.encode()
     except UnicodeEncodeError:
@@ -108,70 +105,27 @@ def format_float(number: float) -> str:
     return f"{sign}{digits[:point].lstrip('0') or '0'}.{digits[point:].rstrip('0')}".rstrip(".")
 
 
-def loads(data: bytes | str) -> Any:
+def loads(data: bytes) -> Any:
     """Parses the first JSON value, as Consul's decoder does: what follows it is not looked at."""
-    text = data if isinstance(data, str) else data.decode("utf-8", "replace")
-    start = len(text) - len(text.lstrip(" \t\r\n"))
+    text = data.decode("utf-8", "surrogateescape")
+    start = len(text) - len(text.lstrip(_SPACE))
     if start == len(text):
         raise JsonError("EOF")
     try:
-        value, _end = _decoder.raw_decode(text, start)
+        value, _end = _decoder.raw_decode(_NOT_UTF8.sub("\ufffd", text), start)
     except json.JSONDecodeError as error:
-        raise JsonError(_go_text(text, error)) from error
+        raise JsonError(syntax_error(text, error.msg, error.pos)) from error
     except RecursionError as error:
         raise JsonError("json: exceeded max depth") from error
     return value
 
 
 def _refuse_constant(name: str) -> Any:
+    if name == "-Infinity":
+        raise JsonError("invalid character 'I' in numeric literal")
     raise JsonError(f"invalid character '{name[0]}' looking for beginning of value")
 
 
+_SPACE = " \t\r\n"
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _decoder = json.JSONDecoder(parse_float=JsonFloat, parse_constant=_refuse_constant)
-
-_LOOKING_FOR = {
-    "Expecting value": "looking for beginning of value",
-    "Expecting property name enclosed in double quotes": "looking for beginning of object key string",
-    "Illegal trailing comma before end of object": "looking for beginning of object key string",
-    "Expecting ':' delimiter": "after object key",
-    "Invalid control character at": "in string literal",
-}
-
-
-def _go_text(text: str, error: json.JSONDecodeError) -> str:
-    """Go's message for a syntax error Python found at the same place."""
-    at = error.pos
-    while at < len(text) and text[at] in " \t\r\n" and not error.msg.startswith("Invalid control"):
-        at += 1
-    if at >= len(text) or error.msg.startswith("Unterminated string"):
-        return "unexpected EOF"
-    shown = {"'": "'\\''", '"': "'\"'"}.get(text[at], f"'{text[at]}'")
-    if error.msg.startswith("Invalid \\escape"):
-        return f"invalid character {_quoted(text, at + 1)} in string escape code"
-    if error.msg.startswith("Invalid control"):
-        return f"invalid character {text[at]!r} in string literal"
-    if error.msg.startswith("Expecting ',' delimiter"):
-        opened = "object key:value pair" if _inside_object(text, at) else "array element"
-        return f"invalid character {shown} after {opened}"
-    return f"invalid character {shown} {_LOOKING_FOR.get(error.msg, 'looking for beginning of value')}"
-
-
-def _quoted(text: str, at: int) -> str:
-    return f"'{text[at]}'" if at < len(text) else "' '"
-
-
-def _inside_object(text: str, end: int) -> bool:
-    """Whether position `end` lies directly in an object rather than in an array."""
-    open_brackets: list[str] = []
-    in_string = escaped = False
-    for char in text[:end]:
-        if in_string:
-            in_string = escaped or char != '"'
-            escaped = char == "\\" and not escaped
-        elif char == '"':
-            in_string = True
-        elif char in "{[":
-            open_brackets.append(char)
-        elif char in "}]" and open_brackets:
-            open_brackets.pop()
-    return bool(open_brackets) and open_brackets[-1] == "{"

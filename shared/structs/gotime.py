@@ -10,6 +10,7 @@ import re
 from struct import Struct as Packing
 
 from shared.structs.errors import JsonError
+from shared.structs.gotext import quote
 
 _TIME = Packing(">BqIh")
 _YEAR_1_TO_UNIX_S = 62135596800
@@ -66,7 +67,7 @@ def parse_duration(text: str) -> int:
     if rest == "0":
         return 0
     if not rest:
-        raise JsonError(f"time: invalid duration {text}")
+        raise JsonError(f"time: invalid duration {quote(text)}")
     total = 0
     at = 0
     while at < len(rest):
@@ -74,19 +75,19 @@ def parse_duration(text: str) -> int:
         if match is None:
             digits_only = re.fullmatch(r"\d*\.?\d*", rest[at:], re.ASCII)
             if digits_only and rest[at:].strip("."):
-                raise JsonError(f"time: missing unit in duration {text}")
-            raise JsonError(f"time: invalid duration {text}")
+                raise JsonError(f"time: missing unit in duration {quote(text)}")
+            raise JsonError(f"time: invalid duration {quote(text)}")
         whole, fraction, unit = match.group(1), match.group(2) or "", match.group(3)
         if not whole and not fraction:
-            raise JsonError(f"time: invalid duration {text}")
+            raise JsonError(f"time: invalid duration {quote(text)}")
         scale = _UNITS_NS.get(unit)
         if scale is None:
-            raise JsonError(f"time: unknown unit {unit} in duration {text}")
+            raise JsonError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
         total += int(whole or "0") * scale
         if fraction:
             total += int(fraction) * scale // 10 ** len(fraction)
         if total > _MAX_NS:
-            raise JsonError(f"time: invalid duration {text}")
+            raise JsonError(f"time: invalid duration {quote(text)}")
         at = match.end()
     return -total if negative else total
 

@@ -18,27 +18,33 @@ from shared.structs.schema import Attr, Kind, Struct
 S = TypeVar("S", bound=Struct)
 
 
-def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool | None = None) -> S:
-    """A new `cls` filled from a JSON object. Raises JsonTypeError."""
+def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True) -> S:
+    """A new `cls` filled from a JSON object. Raises JsonTypeError.
+
+    path: where the object is, for error texts. strict: whether unknown keys are refused."""
     made = cls()
     if value is None:
         return made
     if not isinstance(value, dict):
-        raise JsonTypeError(f"json: cannot unmarshal {_json_kind(value)} into Go value of type {_go_type(cls)}")
+        go_type = cls.json_decoder or f"structs.{cls.go_name}"
+        text = f"json: cannot unmarshal {_json_kind(value)} into Go value of type {go_type}"
+        raise JsonTypeError(text, _json_kind(value), go_type)
     exact, folded, aliases = _tables(cls)
-    refuse_unknown = cls.json_strict if strict is None else strict and cls.json_strict
+    owner = "" if cls.json_decoder else cls.go_name
+    refuse_unknown = strict and cls.json_strict
     late: list[tuple[Attr, Any]] = []
     for key, item in value.items():
         declared = exact.get(key) or folded.get(key.lower())
         if declared is not None:
-            _fill(made, declared, item, path, refuse_unknown)
+            _fill(made, declared, item, owner, path, refuse_unknown)
         elif (aliased := aliases.get(key.lower())) is not None:
             late.append((aliased, item))
         elif refuse_unknown:
             raise JsonTypeError(f'json: unknown field "{key}"')
     for declared, item in late:
         if not getattr(made, declared.name):
-            _fill(made, declared, item, path, refuse_unknown)
+            _fill(made, declared, item, owner, path, refuse_unknown)
+    made.after_json()
     return made
 
 
@@ -52,22 +58,20 @@ def _tables(cls: type[Struct]) -> tuple[dict[str, Attr], dict[str, Attr], dict[s
     return exact, folded, aliases
 
 
-def _go_type(cls: type[Struct]) -> str:
-    return f"structs.{cls.go_name}"
-
-
-def _fill(made: Struct, declared: Attr, item: Any, path: str, strict: bool) -> None:
-    where = f"{path}.{declared.json}" if path else str(declared.json)
-    if item is None and declared.kind.name not in ("list", "map", "opt", "bytes", "any"):
+def _fill(made: Struct, declared: Attr, item: Any, owner: str, path: str, strict: bool) -> None:
+    if item is None and declared.kind.name not in _NULLABLE:
         return
-    value = _decode(declared.kind, declared.go_type, item, type(made).go_name, where, strict)
-    setattr(made, declared.name, value)
+    where = f"{path}.{declared.json}" if path else str(declared.json)
+    setattr(made, declared.name, _decode(declared.kind, declared.go_type, item, owner, where, strict))
+
+
+_NULLABLE = frozenset(("list", "map", "opt", "bytes", "any"))
 
 
 def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict: bool) -> Any:
     name = kind.name
     if item is None:
-        return None if name in ("list", "map", "opt", "bytes", "any") else _zero(kind)
+        return None if name in _NULLABLE else _zero(kind)
     if name == "str" and isinstance(item, str):
         return item
     if name == "bool" and isinstance(item, bool):
@@ -76,7 +80,7 @@ def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict:
         return _integer(kind, go_type, item, owner, where)
     if name == "float" and isinstance(item, int | float) and not isinstance(item, bool):
         return float(item)
-    if name == "duration_text":
+    if name in ("duration_text", "duration_any"):
         return duration_ns(item)
     if name == "time" and isinstance(item, str):
         return time_from_text(item)
@@ -85,11 +89,7 @@ def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict:
     if name == "any":
         return free_form(item)
     if name in ("struct", "opt"):
-        assert kind.target is not None
-        target = kind.target()
-        if not isinstance(item, dict):
-            raise _mismatch(item, owner, where, go_type.lstrip("*"))
-        return decode_struct(target, item, where, strict)
+        return _decode_nested(kind, go_type, item, owner, where, strict)
     if name == "list" and isinstance(item, list):
         assert kind.inner is not None
         inner = kind.inner
@@ -99,6 +99,21 @@ def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict:
         inner = kind.inner
         return {k: _decode(inner, inner.go_type, v, owner, where, strict) for k, v in item.items()}
     raise _mismatch(item, owner, where, go_type)
+
+
+def _decode_nested(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict: bool) -> Struct:
+    assert kind.target is not None
+    target = kind.target()
+    if not target.json_decoder:
+        if not isinstance(item, dict):
+            raise _mismatch(item, owner, where, go_type.lstrip("*"))
+        return decode_struct(target, item, where, strict)
+    try:
+        return decode_struct(target, item, "", strict)
+    except JsonTypeError as error:
+        if not error.shown:
+            raise
+        raise _error(error.shown, owner, where, error.go_type) from None
 
 
 def _zero(kind: Kind) -> Any:
@@ -161,4 +176,5 @@ def _mismatch(item: Any, owner: str, where: str, go_type: str) -> JsonTypeError:
 
 
 def _error(shown: str, owner: str, where: str, go_type: str) -> JsonTypeError:
-    return JsonTypeError(f"json: cannot unmarshal {shown} into Go struct field {owner}.{where} of type {go_type}")
+    text = f"json: cannot unmarshal {shown} into Go struct field {owner}.{where} of type {go_type}"
+    return JsonTypeError(text, shown, go_type)

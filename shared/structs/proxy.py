@@ -7,7 +7,7 @@ from typing import Any
 from shared.structs.schema import (
     ANY,
     BOOL,
-    DURATION,
+    DURATION_ANY,
     INT,
     STR,
     STR_MAP,
@@ -40,6 +40,12 @@ class MeshGatewayConfig(Struct):
 
 
 class ExposePath(Struct):
+    json_decoder = (
+        'struct { LocalPathPortSnake int "json:\\"local_path_port\\""; '
+        'ListenerPortSnake int "json:\\"listener_port\\""; '
+        "*structs.Alias }"
+    )
+
     listener_port: int = attr("ListenerPort", INT, omitempty=True, aliases=("listener_port",))
     path: str = attr("Path", STR, omitempty=True)
     local_path_port: int = attr("LocalPathPort", INT, omitempty=True, aliases=("local_path_port",))
@@ -55,6 +61,15 @@ class ExposeConfig(Struct):
 
 
 class Upstream(Struct):
+    json_decoder = (
+        'struct { DestinationTypeSnake string "json:\\"destination_type\\""; '
+        'DestinationNamespaceSnake string "json:\\"destination_namespace\\""; '
+        'DestinationNameSnake string "json:\\"destination_name\\""; '
+        'LocalBindPortSnake int "json:\\"local_bind_port\\""; '
+        'LocalBindAddressSnake string "json:\\"local_bind_address\\""; '
+        "*structs.Alias }"
+    )
+
     destination_type: str = attr("DestinationType", STR, aliases=("destination_type",))
     destination_namespace: str = attr("DestinationNamespace", STR, omitempty=True, aliases=("destination_namespace",))
     destination_name: str = attr("DestinationName", STR, aliases=("destination_name",))
@@ -71,6 +86,14 @@ class Upstream(Struct):
 class ConnectProxyConfig(Struct):
     """How a proxy instance is wired: what it stands for and what it reaches."""
 
+    json_decoder = (
+        'struct { DestinationServiceNameSnake string "json:\\"destination_service_name\\""; '
+        'DestinationServiceIDSnake string "json:\\"destination_service_id\\""; '
+        'LocalServiceAddressSnake string "json:\\"local_service_address\\""; '
+        'LocalServicePortSnake int "json:\\"local_service_port\\""; '
+        "*structs.Alias }"
+    )
+
     destination_service_name: str = attr(
         "DestinationServiceName", STR, omitempty=True, aliases=("destination_service_name",)
     )
@@ -79,7 +102,7 @@ class ConnectProxyConfig(Struct):
     local_service_port: int = attr("LocalServicePort", INT, omitempty=True, aliases=("local_service_port",))
     config: dict[str, Any] | None = attr("Config", map_of(ANY), omitempty=True)
     upstreams: list[Upstream] | None = attr(
-        "Upstreams", list_of(struct(lambda: Upstream, "structs.Upstream")), omitempty=True
+        "Upstreams", list_of(struct(lambda: Upstream, "structs.Upstream"), "structs.Upstreams"), omitempty=True
     )
     mesh_gateway: MeshGatewayConfig = attr(
         "MeshGateway", struct(lambda: MeshGatewayConfig, "structs.MeshGatewayConfig"), omitempty=True
@@ -100,7 +123,7 @@ class CheckType(Struct):
     method: str = attr("Method", STR)
     body: str = attr("Body", STR)
     tcp: str = attr("TCP", STR)
-    interval: int = attr("Interval", DURATION)
+    interval: int = attr("Interval", DURATION_ANY)
     alias_node: str = attr("AliasNode", STR)
     alias_service: str = attr("AliasService", STR)
     docker_container_id: str = attr("DockerContainerID", STR)
@@ -108,18 +131,24 @@ class CheckType(Struct):
     grpc: str = attr("GRPC", STR)
     grpc_use_tls: bool = attr("GRPCUseTLS", BOOL)
     tls_skip_verify: bool = attr("TLSSkipVerify", BOOL)
-    timeout: int = attr("Timeout", DURATION)
-    ttl: int = attr("TTL", DURATION)
+    timeout: int = attr("Timeout", DURATION_ANY)
+    ttl: int = attr("TTL", DURATION_ANY)
     success_before_passing: int = attr("SuccessBeforePassing", INT)
     failures_before_critical: int = attr("FailuresBeforeCritical", INT)
     proxy_http: str = attr("ProxyHTTP", STR)
     proxy_grpc: str = attr("ProxyGRPC", STR)
-    deregister_critical_service_after: int = attr("DeregisterCriticalServiceAfter", DURATION)
+    deregister_critical_service_after: int = attr("DeregisterCriticalServiceAfter", DURATION_ANY)
     output_max_size: int = attr("OutputMaxSize", INT)
 
 
 class ServiceDefinition(Struct):
     """A service as an agent's definition of it says; in the catalog only as a nested sidecar."""
+
+    json_decoder = (
+        'struct { EnableTagOverrideSnake bool "json:\\"enable_tag_override\\""; '
+        'TaggedAddressesSnake map[string]structs.ServiceAddress "json:\\"tagged_addresses\\""; '
+        "*structs.Alias }"
+    )
 
     kind: str = attr("Kind", STR, omitempty=True, go_type="structs.ServiceKind")
     id: str = attr("ID", STR)
@@ -148,6 +177,9 @@ class ServiceConnect(Struct):
     """Whether a service speaks Connect itself, or has a sidecar to be registered with it."""
 
     json_strict = False
+    json_decoder = (
+        'struct { SidecarServiceSnake *structs.ServiceDefinition "json:\\"sidecar_service\\""; *structs.Alias }'
+    )
 
     native: bool = attr("Native", BOOL, omitempty=True)
     sidecar_service: ServiceDefinition | None = attr(

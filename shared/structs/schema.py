@@ -32,6 +32,7 @@ __all__ = [
     "BOOL",
     "BYTES",
     "DURATION",
+    "DURATION_ANY",
     "DURATION_TEXT",
     "FLOAT",
     "INT",
@@ -80,13 +81,15 @@ TIME = Kind("time", "time.Time")
 ANY = Kind("any", "interface {}")
 DURATION = Kind("duration", "time.Duration")
 """A duration that is a number of nanoseconds in JSON too."""
+DURATION_ANY = Kind("duration_any", "time.Duration")
+"""A duration that JSON shows as a number and accepts as text or number."""
 DURATION_TEXT = Kind("duration_text", "time.Duration")
 """A duration that is text like "1m30s" in JSON and left out there when zero; read as text or number."""
 
 
-def list_of(inner: Kind) -> Kind:
-    """A Go slice: list | None."""
-    return Kind("list", f"[]{inner.go_type}", inner=inner)
+def list_of(inner: Kind, go_type: str = "") -> Kind:
+    """A Go slice: list | None. go_type: its name if it is a named type."""
+    return Kind("list", go_type or f"[]{inner.go_type}", inner=inner)
 
 
 def map_of(inner: Kind) -> Kind:
@@ -132,8 +135,9 @@ def attr(
 ) -> Any:
     """Declares a field.
 
-    wire: Go's field name. json: its JSON name if that differs, None if it never appears there. aliases: other
-    JSON keys that fill it when the main one left it empty. go_type: the type an error text names."""
+    wire: Go's field name, "" for a field that exists in JSON only. json: its JSON name if that differs, None
+    if it never appears there. aliases: other JSON keys that fill it when the main one left it empty.
+    go_type: the type an error text names."""
     return Attr(wire, kind, wire if json == "" else json, omitempty, aliases, go_type)
 
 
@@ -165,7 +169,10 @@ class Struct(metaclass=StructType):
     go_name: ClassVar[str]
     """The Go type an error text names (without package)."""
     json_strict: ClassVar[bool] = True
-    """Whether unknown JSON keys are refused (Go types with an own decoder often accept them)."""
+    """Whether unknown JSON keys are refused."""
+    json_decoder: ClassVar[str] = ""
+    """Set where the Go type has a JSON decoder of its own: how error texts name the helper type it decodes
+    into. Errors from inside of it are reported for the field that holds it."""
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, *args: Any, **fields: Any) -> None:
@@ -200,6 +207,9 @@ class Struct(metaclass=StructType):
         from shared.structs.json_decode import decode_struct
 
         return decode_struct(cls, value)
+
+    def after_json(self) -> None:
+        """What is left to do once the fields have been read from JSON."""
 
     def values(self) -> Iterator[Any]:
         return (getattr(self, declared.name) for declared in self.attrs)

@@ -48,7 +48,7 @@ def node_by_id(snap: Snapshot, node_id: str) -> Answer[Node | None]:
 
 
 def services(snap: Snapshot, node_meta: Mapping[str, str] | None = None) -> Answer[dict[str, list[str]]]:
-    """Service name -> all tags of its instances. Index: services, with a node filter also nodes."""
+    """Service name -> all tags of its instances, sorted by name. Index: services, with a node filter also nodes."""
     watch: Watch = ((SERVICE, ALL),)
     index = snap.index("services", "nodes") if node_meta else snap.index("services")
     if node_meta:
@@ -58,7 +58,7 @@ def services(snap: Snapshot, node_meta: Mapping[str, str] | None = None) -> Answ
         tags = gathered.setdefault(fields[SERVICE_NAME_AT], {})
         for tag in fields[SERVICE_TAGS_AT] or ():
             tags[tag] = None
-    return Answer(max(1, index), {name: list(tags) for name, tags in gathered.items()}, watch)
+    return Answer(max(1, index), {name: list(gathered[name]) for name in sorted(gathered)}, watch)
 
 
 def service_list(snap: Snapshot) -> Answer[list[str]]:
