@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import stat
 
 from shared.config.options import ConfigError
@@ -81,6 +80,8 @@ def _sweep(base: str) -> None:
         if name == pid or not pid.isdecimal():
             continue
         if int(pid) == os.getpid() or not os.path.exists(f"/proc/{pid}"):
+            import shutil  # with its archive formats it would double what this module costs to load
+
             shutil.rmtree(os.path.join(base, name), ignore_errors=True)
 
 
