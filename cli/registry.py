@@ -50,6 +50,13 @@ MODULES = {
     "reload": "cli.reload",
     "restart": "cli.restart",
     "rtt": "cli.rtt",
+    "services": "cli.services",
+    "services deregister": "cli.services.deregister",
+    "services register": "cli.services.register",
+    "snapshot": "cli.snapshot",
+    "snapshot inspect": "cli.snapshot.inspect",
+    "snapshot restore": "cli.snapshot.restore",
+    "snapshot save": "cli.snapshot.save",
     "validate": "cli.validate",
     "version": "cli.version",
 }
