@@ -14,7 +14,7 @@ import time
 import trio
 
 from shared.config.runtime import RuntimeConfig
-from shared.ipc import Request, Server
+from shared.ipc import RemoteError, Request, Server
 from shared.service import ServiceContext, StartError, run_service
 
 NAME = sys.argv[1]
@@ -53,8 +53,14 @@ def _serve(config: RuntimeConfig, behaviour: dict[str, object]) -> Server:
         if behaviour.get("leave") == "hang":
             await trio.sleep_forever()
 
+    async def join(request: Request) -> int:
+        if "nobody" in request.payload["addresses"]:
+            raise RemoteError("rpc", "1 error occurred: nobody there")
+        return len(request.payload["addresses"])
+
     server = Server(config.socket_path("rpc"), name="rpc_core")
     server.slow("Agent.Leave", leave)
+    server.slow("Agent.Join", join)
     return server
 
 

@@ -26,6 +26,7 @@ HURRIED_GRACE_S = 1.0
 """Grace of each component after a second signal."""
 RESTART_READY_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 15.0
+JOIN_TIMEOUT_S = 60.0
 _HEALTH_PERIOD_S = 5.0
 _SIBLING_FAILURES_S = 0.25
 """How long to wait for other failures of a stage, so that the one Consul would name is named."""
@@ -129,16 +130,15 @@ class Supervisor:
             with trio.CancelScope() as start_scope:
                 nursery.start_soon(_cancel_when, self._end_wanted, start_scope)
                 await self._start(nursery)
+                await self._join_clusters()
         except AgentStartError as error:
             if self._exit_code is None:
                 self._start_failed = True
                 _log.error("Error starting agent", error=str(error))
                 self.request_shutdown(departure.EXIT_NOT_LEFT)
         else:
-            if not start_scope.cancelled_caught:
+            if self._exit_code is None:
                 self._running = True
-                for component in self.components.values():
-                    component.is_first_start = False
                 if not self.config.log_json:
                     self._console.write("==> Consul agent running!\n")
                 notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=Consul agent running")
@@ -165,6 +165,25 @@ class Supervisor:
             for name in stage:
                 self.components[name].release()
             await self._wait_stage(stage)
+        for component in self.components.values():
+            component.is_first_start = False
+
+    async def _join_clusters(self) -> None:
+        """start_join and start_join_wan: one attempt each; an agent that cannot join ends."""
+        config = self.config
+        for addresses, wan in ((config.start_join, False), (config.start_join_wan, True)):
+            if not addresses:
+                continue
+            kind = " -wan" if wan else ""
+            self._console.write(f"==> Joining{kind} cluster...\n")
+            try:
+                payload = {"addresses": list(addresses), "wan": wan}
+                count = await self._rpc.call("Agent.Join", payload, timeout_s=JOIN_TIMEOUT_S)
+            except IpcError as error:
+                _log.error(str(error))
+                self.request_shutdown(departure.EXIT_NOT_LEFT)
+                return
+            _log.info(f"Join{kind} completed. Initial agents synced with", agent_count=count)
 
     async def _wait_stage(self, stage: tuple[str, ...]) -> None:
         """Until all of the stage are READY. A failure of any component ends the start."""

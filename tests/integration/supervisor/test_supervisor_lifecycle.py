@@ -365,3 +365,23 @@ def test_the_agent_survives_a_console_that_nobody_reads(start: Callable[..., Toy
         assert agent.stop(signal.SIGTERM) == 1
     finally:
         agent.destroy()
+
+
+def test_clusters_are_joined_before_the_agent_runs(start: Callable[..., ToyAgent]) -> None:
+    agent = start(start_join=("10.0.0.1", "10.0.0.2"), start_join_wan=("10.1.0.1",))
+    text = agent.output()
+    said = re.findall(r"==> Joining.*|agent: Join.*|==> Consul agent running!", text)
+    assert said == [
+        "==> Joining cluster...",
+        "agent: Join completed. Initial agents synced with: agent_count=2",
+        "==> Joining -wan cluster...",
+        "agent: Join -wan completed. Initial agents synced with: agent_count=1",
+        "==> Consul agent running!",
+    ]
+
+
+def test_an_agent_that_cannot_join_ends(start: Callable[..., ToyAgent]) -> None:
+    agent = start(start_join=("nobody",), ready=False)
+    assert agent.wait_exit() == 1
+    assert "agent: 1 error occurred: nobody there" in agent.messages()
+    assert "Consul agent running" not in agent.output()
