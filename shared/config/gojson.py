@@ -4,6 +4,7 @@ Python's parser does the work; only for a text it refuses does the checker below
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import Any, NoReturn
 
@@ -12,7 +13,6 @@ _ESCAPES = frozenset('"\\/bfnrt')
 _HEX = frozenset("0123456789abcdefABCDEF")
 _DIGITS = frozenset("0123456789")
 _END = "unexpected end of JSON input"
-MAX_DEPTH = 10_000
 
 
 class JsonError(ValueError):
@@ -26,14 +26,20 @@ def loads_object(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_int=float, parse_constant=_refuse)
     except (ValueError, RecursionError):
-        _Checker(text).check()
-        raise JsonError("exceeded max depth") from None
+        _explain(text)
     if value is None:
         return {}
     if not isinstance(value, dict):
         kind = {str: "string", bool: "bool", float: "number", list: "array"}[type(value)]
         raise JsonError(f"json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}")
     return value
+
+
+def _explain(text: str) -> NoReturn:
+    """Raises the JsonError for a text that was refused."""
+    with contextlib.suppress(RecursionError):
+        _Checker(text).check()
+    raise JsonError("exceeded max depth")
 
 
 def _refuse(_name: str) -> NoReturn:
@@ -49,7 +55,7 @@ class _Checker:
 
     def check(self) -> None:
         """Raises JsonError, or returns if the text is JSON after all."""
-        self._value(0)
+        self._value()
         if self._skip_space():
             self._invalid("after top-level value")
 
@@ -73,14 +79,12 @@ class _Checker:
         shown = {"'": r"'\''", '"': "'\"'"}.get(char) or f"'{_escape(char)}'"
         raise JsonError(f"invalid character {shown} {where}")
 
-    def _value(self, depth: int) -> None:
-        if depth > MAX_DEPTH:
-            raise JsonError("exceeded max depth")
+    def _value(self) -> None:
         char = self._next_char()
         if char == "{":
-            self._object(depth)
+            self._object()
         elif char == "[":
-            self._array(depth)
+            self._array()
         elif char == '"':
             self._string()
         elif char == "-" or char in _DIGITS:
@@ -90,7 +94,7 @@ class _Checker:
         else:
             self._invalid("looking for beginning of value")
 
-    def _object(self, depth: int) -> None:
+    def _object(self) -> None:
         self._at += 1
         if self._next_char() == "}":
             self._at += 1
@@ -102,7 +106,7 @@ class _Checker:
             if self._next_char() != ":":
                 self._invalid("after object key")
             self._at += 1
-            self._value(depth + 1)
+            self._value()
             char = self._next_char()
             if char not in ",}":
                 self._invalid("after object key:value pair")
@@ -110,13 +114,13 @@ class _Checker:
             if char == "}":
                 return
 
-    def _array(self, depth: int) -> None:
+    def _array(self) -> None:
         self._at += 1
         if self._next_char() == "]":
             self._at += 1
             return
         while True:
-            self._value(depth + 1)
+            self._value()
             char = self._next_char()
             if char not in ",]":
                 self._invalid("after array element")

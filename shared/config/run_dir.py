@@ -14,6 +14,9 @@ MAX_SOCKET_PATH = 107
 
 LONGEST_SOCKET_NAME = "/supervisor.sock"
 
+LONGEST_NAME = "run-0123456789abcdef"
+"""Of the directories made below base_directory()."""
+
 DEV_PREFIX = "dev-"
 """Run directories of agents in dev mode are named by the process id of their supervisor."""
 
@@ -21,9 +24,9 @@ DEV_PREFIX = "dev-"
 def base_directory() -> str:
     """The directory that all agents of this user share, made if need be, mode 0700. Raises ConfigError."""
     runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK):
-        path = os.path.join(runtime, "proconsul")
-    else:
+    path = os.path.join(runtime, "proconsul") if runtime else ""
+    usable = runtime and os.path.isdir(runtime) and os.access(runtime, os.W_OK)
+    if not usable or not _fits(os.path.join(path, LONGEST_NAME)):
         path = f"/tmp/proconsul-{os.getuid()}"
     make_private(path)
     return path

@@ -36,7 +36,7 @@ def expand(text: str) -> str:
         literal = literal.lstrip() if trim_next else literal
         output.append(literal.rstrip() if match[1] else literal)
         at, trim_next = match.end(), match[3] is not None
-        if not (match[2].startswith("/*") and match[2].rstrip("- \t\n").endswith("*/")):
+        if not (match[2].strip().startswith("/*") and match[2].strip().endswith("*/")):
             output.append(_Action(text, match[2]).evaluate())
     rest = text[at:]
     if "{{" in rest:

@@ -1,0 +1,98 @@
+"""Go's texts: durations, quoting, JSON and base64 errors."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.config.goduration import DurationError, format_duration, parse_duration, parse_duration_ns
+from shared.config.gojson import JsonError, loads_object
+from shared.config.gotext import base64_error, error_list, quote
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("0", 0.0),
+        ("300ms", 0.3),
+        ("-1.5h", -5400.0),
+        ("2h45m30.5s", 9930.5),
+        ("1µs", 1e-6),
+        (".5s", 0.5),
+        ("87600h", 315360000.0),
+    ],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "s", ".s", "1x", "1..5s", "1 s", "9999999h", "-"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(DurationError):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (0.2, "200ms"), (1.5, "1.5s"), (90, "1m30s"), (315360000, "87600h0m0s"), (-5e-9, "-5ns"), (60, "1m0s")],
+)
+def test_durations_are_printed_as_go_does(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@given(st.integers(-(2**50), 2**50))
+def test_a_printed_duration_is_read_as_the_same(nanoseconds: int) -> None:
+    assert parse_duration_ns(format_duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds, abs=1)
+
+
+def test_quoting() -> None:
+    assert quote('a"b\\\n\x01é\u200b\udcff') == '"a\\"b\\\\\\n\\x01é\\u200b\\xff"'
+
+
+def test_lists_of_errors() -> None:
+    assert error_list(["a"]) == "1 error occurred:\n\t* a\n\n"
+    assert error_list(["a", "b"]) == "2 errors occurred:\n\t* a\n\t* b\n\n"
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values, max_size=3))
+def test_json_objects_are_read(tree: dict[str, object]) -> None:
+    assert loads_object(json.dumps(tree)) == tree
+
+
+@given(st.text(st.sampled_from('{}[]",:\\ue1.-+tfn rals0\n'), max_size=20))
+def test_any_text_is_an_object_or_a_json_error(text: str) -> None:
+    refused = None
+    try:
+        loads_object(text)
+    except JsonError as error:
+        refused = str(error)
+    assert refused != "exceeded max depth"  # the checker found the reason that Python's parser saw
+
+
+def test_deep_json_is_an_error() -> None:
+    with pytest.raises(JsonError):
+        loads_object('{"a":' * 200_000)
+
+
+@given(st.text(st.sampled_from("ABz019+/=\n-"), max_size=12))
+def test_base64_is_refused_exactly_when_it_is_wrong(text: str) -> None:
+    clean = text.replace("\n", "")
+    try:
+        base64.b64decode(clean, validate=True)
+        # Python takes "=" where nothing is to be filled up, Go does not.
+        valid = len(clean) % 4 == 0 and not (clean.count("=") > 2)
+    except binascii.Error:
+        valid = False
+    assert (base64_error(text) is None) == valid
