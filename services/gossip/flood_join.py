@@ -10,7 +10,7 @@ INTERVAL_S = 60.0
 
 
 def missing_in_wan(lan: Iterable[Member], wan: Iterable[Member], datacenter: str) -> list[tuple[str, str]]:
-    """(WAN name, "name/ip:port" to join) of each; servers without wan_join_port cannot be joined."""
+    """(WAN name, "ip:port") of each; servers without wan_join_port cannot be joined."""
     suffix = f".{datacenter}"
     present = {
         member.name.removesuffix(suffix)
@@ -24,5 +24,5 @@ def missing_in_wan(lan: Iterable[Member], wan: Iterable[Member], datacenter: str
         port = int(member.tags.get("wan_join_port", "0"))
         if 0 < port < 65536:
             name = f"{member.name}.{member.tags.get('dc', '')}"
-            missing.append((name, f"{name}/{Address(member.addr, port)}"))
+            missing.append((name, str(Address(member.addr, port))))
     return missing

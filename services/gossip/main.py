@@ -68,7 +68,7 @@ class GossipService:
                 return
             for name, address in missing_in_wan(lan.serf.members, wan.serf.members, self._ctx.config.datacenter):
                 try:
-                    await wan.join([address])
+                    await wan.join([f"{name}/{address}"])
                 except JoinError as error:
                     logger.debug(
                         "Failed to flood-join server at address", server=name, address=address, error=str(error)

@@ -33,9 +33,9 @@ def pool_tags(config: RuntimeConfig, *, wan: bool) -> dict[str, str]:
     if config.server:
         tags["raft_vsn"] = str(config.raft_protocol)
         tags["port"] = str(config.ports.server)
-        if config.bootstrap:
+        if config.bootstrap or config.bootstrap_expect == 1:
             tags["bootstrap"] = "1"
-        if config.bootstrap_expect:
+        if config.bootstrap_expect >= 2:
             tags["expect"] = str(config.bootstrap_expect)
         if config.non_voting_server:
             tags["nonvoter"] = "1"
