@@ -71,6 +71,8 @@ class Core:
         self.session_timers = SessionTimers()
         self.established = trio.Event()
         """Set while this server leads and has finished what a new leader starts with."""
+        self.reconciled = trio.Event()
+        """Set while this server leads and the catalog has been compared with gossip once."""
         self.coordinate_updates: dict[tuple[str, str], Any] = {}
         """Newest coordinate per (node, segment) that waits for the next batch."""
         self.limiter = TokenBucket(config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time())
@@ -125,6 +127,13 @@ class Core:
         except StateError as error:
             raise RpcError(str(error)) from None
 
+    async def wait_for_state(self) -> None:
+        """Returns when there is a state to read, at the latest after the hold timeout: raft_node may be
+        rebuilding it."""
+        give_up_at = trio.current_time() + self.router.hold_timeout_s
+        while not self.reader.available() and trio.current_time() < give_up_at:
+            await self.router.pause()
+
     def query_meta(self, index: int) -> QueryMeta:
         leadership = self.router.leadership()
         return QueryMeta(
@@ -138,6 +147,7 @@ class Core:
 
         `query` may be called several times, each with its own snapshot. Raises RpcError."""
         await self.router.answer_here(method, datacenter, stale=options.allow_stale)
+        await self.wait_for_state()
         metrics.incr("consul.rpc.query")
         if options.min_query_index == 0:
             return await self._read_once(options, query)

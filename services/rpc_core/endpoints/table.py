@@ -22,6 +22,7 @@ from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import RemoteError, Request, Server
 from shared.log import get_logger
+from shared.state.errors import StateError
 from shared.structs.errors import WireTypeError
 
 _log = get_logger("agent.server.rpc")
@@ -49,6 +50,8 @@ class EndpointTable:
             return await handler(self._core, body)
         except WireTypeError as error:
             raise MalformedCallError(f"codec.decoder: {error}") from None
+        except StateError as error:
+            raise RpcError(str(error)) from None
 
     def _unknown(self, method: str) -> str:
         service, dot, _ = method.rpartition(".")
@@ -89,5 +92,7 @@ class EndpointTable:
                 raise RemoteError("bad_request", f"{method}: {error}") from None
             except RpcError as error:
                 raise RemoteError(error.code, str(error)) from None
+            except StateError as error:
+                raise RemoteError("rpc", str(error)) from None
 
         return serve

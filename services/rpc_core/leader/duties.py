@@ -134,10 +134,15 @@ class LeaderDuties:
         except RpcError as error:
             _log.error("failed to reconcile", error=str(error))
             return False
+        if not self._core.reconciled.is_set():
+            self._core.reconciled.set()
+            self._core.router.leadership_changed()
         return True
 
     async def _establish(self) -> None:
-        core, now = self._core, trio.current_time()
+        core = self._core
+        await core.wait_for_state()
+        now = trio.current_time()
         leadership = core.router.leadership()
         self._check_acl_mode(leadership.leader_address)
         self._tombstones.enable()
@@ -171,6 +176,7 @@ class LeaderDuties:
         self._tombstones.disable()
         self._core.session_timers.clear_all()
         self._core.established = trio.Event()
+        self._core.reconciled = trio.Event()
 
     # -- members -------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from services.rpc_core.errors import RpcError
 from services.rpc_core.local import node_info
 from services.rpc_core.local.schedule import SyncKind, SyncSchedule
 from shared.log import get_logger
+from shared.state.leadership import LEADER
 from shared.structs.catalog import SERF_CHECK_ID
 from shared.structs.query import NodeSpecificRequest
 
@@ -47,6 +48,7 @@ class StateSyncer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Syncs until cancelled."""
         task_status.started()
+        await self._let_the_leader_go_first()
         while True:
             self._schedule.members = len(self._core.pools.lan())
             kind = self._schedule.due(trio.current_time())
@@ -58,6 +60,16 @@ class StateSyncer:
             with trio.move_on_at(self._schedule.deadline):
                 await self._nudged.wait()
             self._nudged = trio.Event()
+
+    async def _let_the_leader_go_first(self) -> None:
+        """The leader (which may be this server) registers a new node; the agent completes its entry after that."""
+        core = self._core
+        with trio.move_on_after(core.router.hold_timeout_s):
+            while not core.reconciled.is_set():
+                leadership = core.router.leadership()
+                if leadership.known_leader and leadership.role != LEADER:
+                    return
+                await core.router.pause()
 
     async def _sync_full(self) -> bool:
         try:

@@ -76,7 +76,7 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for a state of the server that gives no event."""
     with trio.fail_after(5):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await trio.sleep(0.005)
 
 
@@ -270,7 +270,7 @@ async def test_a_source_gets_its_share_of_connections() -> None:
                 return False
 
         with trio.fail_after(5):
-            while not await admitted():  # noqa: ASYNC110
+            while not await admitted():
                 await trio.sleep(0.01)
 
 
