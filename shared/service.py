@@ -14,6 +14,7 @@ The same process runs below our supervisor, as a `Type=notify` unit of systemd, 
 from __future__ import annotations
 
 import ctypes
+import gc
 import inspect
 import os
 import signal
@@ -85,6 +86,8 @@ class ServiceContext:
 
     def ready(self, status: str = "serving") -> None:
         """Tell the manager that this service serves. The next stage starts on it."""
+        if not self.is_ready:
+            gc.freeze()  # modules and tables live as long as the process: no collection need look at them again
         self.is_ready = True
         notify.notify("READY=1", f"STATUS={status}")
 
@@ -114,6 +117,8 @@ class ServiceContext:
                     await result
         except runtime.ConfigFileError as error:
             log.get_logger("agent").error("Reload config failed", error=error)
+        except Exception as error:  # a setting one part cannot take over must not end the whole service
+            log.get_logger("agent").error("Reload config failed", component=self.name, error=repr(error))
         finally:
             if self.is_ready:
                 notify.notify("READY=1")
