@@ -283,3 +283,60 @@ def test_addresses_in_all_their_forms(pair: Pair) -> None:
         pair.same("members", f"-http-addr={text}", environment={"CONSUL_HTTP_ADDR": "127.255.255.254:1"})
     pair.same("members", environment={"CONSUL_HTTP_SSL": "true"})
     pair.same("members", environment={"CONSUL_HTTP_AUTH": "user:password"})
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["rtt", "node1"],
+        ["rtt", "node1", "node1"],
+        ["rtt", "node1", "nobody"],
+        ["rtt", "-wan", "node1.dc1"],
+        ["rtt", "-wan", "node1.dc1", "x.dc2"],
+        ["maint"],
+        ["maint", "-disable"],
+        ["maint", "-enable", "-service=none"],
+        ["keyring", "-list"],
+        ["keyring", "-install=short"],
+        ["operator", "autopilot", "get-config"],
+        ["operator", "autopilot", "set-config", "-last-contact-threshold=1500ms", "-min-quorum=3"],
+        ["operator", "autopilot", "get-config", "-stale"],
+        ["services", "register", "-name=svc", "-port=3", "-tag=a", "-meta=k=v", "-tagged-address=lan=1.2.3.4:5"],
+        ["services", "deregister", "-id=none"],
+        ["snapshot", "restore", "/etc/passwd"],
+    ],
+    ids=" ".join,
+)
+def test_commands_for_endpoints_that_our_agent_gets_later(pair: Pair, arguments: list[str]) -> None:
+    if isinstance(pair.agent, Agent):
+        pytest.skip("the endpoint is not part of our agent yet")
+    pair.same(*arguments)
+
+
+def test_maintenance_is_listed_while_it_lasts(pair: Pair) -> None:
+    if isinstance(pair.agent, Agent):
+        pytest.skip("maintenance is not part of our agent yet")
+    pair.same("maint", "-enable", "-reason=new disk")
+    assert b"Reason: new disk" in pair.same("maint").stdout
+    pair.same("maint", "-disable")
+    assert pair.same("maint").stdout == b""
+
+
+def test_an_event_is_fired(pair: Pair) -> None:
+    if isinstance(pair.agent, Agent):
+        pytest.skip("events are not part of our agent yet")
+    outcome = run_cli("event", "-name=deploy", "-node=^node", "payload", environment=pair.environment)
+    assert outcome.stdout.startswith(b"Event ID: ")
+    fired = pair.agent.http("GET", "/v1/event/list?name=deploy").json()[-1]
+    assert (fired["ID"].encode(), fired["NodeFilter"]) == (outcome.stdout.split()[-1], "^node")
+
+
+def test_a_snapshot_goes_into_a_file_and_back(pair: Pair, tmp_path: Path) -> None:
+    if isinstance(pair.agent, Agent):
+        pytest.skip("snapshots over HTTP are not part of our agent yet")
+    path = str(tmp_path / "state.snap")
+    saved = run_cli("snapshot", "save", path, environment=pair.environment)
+    assert saved.stdout.startswith(b"Saved and verified snapshot to index ")
+    assert list(tmp_path.iterdir()) == [Path(path)]
+    pair.same("snapshot", "inspect", path)
+    pair.same("snapshot", "restore", path)
