@@ -91,9 +91,10 @@ class ServiceContext:
         self.is_ready = True
         notify.notify("READY=1", f"STATUS={status}")
 
-    def status(self, text: str) -> None:
-        """One line for `systemctl status` and `proconsul ps`."""
-        notify.notify(f"STATUS={text}")
+    def status(self, text: str, extend_start_s: float = 0.0) -> None:
+        """One line for `systemctl status`. extend_start_s: a start that takes long may take so much more."""
+        extension = (f"EXTEND_TIMEOUT_USEC={int(extend_start_s * 1_000_000)}",) if extend_start_s else ()
+        notify.notify(f"STATUS={text}", *extension)
 
     def on_reload(self, callback: ReloadCallback) -> None:
         """`callback(new_config)`, plain or async, on SIGHUP. `ctx.config` is the new one already."""

@@ -141,7 +141,8 @@ class Component:
     def notified(self, fields: dict[str, str]) -> None:
         """A notification of this component's process (sd_notify fields)."""
         now = trio.current_time()
-        self._alive_until = max(self._alive_until, now + WATCHDOG_S)
+        # Before it is READY it may be busy for long without a turn of its event loop: replaying a log, say.
+        self._alive_until = max(self._alive_until, now + (WATCHDOG_S if self.ready.is_set() else START_TIMEOUT_S))
         if "EXTEND_TIMEOUT_USEC" in fields and fields["EXTEND_TIMEOUT_USEC"].isdigit():
             self._alive_until = max(self._alive_until, now + int(fields["EXTEND_TIMEOUT_USEC"]) / 1_000_000)
         self.status = fields.get("STATUS", self.status)
@@ -154,7 +155,7 @@ class Component:
             self.state = State.RUNNING
             self._reloaded.set()
             if not self.ready.is_set():
-                self._ready_at = now
+                self._ready_at, self._alive_until = now, now + WATCHDOG_S
                 self.ready.set()
                 self._wiring.on_ready(self.name)
 

@@ -385,3 +385,16 @@ def test_an_agent_that_cannot_join_ends(start: Callable[..., ToyAgent]) -> None:
     assert agent.wait_exit() == 1
     assert "agent: 1 error occurred: nobody there" in agent.messages()
     assert "Consul agent running" not in agent.output()
+
+
+def test_a_component_that_hangs_is_killed_and_replaced(
+    start: Callable[..., ToyAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGSTOP stands for an event loop that no longer turns; the patience is cut short for the test."""
+    monkeypatch.setenv("TOY_WATCHDOG_S", "0.5")
+    agent = start()
+    old = agent.pids()["gossip"]
+    os.kill(old, signal.SIGSTOP)
+    wait_until(lambda: agent.pids().get("gossip") not in (None, old), 10, "another gossip")
+    assert f"agent: component does not respond, killing it: component=gossip pid={old}" in agent.messages()
+    assert [m for m in agent.messages() if "does not respond" in m and "gossip" not in m] == []
