@@ -141,6 +141,11 @@ def attr(
     return Attr(wire, kind, wire if json == "" else json, omitempty, aliases, go_type)
 
 
+_COMPILED = ("__init__", "to_wire", "to_row", "to_json", "__eq__", "from_wire", "from_row")
+_compiling: dict[str, Any] = {}
+"""The methods that compile their class at the first call, as Struct defines them."""
+
+
 @dataclass_transform(eq_default=True)
 class StructType(type):
     """Turns attr() declarations into slots and keeps them in `attrs`, in order."""
@@ -156,10 +161,17 @@ class StructType(type):
             declared: Attr = body.pop(key)
             declared.name = key
             attrs.append(declared)
+        if bases:
+            # A base may be compiled already; this class starts with the compiling methods again.
+            for method in _COMPILED:
+                body.setdefault(method, _compiling[method])
         body["__slots__"] = tuple(own)
         body["attrs"] = tuple(attrs)
         body.setdefault("go_name", name)
-        return super().__new__(mcs, name, bases, body, **kwargs)
+        made = super().__new__(mcs, name, bases, body, **kwargs)
+        if not bases:
+            _compiling.update({method: body[method] for method in _COMPILED})
+        return made
 
 
 class Struct(metaclass=StructType):
