@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from shared.config.sockaddr import TemplateError, expand
 from shared.config.values import Values
 
 UNIX = "unix://"
+_DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}", re.ASCII)
 
 _PRIVATE_NETWORKS = (
     "10.0.0.0/8 100.64.0.0/10 127.0.0.0/8 169.254.0.0/16 172.16.0.0/12 192.0.0.0/24 192.0.2.0/24"
@@ -25,6 +27,8 @@ def parse_ip(text: str) -> str | None:
     """The canonical form of an IP address, None if it is none. "[::]" is let through as "::"."""
     if text == "[::]":
         return "::"
+    if _DOTTED.fullmatch(text):
+        text = ".".join(str(int(part)) for part in text.split("."))  # Go 1.15 takes 010 for ten
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             packed = socket.inet_pton(family, text)

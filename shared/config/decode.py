@@ -20,6 +20,7 @@ from shared.config.schema import (
     Type,
 )
 
+_INT64_LIMIT = 1 << 63
 _BITS = {"uint": 64, "uint32": 32, "uint64": 64}
 
 
@@ -159,7 +160,7 @@ def _scalar(name: str, value: Any, kind: Type, errors: list[str]) -> Any:
     if kind is BOOL and isinstance(value, bool):
         return value
     if kind is INT and is_number:
-        return int(value)
+        return int(value) if abs(value) < _INT64_LIMIT else -_INT64_LIMIT  # what the conversion gives in Go
     if kind is FLOAT and is_number:
         return float(value)
     if kind in UNSIGNED and is_number:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-from shared.config.gotext import quote
-
 _UNITS_NS = {
     "ns": 1,
     "us": 1_000,
@@ -33,7 +31,7 @@ def parse_duration(text: str) -> float:
 
 def parse_duration_ns(text: str) -> int:
     """As parse_duration, in nanoseconds and exact."""
-    invalid = f"time: invalid duration {quote(text)}"
+    invalid = f"time: invalid duration {_quote(text)}"
     rest, sign = text, 1
     if rest[:1] in ("-", "+"):
         sign, rest = (-1 if rest[0] == "-" else 1), rest[1:]
@@ -51,9 +49,9 @@ def parse_duration_ns(text: str) -> int:
         if not whole and len(fraction) < 2:
             raise DurationError(invalid)
         if not unit:
-            raise DurationError(f"time: missing unit in duration {quote(text)}")
+            raise DurationError(f"time: missing unit in duration {_quote(text)}")
         if unit not in _UNITS_NS:
-            raise DurationError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
+            raise DurationError(f"time: unknown unit {_quote(unit)} in duration {_quote(text)}")
         scale = _UNITS_NS[unit]
         total += int(whole or "0") * scale
         digits = fraction[1:]
@@ -80,6 +78,10 @@ def format_duration(seconds: float) -> str:
         hours, minutes = divmod(minutes, 60)
         text = (f"{hours}h" if hours else "") + f"{minutes}m" + text
     return sign + text
+
+
+def _quote(text: str) -> str:
+    return f'"{text}"'  # Go 1.15 escapes nothing here
 
 
 def _decimal(value: int, scale: int) -> str:

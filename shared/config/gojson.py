@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import Any, NoReturn
 
 _SPACE = " \t\r\n"
@@ -24,7 +25,9 @@ def loads_object(text: str) -> dict[str, Any]:
 
     Raises JsonError for a syntax error, and for JSON that is not an object."""
     try:
-        value = json.loads(text, parse_int=float, parse_constant=_refuse)
+        value = json.loads(text, parse_int=_number, parse_float=_number, parse_constant=_refuse)
+    except JsonError:
+        raise
     except (ValueError, RecursionError):
         _explain(text)
     if value is None:
@@ -40,6 +43,13 @@ def _explain(text: str) -> NoReturn:
     with contextlib.suppress(RecursionError):
         _Checker(text).check()
     raise JsonError("exceeded max depth")
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise JsonError(f"json: cannot unmarshal number {text} into Go value of type float64")
+    return value
 
 
 def _refuse(_name: str) -> NoReturn:
@@ -65,6 +75,10 @@ class _Checker:
             raise JsonError(_END)
         return self._text[self._at]
 
+    def _char_or_space(self) -> str:
+        """The current character; at the end of the text a space, which Go tries before it gives up."""
+        return self._text[self._at] if self._at < len(self._text) else " "
+
     def _skip_space(self) -> bool:
         while self._at < len(self._text) and self._text[self._at] in _SPACE:
             self._at += 1
@@ -75,7 +89,7 @@ class _Checker:
         return self._char()
 
     def _invalid(self, where: str) -> NoReturn:
-        char = chr(self._text[self._at].encode("utf-8", "surrogateescape")[0])  # Go looks at bytes
+        char = chr(self._char_or_space().encode("utf-8", "surrogateescape")[0])  # Go looks at bytes
         shown = {"'": r"'\''", '"': "'\"'"}.get(char) or f"'{_escape(char)}'"
         raise JsonError(f"invalid character {shown} {where}")
 
@@ -139,7 +153,7 @@ class _Checker:
         self._at += 1
 
     def _string_escape(self) -> None:
-        char = self._char()
+        char = self._char_or_space()
         if char != "u":
             if char not in _ESCAPES:
                 self._invalid("in string escape code")
@@ -147,26 +161,26 @@ class _Checker:
             return
         self._at += 1
         for _ in range(4):
-            if self._char() not in _HEX:
+            if self._char_or_space() not in _HEX:
                 self._invalid("in \\u hexadecimal character escape")
             self._at += 1
 
     def _number(self) -> None:
         if self._char() == "-":
             self._at += 1
-            if self._char() not in _DIGITS:
+            if self._char_or_space() not in _DIGITS:
                 self._invalid("in numeric literal")
         if self._char() == "0":
             self._at += 1
         else:
             self._digits()
         if self._follows("."):
-            if self._char() not in _DIGITS:
+            if self._char_or_space() not in _DIGITS:
                 self._invalid("after decimal point in numeric literal")
             self._digits()
         if self._follows("eE"):
             self._follows("+-")
-            if self._char() not in _DIGITS:
+            if self._char_or_space() not in _DIGITS:
                 self._invalid("in exponent of numeric literal")
             self._digits()
 
@@ -182,7 +196,7 @@ class _Checker:
 
     def _word(self, word: str) -> None:
         for position, letter in enumerate(word):
-            if self._char() != letter:
+            if self._char_or_space() != letter:
                 self._invalid(f"in literal {word} (expecting '{word[position]}')")
             self._at += 1
 

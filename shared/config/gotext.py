@@ -20,6 +20,11 @@ def quote(text: str) -> str:
     return '"' + "".join(map(_quote_char, text)) + '"'
 
 
+def quote_ascii(text: str) -> str:
+    """The same with nothing but ASCII in it (%+q)."""
+    return "".join(char if char.isascii() else _escape(ord(char)) for char in quote(text))
+
+
 def _quote_char(char: str) -> str:
     if char in _ESCAPES:
         return _ESCAPES[char]
@@ -28,6 +33,10 @@ def _quote_char(char: str) -> str:
         return f"\\x{code - 0xDC00:02x}"
     if char.isprintable():
         return char
+    return _escape(code)
+
+
+def _escape(code: int) -> str:
     if code < 0x80:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -146,7 +146,7 @@ def _decode_literal(name: str, node: Literal, old: Any) -> Any:
 
 def _from_json(text: str) -> dict[str, Any]:
     try:
-        tree = json.loads(text)
+        tree = json.loads(text, strict=False)
     except ValueError as error:
         raise HclError(f"error parsing JSON: {error}") from error
     return {key: _json_value(value) for key, value in tree.items()}

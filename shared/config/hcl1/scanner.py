@@ -190,6 +190,8 @@ class Scanner:
         if char == "#" or self._peek() == "/":
             while self._peek() not in (END, "\n"):
                 self._next()
+            if self._at >= len(self._text):
+                self._next()  # shows in the column of an error at the end
             return
         if self._peek() != "*":
             self._fail("expected '/' for comment")
@@ -229,17 +231,24 @@ class Scanner:
         if char in 'abfnrtv\\"':
             return
         if char in _OCTAL:
-            count, allowed = 2, _OCTAL
+            self._escape_digits(char, _OCTAL, 3)
         elif char in _ESCAPE_DIGITS:
-            count, allowed = _ESCAPE_DIGITS[char], _HEXADECIMAL
+            self._escape_digits(self._next(), _HEXADECIMAL, _ESCAPE_DIGITS[char])
         else:
             self._fail("illegal char escape")
-            return
-        for _ in range(count):
-            if self._peek() not in allowed:
-                self._fail("illegal char escape")
-                return
-            self._next()
+
+    def _escape_digits(self, char: str, allowed: frozenset[str], count: int) -> None:
+        """`char` has been read. If it is no digit it is spent, even a newline or the closing quote."""
+        missing = count
+        while missing and char in allowed:
+            char = self._next()
+            if char == END:
+                break
+            missing -= 1
+        if missing:
+            self._fail("illegal char escape")
+        if missing != count and char != END:
+            self._back()
 
     def _heredoc(self) -> None:
         if self._next() != "<":

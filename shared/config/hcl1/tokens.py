@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 ILLEGAL, EOF, COMMENT = "ILLEGAL", "EOF", "COMMENT"
@@ -72,9 +73,12 @@ def parse_number(text: str) -> int:
 def parse_float(text: str) -> float:
     """A FLOAT or NUMBER token as a float; "1." and ".5" count, "1e" does not."""
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
         raise HclError(f'strconv.ParseFloat: parsing "{text}": invalid syntax') from None
+    if math.isinf(value):
+        raise HclError(f'strconv.ParseFloat: parsing "{text}": value out of range')
+    return value
 
 
 def string_value(token: Token) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shared.config.gotext import quote
+from shared.config.gotext import quote, quote_ascii
 
 _ACTION = re.compile(r"\{\{(-(?=\s))?(.*?)((?<=\s)-)?\}\}", re.DOTALL)
 _TOKEN = re.compile(
@@ -41,7 +41,7 @@ def expand(text: str) -> str:
     rest = text[at:]
     if "{{" in rest:
         _Action(text, rest.partition("{{")[2]).evaluate()  # what is wrong with the part that is there comes first
-        raise TemplateError(f"unable to parse template {quote(text)}: template: sockaddr.Parse:1: unclosed action")
+        raise TemplateError(f"unable to parse template {quote_ascii(text)}: template: sockaddr.Parse:1: unclosed action")
     output.append(rest.lstrip() if trim_next else rest)
     return "".join(output)
 
@@ -141,13 +141,13 @@ class _Action:
 
     def _parse_error(self, reason: str) -> TemplateError:
         return TemplateError(
-            f"unable to parse template {quote(self._template)}: template: sockaddr.Parse:1: {reason}"
+            f"unable to parse template {quote_ascii(self._template)}: template: sockaddr.Parse:1: {reason}"
         )
 
     def _execution_error(self, function: str, reason: str) -> TemplateError:
         column = max(self._template.find(function), 0)
         return TemplateError(
-            f"unable to execute sockaddr input {quote(self._template)}: template: sockaddr.Parse:1:{column}: "
+            f"unable to execute sockaddr input {quote_ascii(self._template)}: template: sockaddr.Parse:1:{column}: "
             f'executing "sockaddr.Parse" at <{function}>: {reason}'
         )
 
