@@ -48,6 +48,10 @@ class Dialer:
             if tls_wanted:
                 self._tls, self._server_name = context, name or self._host
 
+    @property
+    def secured(self) -> bool:
+        return self._tls is not None
+
     def dial(self) -> socket.socket:
         """A connected socket, the TLS handshake done. Raises TransportError."""
         plain = self._dial_unix(self._unix_path) if self._unix_path is not None else self._dial_tcp()
@@ -102,7 +106,7 @@ class Dialer:
         if not self._port.isdigit() or int(self._port) > 65535:
             raise TransportError(f"dial tcp: address {self._port}: invalid port")
         host = self._host or "127.0.0.1"
-        if not _is_name(host) and not _is_ipv6(host):
+        if not _is_ip(host) and (not _is_name(host) or _is_shorthand(host)):
             raise TransportError(f"dial tcp: lookup {self._host}: no such host")
         try:
             found = socket.getaddrinfo(host, int(self._port), type=socket.SOCK_STREAM)
@@ -146,9 +150,23 @@ def _is_name(host: str) -> bool:
     return 0 < len(host) <= 254 and NAME_CHARACTERS.issuperset(host) and ".." not in host and host[0] not in "-."
 
 
-def _is_ipv6(host: str) -> bool:
+def _is_ip(host: str) -> bool:
+    """IPv4 in four decimal parts, or IPv6, perhaps with a zone."""
+    for family, text in ((socket.AF_INET, host), (socket.AF_INET6, host.partition("%")[0])):
+        try:
+            socket.inet_pton(family, text)
+        except (OSError, ValueError):
+            continue
+        return True
+    return False
+
+
+def _is_shorthand(host: str) -> bool:
+    """Numbers that C libraries take for an IPv4 address: "1" is 0.0.0.1 to them, "127.1" is 127.0.0.1.
+
+    Go does not, and a mistyped address must not send a request, and a token, to some other machine."""
     try:
-        socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
+        socket.inet_aton(host)
     except (OSError, ValueError):
         return False
     return True

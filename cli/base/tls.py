@@ -111,16 +111,16 @@ def handshake(plain: socket.socket, tls: ssl.SSLContext, server_name: str) -> ss
         return tls.wrap_socket(plain, server_hostname=server_name)
     except ssl.SSLCertVerificationError as error:
         plain.close()
-        raise TransportError(_explain(error, server_name)) from None
+        raise TransportError(_explain_verification(error, server_name)) from None
     except ssl.SSLError as error:
         plain.close()
-        raise TransportError(_explain_protocol(error)) from None
+        raise TransportError(explain(error)) from None
     except OSError as error:
         plain.close()
         raise TransportError(os.strerror(error.errno).lower() if error.errno else "EOF") from None
 
 
-def _explain(error: ssl.SSLCertVerificationError, server_name: str) -> str:
+def _explain_verification(error: ssl.SSLCertVerificationError, server_name: str) -> str:
     code = error.verify_code
     if code in UNKNOWN_AUTHORITY_CODES:
         return "x509: certificate signed by unknown authority"
@@ -131,7 +131,10 @@ def _explain(error: ssl.SSLCertVerificationError, server_name: str) -> str:
     return f"x509: {error.verify_message}"
 
 
-def _explain_protocol(error: ssl.SSLError) -> str:
+def explain(error: OSError) -> str:
+    """What an error of an established or attempted TLS connection means; empty if it is not one of TLS."""
+    if not isinstance(error, ssl.SSLError):
+        return ""
     reason = error.reason or ""
     if reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "PACKET_LENGTH_TOO_LONG"):
         return "http: server gave HTTP response to HTTPS client"

@@ -200,6 +200,12 @@ class Connection:
         raise TransportError("unexpected EOF" if response.head_complete or headers else "EOF")
 
     def _describe(self, operation: str, error: OSError) -> str:
+        if self._dialer.secured:
+            from cli.base import tls
+
+            # With TLS 1.3 an agent refuses a client certificate only after the handshake.
+            if reason := tls.explain(error):
+                return reason
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         return f"{operation} {self._dialer.describe(self._socket)}: {operation}: {reason}"
 

@@ -184,3 +184,20 @@ def test_a_body_without_known_length_is_sent_in_chunks() -> None:
     with serving(OK) as (server, client):
         client.require_ok("PUT", "/v1/snapshot", body=iter([b"abc", b"", b"defg"])).read()
     assert server.requests[0].endswith(b"\r\n\r\n3\r\nabc\r\n4\r\ndefg\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("address", ["1:8500", "127.1:8500", "2130706433:8500", "0x7f.1:8500", "0:8500"])
+def test_numbers_that_only_c_takes_for_addresses_reach_nobody(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ "1" is 0.0.0.1 to a C library: a mistyped address must not carry a token to some other machine."""
+
+    def contacted(*arguments: object, **options: object) -> None:
+        raise AssertionError(f"contacted the network: {arguments}")
+
+    settings = Settings()
+    settings.host = address
+    settings.resolve()
+    client = Client(settings)
+    monkeypatch.setattr(socket, "getaddrinfo", contacted)
+    monkeypatch.setattr(socket, "socket", contacted)
+    with pytest.raises(ApiError, match=rf"dial tcp: lookup {address.partition(':')[0]}: no such host"):
+        client.get("/v1/status/leader")
