@@ -62,7 +62,7 @@ _LENGTHS: Final = {
 
 Frame = list[Any]
 
-_packer = msgpack.Packer(use_bin_type=True)
+_packer = msgpack.Packer(use_bin_type=True, unicode_errors="surrogateescape")
 encode: Callable[[Any], bytes] = _packer.pack
 """Bytes of one frame (a list or tuple that starts with its kind). Raises TypeError for what msgpack cannot hold."""
 
