@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from services.http_gateway.message import Request, Response
 
-_SAFE = "/$&+,:;=@!'()*~-._"
+_SAFE = "/$&+,:;=@~-._"
 
 
 def is_printable(path: str) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.http_gateway.lane.body import BodyTooLargeError, ChunkedBody, ChunkError
-from services.http_gateway.lane.head import HEAD_BYTES_MAX, HeadError, HeadParser
+from services.http_gateway.lane.head import BARE_LF, HEAD_BYTES_MAX, HeadError, HeadParser
 from services.http_gateway.message import Request, TargetError
 
 _BAD_REQUEST = HeadError("400 Bad Request").answer
@@ -211,6 +211,8 @@ class Connection:
         self.deadline = now + self._limits.head_timeout_s
         if len(rest) > HEAD_BYTES_MAX:
             self._refuse(_HEADERS_TOO_LARGE)
+        elif BARE_LF.search(rest):  # do not wait for an end of the head that such a client will never send
+            self._refuse(_BAD_REQUEST)
 
     def _begin(self, head: bytes, now: float) -> None:
         """A complete head: make the request, and read its body or hand it over."""

@@ -27,7 +27,7 @@ _TARGET = re.compile(rb"[\x21-\x7e\x80-\xff]+")
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VERSION = re.compile(rb"HTTP/(\d)\.(\d)")
 _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:@\[\]]*")
-_BARE_LINE_END = re.compile(rb"(?<!\r)\n|\r(?!\n)")
+BARE_LF = re.compile(rb"(?<!\r)\n")
 _CHECK_LINE = b"GET / HTTP/1.1\r\n"
 
 
@@ -115,7 +115,7 @@ class HeadParser:
 
 def parse_block(raw: bytes) -> HeaderBlock:
     """Checks the bytes between request line and empty line. Raises HeadError."""
-    if _BARE_LINE_END.search(raw):
+    if BARE_LF.search(raw):
         raise HeadError("400 Bad Request")
     collector = _Collector()
     parser = httptools.HttpRequestParser(collector)

@@ -28,7 +28,25 @@ def _no_body(_reply: Any) -> None:
 
 
 def self_(call: Call) -> Any:
-    return call.rpc("Agent.Self", {}, lambda reply: reply, retry_safe=True)
+    def then(reply: Any) -> Any:
+        if reply.get("Member"):
+            reply["Member"] = _member(reply["Member"])
+        for name in ("Stats", "Meta"):
+            reply[name] = _sorted(reply.get(name))
+        return reply
+
+    return call.rpc("Agent.Self", {}, then, retry_safe=True)
+
+
+def _member(member: dict[str, Any]) -> dict[str, Any]:
+    return {**member, "Tags": _sorted(member["Tags"])}
+
+
+def _sorted(value: Any) -> Any:
+    """Maps in the order Go writes them in."""
+    if isinstance(value, dict):
+        return {key: _sorted(value[key]) for key in sorted(value)}
+    return value
 
 
 def host(call: Call) -> Any:
@@ -43,7 +61,7 @@ def members(call: Call) -> Any:
     if wan and segment not in ("", "_all"):
         raise BadRequestError("Cannot provide a segment with wan=true")
     payload = {"wan": wan, "segment": "" if wan else segment}
-    return call.rpc("Agent.Members", payload, lambda reply: reply, retry_safe=True)
+    return call.rpc("Agent.Members", payload, lambda reply: [_member(member) for member in reply], retry_safe=True)
 
 
 def join(call: Call) -> Any:
