@@ -90,7 +90,7 @@ class _Checker:
 
     def _invalid(self, where: str) -> NoReturn:
         char = chr(self._char_or_space().encode("utf-8", "surrogateescape")[0])  # Go looks at bytes
-        shown = {"'": r"'\''", '"': "'\"'"}.get(char) or f"'{_escape(char)}'"
+        shown = {"'": r"'\''", '"': "'\"'", "\\": r"'\\'"}.get(char) or f"'{_escape(char)}'"
         raise JsonError(f"invalid character {shown} {where}")
 
     def _value(self) -> None:

@@ -40,8 +40,9 @@ def expand(text: str) -> str:
             output.append(_Action(text, match[2]).evaluate())
     rest = text[at:]
     if "{{" in rest:
-        _Action(text, rest.partition("{{")[2]).evaluate()  # what is wrong with the part that is there comes first
-        raise TemplateError(f"unable to parse template {quote_ascii(text)}: template: sockaddr.Parse:1: unclosed action")
+        unclosed = _Action(text, rest.partition("{{")[2])
+        unclosed.evaluate()  # what is wrong with the part that is there comes first
+        raise unclosed.parse_error("unclosed action")
     output.append(rest.lstrip() if trim_next else rest)
     return "".join(output)
 
@@ -56,7 +57,7 @@ class _Action:
         while source[at:].strip():
             match = _TOKEN.match(source, at)
             if match is None:
-                raise self._parse_error(f"unexpected {quote(source[at:].strip()[:1])} in command")
+                raise self.parse_error(f"unexpected {quote(source[at:].strip()[:1])} in command")
             kind = match.lastgroup or ""
             self._tokens.append((kind, match[kind]))
             at = match.end()
@@ -64,10 +65,10 @@ class _Action:
 
     def evaluate(self) -> str:
         if not self._tokens:
-            raise self._parse_error("missing value for command")
+            raise self.parse_error("missing value for command")
         value = self._pipeline()
         if self._at < len(self._tokens):
-            raise self._parse_error(f"unexpected {quote(self._tokens[self._at][1])} in command")
+            raise self.parse_error(f"unexpected {quote(self._tokens[self._at][1])} in command")
         if isinstance(value, list):
             from shared.config.sockaddr.functions import attribute
 
@@ -84,12 +85,12 @@ class _Action:
     def _command(self, piped: list[Any]) -> Any:
         """A function with its arguments, or a single value. What comes through the pipe is its last argument."""
         if self._at >= len(self._tokens):
-            raise self._parse_error("missing value for command")
+            raise self.parse_error("missing value for command")
         kind, token = self._tokens[self._at]
         if kind != "name":
             value = self._operand()
             if piped:
-                raise self._parse_error(f"non executable command in pipeline stage 2: {token}")
+                raise self.parse_error(f"non executable command in pipeline stage 2: {token}")
             return value
         self._at += 1
         arguments: list[Any] = []
@@ -111,20 +112,20 @@ class _Action:
         if token == "(":
             value = self._pipeline()
             if self._at >= len(self._tokens) or self._tokens[self._at][1] != ")":
-                raise self._parse_error("unclosed left paren")
+                raise self.parse_error("unclosed left paren")
             self._at += 1
             return value
         if kind == "name":
             return self._call(token, [])
-        raise self._parse_error(f"unexpected {quote(token)} in operand")
+        raise self.parse_error(f"unexpected {quote(token)} in operand")
 
     def _call(self, name: str, arguments: list[Any]) -> Any:
         from shared.config.sockaddr import functions
 
         if name in _UNSUPPORTED:
-            raise self._parse_error(f"{name} is not supported in address templates")
+            raise self.parse_error(f"{name} is not supported in address templates")
         if name not in functions.FUNCTIONS:
-            raise self._parse_error(f"function {quote(name)} not defined")
+            raise self.parse_error(f"function {quote(name)} not defined")
         expected = functions.ARGUMENTS.get(name, ())
         if len(arguments) != len(expected):
             counts = f"want {len(expected)} got {len(arguments)}"
@@ -139,7 +140,7 @@ class _Action:
         except OSError as error:
             raise TemplateError(f"unable to query interface addresses: {error}") from error
 
-    def _parse_error(self, reason: str) -> TemplateError:
+    def parse_error(self, reason: str) -> TemplateError:
         return TemplateError(
             f"unable to parse template {quote_ascii(self._template)}: template: sockaddr.Parse:1: {reason}"
         )
