@@ -84,9 +84,11 @@ class RpcListener:
             sock.listen(BACKLOG)
         except OSError as error:
             sock.close()
+            reason = (error.strerror or str(error)).lower()
             raise OSError(
                 error.errno,
-                f"Failed to start RPC listener: listen tcp {self.address}: bind: {error.strerror}",
+                "Failed to start Consul server: Failed to start RPC layer: "
+                f"listen tcp {self.address}: bind: {reason}",
             ) from None
         sock.setblocking(False)
         return trio.socket.from_stdlib_socket(sock)
