@@ -144,6 +144,12 @@ def use_sink(sink: Sink) -> None:
     _sink = sink
 
 
+def flush() -> None:
+    """Send what waits for the next turn of the event loop."""
+    if isinstance(_sink, SocketSink):
+        _sink.flush()
+
+
 def stderr_sink(as_json: bool) -> Sink:
     """A sink that writes one line per record to stderr, at once."""
     line_of = format_json if as_json else format_plain

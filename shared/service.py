@@ -89,6 +89,7 @@ class ServiceContext:
         if not self.is_ready:
             gc.freeze()  # modules and tables live as long as the process: no collection need look at them again
         self.is_ready = True
+        log.flush()  # what the start had to say comes before what the next stage says
         notify.notify("READY=1", f"STATUS={status}")
 
     def status(self, text: str, extend_start_s: float = 0.0) -> None:

@@ -76,7 +76,7 @@ class Supervisor:
         }
         hub.on_wanted_level = self._set_log_level
         self._spawned = False
-        self._start_failed = False
+        self._start_failure: str | None = None
         self._running = False
         self._exit_code: int | None = None
         self._end_wanted = trio.Event()
@@ -133,8 +133,7 @@ class Supervisor:
                 await self._join_clusters()
         except AgentStartError as error:
             if self._exit_code is None:
-                self._start_failed = True
-                _log.error("Error starting agent", error=str(error))
+                self._start_failure = str(error)
                 self.request_shutdown(departure.EXIT_NOT_LEFT)
         else:
             if self._exit_code is None:
@@ -210,9 +209,10 @@ class Supervisor:
 
     async def _stop(self) -> None:
         notify.notify("STOPPING=1")
-        if self._start_failed:
+        if self._start_failure is not None:
             await self._stop_components()
             self._delete_pid_file()
+            _log.error("Error starting agent", error=self._start_failure)  # the last word, where people look
             return
         _log.info("Requesting shutdown")
         await self._stop_components()

@@ -7,12 +7,15 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from shared.notify import Receiver
 from tests.agents import COMPONENTS, Agent, RealConsul, wait_until
 from tests.loopback import LoopbackPool
 
@@ -189,3 +192,40 @@ def test_banner_and_refusals_are_those_of_the_real_agent(
     assert ours[:banner_end] == real[:banner_end]
     texts = [[line.partition("Z ")[2] for line in text.splitlines()[-2:]] for text in outputs]
     assert texts[1] == texts[0]
+
+
+def test_components_run_as_units_of_their_own_without_a_supervisor(agent: Agent, tmp_path: Path) -> None:
+    """What deploy/systemd/ does: the configuration is written by one command, each component is another."""
+    agent.dev = False
+    manager = Receiver(str(tmp_path / "manager.sock"))
+    prepared = subprocess.run(
+        [*agent.command(), "-prepare-only"], capture_output=True, text=True, timeout=20, check=True, cwd=tmp_path
+    )
+    config_path = prepared.stdout.strip()
+    environment = {**agent.environment(), "NOTIFY_SOCKET": manager.path}
+    processes: dict[int, subprocess.Popen[bytes]] = {}
+    ready: set[int] = set()
+
+    def all_ready() -> bool:
+        while (notification := manager.receive()) is not None:
+            if "READY" in notification.fields:
+                ready.add(notification.pid)
+        assert all(process.poll() is None for process in processes.values())
+        return ready == set(processes)
+
+    try:
+        for component in reversed(COMPONENTS):  # the wrong order on purpose: they find each other
+            command = [sys.executable, "-m", "cli.main", "component", component, "--config", config_path]
+            with open(tmp_path / f"{component}.log", "wb") as output:
+                process = subprocess.Popen(command, stderr=output, env=environment)
+            processes[process.pid] = process
+        wait_until(all_ready, 15, "READY of all")
+        wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"1").body == b"true", 15, "an accepted write")
+        for process in processes.values():
+            process.terminate()
+        assert [process.wait(10) for process in processes.values()] == [0] * len(COMPONENTS)
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait(10)
+        manager.close()
