@@ -16,7 +16,7 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from services.rpc_core.leader.catalog_view import known_serf_nodes, read_entry
-from services.rpc_core.leader.establish import autopilot_defaults, session_ttls
+from services.rpc_core.leader.establish import NOTHING, autopilot_defaults, inherit
 from services.rpc_core.leader.reconcile import Refusal, reconcile
 from services.rpc_core.leader.tombstones import TombstoneTimer
 from services.rpc_core.members import Member, MemberStatus, Server, acl_mode, belongs_to_catalog, server_of
@@ -141,21 +141,23 @@ class LeaderDuties:
 
     async def _establish(self) -> None:
         core = self._core
-        await core.wait_for_state()
         now = trio.current_time()
         leadership = core.router.leadership()
         self._check_acl_mode(leadership.leader_address)
         self._tombstones.enable()
         self._tombstones.hint(max(leadership.commit_index, leadership.applied_index), now)
-        with core.snapshot() as snap:
-            ttls = session_ttls(snap)
-            autopilot = autopilot_defaults(snap, core.config)
-            self._tombstone_index = snap.index("tombstones")
-        for session_id, ttl_s in ttls.items():
+        if core.reader.available():
+            with core.snapshot() as snap:
+                inherited = inherit(snap)
+        else:
+            # Everything before the barrier is applied, and there is no state: nothing was ever written.
+            inherited = NOTHING
+        self._tombstone_index = inherited.tombstone_index
+        for session_id, ttl_s in inherited.session_ttls.items():
             core.session_timers.reset(session_id, ttl_s, now)
-        if autopilot is not None:
+        if not inherited.has_autopilot:
             try:
-                await core.apply(autopilot)
+                await core.apply(autopilot_defaults(core.config))
             except RpcError as error:
                 _autopilot_log.error("failed to initialize config", error=str(error))
         core.established.set()

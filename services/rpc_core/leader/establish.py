@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from shared.config.runtime import RuntimeConfig
 from shared.state.queries import operator, session
 from shared.state.snapshot import Snapshot
@@ -10,8 +13,20 @@ from shared.structs.gotime import parse_duration
 from shared.structs.operator import AutopilotConfig, AutopilotSetConfigRequest
 
 
-def session_ttls(snap: Snapshot) -> dict[str, float]:
-    """Session id -> TTL in seconds, of all sessions that have one."""
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a new leader takes over. session_ttls: session id -> seconds, of all sessions that have a TTL."""
+
+    session_ttls: Mapping[str, float]
+    has_autopilot: bool
+    tombstone_index: int
+
+
+NOTHING = Inheritance({}, False, 0)
+
+
+def inherit(snap: Snapshot) -> Inheritance:
+    """Read it from the state."""
     ttls = {}
     for found in session.all_sessions(snap).value:
         if found.ttl:
@@ -19,13 +34,11 @@ def session_ttls(snap: Snapshot) -> dict[str, float]:
                 ttls[found.id] = parse_duration(found.ttl) / 1e9
             except JsonError:
                 continue  # written by a server that checked less: it never expires, as there
-    return ttls
+    return Inheritance(ttls, operator.autopilot_config(snap).value is not None, snap.index("tombstones"))
 
 
-def autopilot_defaults(snap: Snapshot, config: RuntimeConfig) -> AutopilotSetConfigRequest | None:
-    """The command that writes autopilot's first configuration, None if there is one already."""
-    if operator.autopilot_config(snap).value is not None:
-        return None
+def autopilot_defaults(config: RuntimeConfig) -> AutopilotSetConfigRequest:
+    """The command that writes autopilot's first configuration."""
     wanted = config.autopilot
     return AutopilotSetConfigRequest(
         config=AutopilotConfig(

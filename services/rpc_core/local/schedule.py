@@ -37,6 +37,8 @@ class SyncSchedule:
         self._retrying = False
         self._next_full_at = now
         self._changes_wanted = False
+        self._busy = True  # the first full sync is as good as running
+        self._server_up = False
         self._paused = 0
         self.members = 1
         """Cluster size, for staggering."""
@@ -52,8 +54,13 @@ class SyncSchedule:
         return self._next_full_at
 
     def server_up(self, now: float) -> None:
-        """A server (or leader) came up: compare everything soon, but not all agents at once."""
-        self._next_full_at = min(self._next_full_at, now + self._stagger(SERVER_UP_STAGGER_S))
+        """A server (or leader) came up: compare everything soon, but not all agents at once.
+
+        While a full sync is under way this waits for its end: it may have met the server that was before."""
+        if self._busy:
+            self._server_up = True
+        else:
+            self._next_full_at = min(self._next_full_at, now + self._stagger(SERVER_UP_STAGGER_S))
 
     def changed(self) -> None:
         """Something of our own changed."""
@@ -75,6 +82,7 @@ class SyncSchedule:
                 self._fail(now)
                 return None
             self._changes_wanted = False
+            self._busy = True
             return SyncKind.FULL
         if self._changes_wanted and not self._retrying and not self._paused:
             self._changes_wanted = False
@@ -83,11 +91,15 @@ class SyncSchedule:
 
     def full_done(self, ok: bool, now: float) -> None:
         """How a full sync ended."""
+        self._busy = False
         if ok:
             self._retrying = False
             self._next_full_at = now + self._interval_s + self._stagger(self._interval_s)
         else:
             self._fail(now)
+        if self._server_up:
+            self._server_up = False
+            self.server_up(now)
 
     def _fail(self, now: float) -> None:
         self._retrying = True

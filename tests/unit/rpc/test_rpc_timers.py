@@ -147,5 +147,16 @@ def test_a_server_that_comes_up_is_synced_within_three_seconds() -> None:
     assert 10.0 <= schedule.deadline <= 13.0
 
 
+def test_a_server_that_comes_up_during_a_sync_is_synced_after_it() -> None:
+    schedule = SyncSchedule(NoStagger(), now=0.0)
+    schedule.server_up(0.0)
+    assert schedule.due(0.0) is SyncKind.FULL
+    schedule.server_up(0.5)
+    schedule.full_done(ok=True, now=1.0)
+    assert schedule.due(1.0) is SyncKind.FULL
+    schedule.full_done(ok=True, now=1.0)
+    assert (schedule.due(1.0), schedule.deadline) == (None, 61.0)
+
+
 def test_large_clusters_are_slowed_down() -> None:
     assert [scale_factor(n) for n in (1, 128, 129, 256, 257, 1024)] == [1, 1, 2, 2, 3, 4]
