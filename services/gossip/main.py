@@ -35,17 +35,21 @@ class GossipService:
             pools = [Pool(config, name, self._on_members, self._on_user_event) for name in pools_of(config)]
         except StartError as error:
             raise StartError(f"Failed to start Consul {kind}: {error}") from None
-        async with trio.open_nursery() as nursery:
-            for pool in pools:
-                await nursery.start(pool.run)
-                self._api.pools[pool.name] = pool
-            try:
-                await nursery.start(self._server.run)
-            except SocketPathError as error:
-                raise StartError(str(error)) from None
-            if "wan" in self._api.pools:
-                nursery.start_soon(self._flood_join)
-            self._ctx.ready()
+        try:
+            async with trio.open_nursery() as nursery:
+                for pool in pools:
+                    await nursery.start(pool.run)
+                    self._api.pools[pool.name] = pool
+                try:
+                    await nursery.start(self._server.run)
+                except SocketPathError as error:
+                    raise StartError(str(error)) from None
+                if "wan" in self._api.pools:
+                    nursery.start_soon(self._flood_join)
+                self._ctx.ready()
+        finally:
+            for pool in reversed(pools):
+                pool.warn_unless_left()
 
     def _on_members(self, pool: PoolName, event: str, members: list[Member]) -> None:
         self._api.publish_members(pool, event, members)

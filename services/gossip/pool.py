@@ -125,8 +125,11 @@ class Pool:
             self._packets.close()
             if self._snapshot_file is not None:
                 self._snapshot_file.close()
-            if not self.has_left:
-                self._log("serf", "warn", "serf: Shutdown without a Leave")
+
+    def warn_unless_left(self) -> None:
+        """For the end of the process."""
+        if not self.has_left:
+            self._log("serf", "warn", "serf: Shutdown without a Leave")
 
     # ---- commands ------------------------------------------------------------------------------------------------
 

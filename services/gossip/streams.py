@@ -1,5 +1,6 @@
 """The TCP side of a pool: state exchanges, pings and reliable messages, one exchange per connection."""
 
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -201,7 +202,8 @@ class Streams:
                 try:
                     await sock.connect((socket.inet_ntop(family, to.ip), to.port))
                 except OSError as error:
-                    reason = (error.strerror or str(error)).lower()
+                    # trio's own text names the address once more.
+                    reason = os.strerror(error.errno).lower() if error.errno else str(error)
                     raise _DialError(f"dial tcp {to}: connect: {reason}") from None
             if scope.cancelled_caught:
                 raise _DialError(f"dial tcp {to}: i/o timeout")
