@@ -86,7 +86,7 @@ class _Process:
             )
 
     def wait_ready(self, timeout_s: float = 15.0) -> None:
-        """Wait until there is a leader, that is: until writes are accepted."""
+        """Wait until there is a leader (writes are accepted) and the start is complete (signals mean what they say)."""
 
         def ready() -> bool:
             assert self.process is not None
@@ -96,6 +96,8 @@ class _Process:
 
         try:
             wait_until(ready, timeout_s, f"a leader at {self.address}")
+            if "-log-json" not in self.arguments:
+                wait_until(lambda: "==> Consul agent running!" in self.output(), timeout_s, "the end of the start")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
