@@ -87,8 +87,12 @@ class Core:
         self.config = config
 
     def allow_call(self) -> bool:
-        """Take a token of the agent's own rate limit (`limits.rpc_rate`)."""
+        """Count a call that the agent originates, and take a token of its rate limit for it."""
         metrics.incr("consul.client.rpc")
+        return self.take_token()
+
+    def take_token(self) -> bool:
+        """Take a token of the agent's own rate limit (`limits.rpc_rate`)."""
         return self.limiter.unlimited or self.limiter.allow(trio.current_time())
 
     # -- writing -------------------------------------------------------------------------------------

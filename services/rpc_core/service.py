@@ -59,7 +59,6 @@ class RpcCore:
         self._table = EndpointTable(self.core)
         self._duties = LeaderDuties(self.core)
         self._syncer = StateSyncer(self.core)
-        self._server = Server(config.socket_path("rpc"), name="rpc_core")
         self._listener = RpcListener(
             config.rpc_bind_addr,
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
@@ -71,10 +70,13 @@ class RpcCore:
         self._late_writes_in, self._late_writes_out = trio.open_memory_channel[Request](1024)
         self._hot_path = KvsApplyEncoded(
             self._raft,
-            allow=self.core.allow_call,
+            allow=self.core.take_token,
             leads=self.core.router.leads,
             lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
             retry_later=self._retry_later,
+        )
+        self._server = Server(
+            config.socket_path("rpc"), name="rpc_core", on_batch_end=self._hot_path.end_batch
         )
         self._wire_up()
 
