@@ -1,13 +1,14 @@
 """The same command lines through the real Consul CLI and through ours, against one and the same agent.
 
 Output and exit status must be equal to the byte; of texts with help in them what comes before the word
-"Usage", since the prose is our own. The agent is the real Consul's; our own stands in for it as soon as the
-fixture `agent` is given its name too.
+"Usage", since the prose is our own. Each scenario runs against the real agent and against ours;
+PROCONSUL_CLI_AGENTS chooses.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from tests.unit.cli.runner import Outcome, run_cli
 
 pytestmark = pytest.mark.real_consul
 
-AGENTS = ("consul",)
+AGENTS = tuple(os.environ.get("PROCONSUL_CLI_AGENTS", "consul,proconsul").split(","))
 TREE = "cli-test/"
 
 

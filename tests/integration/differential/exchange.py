@@ -24,18 +24,22 @@ MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "TIME"),
 )
 MASKED_HEADERS = {"date": "DATE"}
+OPAQUE = frozenset({"Labels"})
+"""Members whose own keys depend on what was measured first."""
 LENGTH_MAY_DIFFER = "LENGTH"
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`shape`: only keys and types of the JSON are compared, for answers full of measurements."""
+    """`shape`: only keys and types of the JSON are compared, for answers full of measurements.
+    `unordered`: lists of texts are sorted first, where Consul gives them in the random order of a Go map."""
 
     method: str
     path: str
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     shape: bool = False
+    unordered: bool = False
 
     def __str__(self) -> str:
         shown = self.body[:60].decode("utf-8", "backslashreplace")
@@ -75,7 +79,11 @@ def _masked(request: Request, response: http.client.HTTPResponse, body: bytes, a
     if gzipped:
         body = gzip.decompress(body)
     text = body.decode("utf-8", "backslashreplace")
-    masked = json.dumps(shape_of(json.loads(body))) if request.shape else mask(text, address)
+    masked = mask(text, address)
+    if request.shape:
+        masked = json.dumps(shape_of(json.loads(body)))
+    elif request.unordered and response.status == 200:
+        masked = mask(json.dumps(_sorted_texts(json.loads(body))), address)
     headers: dict[str, list[str]] = {}
     for name, value in response.getheaders():
         shown = MASKED_HEADERS.get(name.lower()) or mask(value, address)
@@ -97,10 +105,18 @@ def mask(text: str, address: str) -> str:
 def shape_of(value: Any) -> Any:
     """Objects keep their keys, the rest becomes the name of its type; a list shows its first element."""
     if isinstance(value, dict):
-        return {key: shape_of(item) for key, item in value.items()}
+        return {key: type(item).__name__ if key in OPAQUE else shape_of(item) for key, item in value.items()}
     if isinstance(value, list):
         return [shape_of(item) for item in value[:1]]
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def _sorted_texts(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _sorted_texts(item) for key, item in value.items()}
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return sorted(value)
+    return value
 
 
 def differences(expected: Answer, found: Answer) -> list[str]:

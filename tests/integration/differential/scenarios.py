@@ -12,7 +12,8 @@ from tests.integration.differential.exchange import Request
 
 
 def get(path: str, *headers: tuple[str, str], shape: bool = False) -> Request:
-    return Request("GET", path, headers=headers, shape=shape)
+    unordered = path.startswith("/v1/catalog/services")
+    return Request("GET", path, headers=headers, shape=shape, unordered=unordered)
 
 
 def put(path: str, body: bytes | str | dict[str, Any] | list[Any] = b"", *headers: tuple[str, str]) -> Request:
