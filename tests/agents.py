@@ -92,7 +92,7 @@ class _Process:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the agent exited with {self.process.returncode}:\n{self.output()}")
-            return len(self.http("GET", "/v1/status/leader", timeout_s=2).body) > 2
+            return b":" in self.http("GET", "/v1/status/leader", timeout_s=2).body
 
         try:
             wait_until(ready, timeout_s, f"a leader at {self.address}")

@@ -68,6 +68,7 @@ async def kill_all_once(agent: Agent, load: Workload, rng: random.Random) -> Non
     """Starts the agent, loads it for a random moment, kills every process, starts it and checks every register."""
     agent.start()
     await trio.to_thread.run_sync(agent.wait_ready)
+    await load.prepare()
     load.stopping = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)
