@@ -34,6 +34,7 @@ class ConnectionLimits:
     body_rate_min: float = 16 * 1024
     idle_timeout_s: float = 600.0
     requests_per_turn: int = 64
+    output_bytes_max: int = 256 * 1024
 
 
 class Connection:
@@ -54,6 +55,7 @@ class Connection:
         "_dispatch",
         "_held",
         "_limits",
+        "_output_bytes",
         "_parser",
         "_pending",
         "_pumping",
@@ -87,7 +89,8 @@ class Connection:
         self.linger = False
         """Bytes of the client may be unread: closing at once could destroy the last answer on its way."""
         self.unfinished = False
-        """There is more to do right now, without new bytes: call `advance` in the next turn."""
+        """There is more to do without new bytes: call `advance` in the next turn, but not before what is in
+        `output` has been taken by the client."""
         self.deadline = now + limits.idle_timeout_s
         self._buffer = bytearray()
         self._scanned = 0
@@ -99,11 +102,12 @@ class Connection:
         self._body_parts: list[bytes] = []
         self._pumping = False
         self._refused = False
+        self._output_bytes = 0
 
     @property
     def wants_data(self) -> bool:
         """Whether more bytes may be read: not while a request waits for its turn, nor after the end."""
-        return not (self.closing or self.ended or self._refused or self._held is not None) and (
+        return not (self.closing or self.ended or self._refused or self.unfinished or self._held is not None) and (
             len(self._pending) < self._limits.pipeline_max
         )
 
@@ -172,7 +176,8 @@ class Connection:
         self._pumping = True
         while not (self.closing or self._refused):
             turn -= 1
-            if turn < 0 and self._current is None:  # other connections wait: go on in the next turn
+            if self._current is None and (turn < 0 or self._output_bytes > self._limits.output_bytes_max):
+                # Others wait, or this client does not read what it asked for: go on in a later turn.
                 self._buffer += data[at:]
                 self._scanned = 0
                 self.unfinished = bool(self._buffer)
@@ -347,6 +352,7 @@ class Connection:
                 self.output += done.backlog
             if done.output:
                 self.output.append(done.output)
+                self._output_bytes += len(done.output)
             if not done.keep_alive:
                 self.linger = self.linger or not done.body_complete
                 self._close_after(pending)
@@ -400,7 +406,8 @@ class Connection:
             self._pump(data, now)
 
     def settle(self, now: float) -> None:
-        """All output is sent. A connection on which nothing is pending is idle, or a slow sender, from now on."""
+        """The client has taken all output: if nothing is pending, it is idle (or a slow sender) from now on."""
+        self._output_bytes = 0
         if self.deadline == math.inf and not self._pending:
             limits = self._limits
             self.deadline = now + (limits.head_timeout_s if self._buffer else limits.idle_timeout_s)

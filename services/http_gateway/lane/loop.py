@@ -190,8 +190,9 @@ class Lane:
                     client.protocol.receive_end(now)
                 self._mark_client(client)
             for client in again:
-                client.protocol.advance(now)
-                self._mark_client(client)
+                if client.fd >= 0:
+                    client.protocol.advance(now)
+                    self._mark_client(client)
             self._flush_clients(now)
         finally:
             self._work.end_batch()
@@ -234,11 +235,11 @@ class Lane:
                 if client.fd < 0 or client.discarded >= 0:
                     continue
                 protocol = client.protocol
-                if protocol.blocked and not protocol.unfinished:
+                if protocol.blocked and not (protocol.unfinished or client.unsent):
                     protocol.advance(now)
-                if protocol.unfinished:
-                    self._again.append(client)
                 self._send(client, now)
+                if protocol.unfinished and not client.unsent and client.fd >= 0:
+                    self._again.append(client)
 
     def _send(self, client: _Client, now: float) -> None:
         protocol = client.protocol

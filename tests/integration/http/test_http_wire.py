@@ -75,7 +75,7 @@ def test_the_answer_to_an_oversized_body_survives_the_rest_of_that_body(shared_a
 def test_a_client_that_does_not_read_is_not_read_either(shared_agent: Agent) -> None:
     shared_agent.http("PUT", "/v1/kv/wide", bytes(500_000))
     with connected(shared_agent) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         sock.settimeout(0.5)
         sent = 0
         request = get("/v1/kv/wide?raw")
