@@ -13,7 +13,15 @@ from typing import Any, Final, NamedTuple, Protocol
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntriesReply
-from services.raft_node.core.types import BARRIER, COMMAND, CONFIGURATION, Entry, HardState, SnapshotMeta
+from services.raft_node.core.types import (
+    BARRIER,
+    COMMAND,
+    CONFIGURATION,
+    Configuration,
+    Entry,
+    HardState,
+    SnapshotMeta,
+)
 from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.log.snapshots import Snapshots
 from services.raft_node.log.wal import Pending
@@ -87,7 +95,15 @@ class Outlet(Protocol):
     def read_failed(self, waiter: Any, error: str) -> None: ...
 
     def applied(self, index: int, changes: Any) -> None:
-        """The state machine has taken a batch that ends at `index`."""
+        """Everything up to `index` has taken effect. changes: of the state machine, None if it had no part in it."""
+        ...
+
+    def accepted(self, count: int) -> None:
+        """That many proposals became log entries."""
+        ...
+
+    def stalled(self, reason: str) -> None:
+        """Committed entries cannot be applied for now; call `Replica.retry_apply` until they can."""
         ...
 
     def role_changed(self, effect: ev.RoleChanged) -> None: ...
@@ -226,6 +242,11 @@ class Replica:
         tag = ([waiter], [(CONFIGURATION, b"", b"")])
         self.event(ev.ChangeConfiguration(tag, command, server_id, address, prev_index))
 
+    def bootstrap(self, waiter: Any, configuration: Configuration) -> None:
+        """Begins a new cluster with these servers, if this one has no state; `waiter` is told as of a proposal."""
+        self.pending += 1
+        self.event(ev.Bootstrap(([waiter], [(CONFIGURATION, b"", b"")]), configuration))
+
     def close(self) -> None:
         """Lets go of the files. Nothing may be called afterwards."""
         self._log.close()
@@ -357,6 +378,7 @@ class Replica:
     def _accepted(self, effect: ev.Accepted) -> None:
         waiters, items = effect.tag
         self._waiting.append(_Batch(effect.first_index, waiters, self._clock()))
+        self._outlet.accepted(len(waiters))
         self.pending_bytes -= sum([len(item[1]) for item in items])
 
     def _refused(self, effect: ev.Refused) -> None:
@@ -414,6 +436,7 @@ class Replica:
                 results, changes = self.machine.apply_batch(commands)
             except NoRoomError as error:
                 self._stalled, self.stall_reason = entries, str(error)
+                self._outlet.stalled(self.stall_reason)
                 return
             self._outlet.sample("raft.fsm.apply", (perf_counter() - started) * 1000 / len(commands))
         for entry in reversed(entries):
@@ -421,8 +444,7 @@ class Replica:
                 self.machine_index, self.machine_term = entry.index, entry.term
                 break
         self.applied_index = entries[-1].index
-        if changes is not None:
-            self._outlet.applied(self.applied_index, changes)
+        self._outlet.applied(self.applied_index, changes)
         self._deliver(entries, results)
 
     def _deliver(self, entries: list[Entry], results: Sequence[Any]) -> None:

@@ -259,6 +259,12 @@ class SimNode:
     def applied(self, index: int, changes: Any) -> None:
         pass
 
+    def accepted(self, count: int) -> None:
+        pass
+
+    def stalled(self, reason: str) -> None:
+        pass
+
     def role_changed(self, effect: ev.RoleChanged) -> None:
         if effect.role == LEADER:
             self.cluster.oracle.elected(self.core)

@@ -11,15 +11,16 @@ from services.raft_node.log.errors import LockedError, StorageError
 class DirectoryLock:
     """Held from construction until `release` or the end of the process, however it ends.
 
+    option: the flag with which the user chooses the directory, for the error messages.
     Raises LockedError if another process holds it, StorageError if the directory cannot be written."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, option: str = "-data-dir") -> None:
         path = os.path.join(directory, "lock")
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:
             raise StorageError(
-                f"cannot write to {directory}: {error.strerror}; give the agent a -data-dir that it owns"
+                f"cannot write to {directory}: {error.strerror}; give the agent a {option} that it owns"
             ) from error
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -28,7 +29,7 @@ class DirectoryLock:
             os.close(self._handle)
             raise LockedError(
                 f"{directory} is in use by another agent{f' (process {holder})' if holder else ''}: stop that "
-                "one, or give this one a -data-dir of its own"
+                f"one, or give this one a {option} of its own"
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)

@@ -1,0 +1,253 @@
+"""Connections to other servers: for each one a lane for the log, pipelined, and one for heartbeats and votes.
+
+A request ends exactly once as RpcReply: with the answer, or with None when the lane broke, was full, or no answer
+came in time. Snapshots have a connection of their own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import trio
+
+from services.raft_node import wire
+from services.raft_node.core import events as ev
+from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Reply, Request, RequestVote
+from services.raft_node.core.types import Server, Settings
+from services.raft_node.log.errors import StorageError
+from services.raft_node.log.snapshots import Snapshots
+from shared.config.runtime import split_host_port
+from shared.log import get_logger
+
+_log = get_logger("agent.server.raft")
+
+RAFT_BYTE: Final = b"\x01"
+"""First byte of a connection to the server port: what follows is Raft."""
+IO_TIMEOUT_S: Final = 10.0
+IDLE_TIMEOUT_S: Final = 60.0
+QUEUE_LENGTH: Final = 256
+_SNAPSHOT_BYTES_PER_TIMEOUT: Final = 256 << 10
+_READ_BYTES: Final = 64 << 10
+
+Feed = Callable[[ev.Event], None]
+
+
+class _Outstanding(NamedTuple):
+    request_id: int
+    kind: int
+    give_up_at: float
+
+
+class Peers:
+    """Performs Send and SendSnapshot effects. `feed` takes the resulting events."""
+
+    def __init__(self, feed: Feed, snapshots: Snapshots, settings: Settings) -> None:
+        self._feed = feed
+        self._snapshots = snapshots
+        self._settings = settings
+        self._nursery: trio.Nursery | None = None
+        self._lanes: dict[tuple[str, bool], _Lane] = {}
+        self.active = False
+        """Whether this server has ever had others to talk to."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def send(self, effect: ev.Send) -> None:
+        urgent = effect.heartbeat or isinstance(effect.request, RequestVote)
+        key = (effect.server.id, urgent)
+        lane = self._lanes.get(key)
+        if lane is None or lane.server.address != effect.server.address or lane.ended:
+            lane = self._lanes[key] = _Lane(effect.server, self._feed)
+            self._start(self._run_lane, key, lane)
+        lane.offer(effect)
+
+    def send_snapshot(self, effect: ev.SendSnapshot) -> None:
+        self._start(self._send_snapshot, effect)
+
+    def _start(self, function: Callable[..., Any], *arguments: Any) -> None:
+        assert self._nursery is not None
+        self.active = True
+        self._nursery.start_soon(function, *arguments)
+
+    async def _run_lane(self, key: tuple[str, bool], lane: _Lane) -> None:
+        await lane.run()
+        if self._lanes.get(key) is lane:
+            del self._lanes[key]
+
+    async def _send_snapshot(self, effect: ev.SendSnapshot) -> None:
+        reply: Reply | None = None
+        try:
+            reply = await self._call_with_snapshot(effect)
+        except (OSError, StorageError, wire.WireError, ValueError, trio.TooSlowError) as error:
+            _log.error("failed to send snapshot to", peer=str(effect.server), error=_reason(error))
+        self._feed(ev.RpcReply(effect.request_id, effect.server.id, reply))
+
+    async def _call_with_snapshot(self, effect: ev.SendSnapshot) -> Reply:
+        meta = self._snapshots.newest()
+        if meta is None:
+            raise StorageError("no snapshots found")
+        reader = self._snapshots.open(meta)
+        try:
+            request = InstallSnapshot(
+                effect.term,
+                self._settings.address,
+                meta.index,
+                meta.term,
+                meta.configuration,
+                meta.configuration_index,
+                meta.size,
+            )
+            timeout_s = IO_TIMEOUT_S * max(1.0, meta.size / _SNAPSHOT_BYTES_PER_TIMEOUT)
+            with trio.fail_after(timeout_s):
+                async with await _connect(effect.server) as stream:
+                    await _send(stream, RAFT_BYTE + wire.encode_request(request))
+                    while data := reader.read(_READ_BYTES):
+                        await _send(stream, data)
+                    return await _one_answer(stream)
+        finally:
+            reader.close()
+
+
+class _Lane:
+    """One connection to one server, made when there is something to send."""
+
+    def __init__(self, server: Server, feed: Feed) -> None:
+        self.server = server
+        self.ended = False
+        self._feed = feed
+        self._queue: deque[ev.Send] = deque()
+        self._outstanding: deque[_Outstanding] = deque()
+        self._wake = trio.Event()
+
+    def offer(self, effect: ev.Send) -> None:
+        """Queues a request. When more wait than a healthy connection ever has, the lane breaks and all fail."""
+        self._queue.append(effect)
+        self._wake.set()
+
+    async def run(self) -> None:
+        try:
+            while await self._something_to_send():
+                try:
+                    await self._converse()
+                except* (OSError, ValueError, wire.WireError, trio.TooSlowError) as group:
+                    self._fail_all(_reason(group.exceptions[0]))
+        finally:
+            self.ended = True
+
+    async def _something_to_send(self) -> bool:
+        with trio.move_on_after(IDLE_TIMEOUT_S):
+            while not self._queue:
+                self._wake = trio.Event()
+                await self._wake.wait()
+        return bool(self._queue)
+
+    async def _converse(self) -> None:
+        with trio.fail_after(IO_TIMEOUT_S):
+            stream = await _connect(self.server)
+        async with stream:
+            with trio.fail_after(IO_TIMEOUT_S):
+                await _send(stream, RAFT_BYTE)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._read, stream)
+                while await self._something_to_send():
+                    if len(self._queue) > QUEUE_LENGTH:
+                        raise trio.TooSlowError
+                    requests = list(self._queue)
+                    self._queue.clear()
+                    give_up_at = trio.current_time() + IO_TIMEOUT_S
+                    for effect in requests:
+                        kind = wire.request_kind(effect.request)
+                        self._outstanding.append(_Outstanding(effect.request_id, kind, give_up_at))
+                    with trio.fail_at(give_up_at):
+                        await _send(stream, b"".join([wire.encode_request(e.request) for e in requests]))
+                nursery.cancel_scope.cancel()
+
+    async def _read(self, stream: trio.SocketStream) -> None:
+        decoder = wire.AnswerDecoder()
+        while True:
+            give_up_at = self._outstanding[0].give_up_at if self._outstanding else float("inf")
+            with trio.move_on_at(min(give_up_at, trio.current_time() + IO_TIMEOUT_S)) as scope:
+                data = await _receive(stream)
+            if scope.cancelled_caught:
+                if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
+                    raise trio.TooSlowError
+                continue
+            self._take(decoder, data)
+
+    def _take(self, decoder: wire.AnswerDecoder, data: bytes) -> None:
+        while self._outstanding:
+            answer = decoder.feed(data, self._outstanding[0].kind)
+            if answer is None:
+                return
+            data = b""
+            done = self._outstanding.popleft()
+            if answer[1]:
+                _log.error("a server refused a raft rpc", peer=str(self.server), error=answer[1])
+            self._feed(ev.RpcReply(done.request_id, self.server.id, answer[0]))
+        if data:
+            raise wire.WireError("an answer that nobody asked for")
+
+    def _fail_all(self, reason: str) -> None:
+        failed = [done.request_id for done in self._outstanding]
+        failed += [effect.request_id for effect in self._queue]
+        if self._queue:
+            self._say(self._queue[-1].request, reason)
+        elif failed:
+            _log.error("failed to appendEntries to", peer=str(self.server), error=reason)
+        self._outstanding.clear()
+        self._queue.clear()
+        for request_id in failed:
+            self._feed(ev.RpcReply(request_id, self.server.id, None))
+
+    def _say(self, request: Request, reason: str) -> None:
+        if isinstance(request, RequestVote):
+            _log.error("failed to make requestVote RPC", target=str(self.server), error=reason)
+        elif isinstance(request, AppendEntries) and not request.prev_log_index and not request.entries:
+            _log.error("failed to heartbeat to", peer=self.server.address, error=reason)
+        else:
+            _log.error("failed to appendEntries to", peer=str(self.server), error=reason)
+
+
+async def _connect(server: Server) -> trio.SocketStream:
+    host, port = split_host_port(server.address)
+    return await trio.open_tcp_stream(host, port)
+
+
+async def _send(stream: trio.SocketStream, data: bytes) -> None:
+    try:
+        await stream.send_all(data)
+    except trio.BrokenResourceError as error:
+        raise ConnectionError(str(error.__cause__ or error)) from error
+
+
+async def _receive(stream: trio.SocketStream) -> bytes:
+    """Something, or ConnectionError at the end."""
+    try:
+        data = await stream.receive_some(_READ_BYTES)
+    except trio.BrokenResourceError as error:
+        raise ConnectionError(str(error.__cause__ or error)) from error
+    if not data:
+        raise ConnectionError("EOF")
+    return bytes(data)
+
+
+async def _one_answer(stream: trio.SocketStream) -> Reply:
+    decoder = wire.AnswerDecoder()
+    while True:
+        answer = decoder.feed(await _receive(stream), wire.INSTALL_SNAPSHOT)
+        if answer is not None:
+            reply, error = answer
+            if reply is None:
+                raise ConnectionError(error)
+            return reply
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return "i/o timeout" if isinstance(error, trio.TooSlowError) else str(error)

@@ -1,0 +1,333 @@
+"""RaftNode: the shell around one replica. Local IPC, timers, threads for slow disks, page, log lines, metrics."""
+
+from __future__ import annotations
+
+import math
+import random
+import socket
+import time
+from collections.abc import Callable
+from typing import Any, Final
+
+import trio
+
+from services.raft_node.core import RaftCore
+from services.raft_node.core import events as ev
+from services.raft_node.core.types import LEADER, SnapshotMeta
+from services.raft_node.fsm.errors import FatalCommandError
+from services.raft_node.inbound import MAX_CONNECTIONS, Inbound, Slot
+from services.raft_node.log.errors import AppendError, StorageError
+from services.raft_node.methods import Methods
+from services.raft_node.opening import Storage
+from services.raft_node.peers import Peers
+from services.raft_node.replica import Replica
+from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking, is_due
+from shared import metrics
+from shared.config.runtime import RuntimeConfig
+from shared.ipc import Request, Server
+from shared.log import DEBUG, ERROR, INFO, WARN, get_logger
+from shared.state.errors import StateError
+from shared.state.leadership import Leadership
+
+_log = get_logger("agent.server.raft")
+_fsm_log = get_logger("agent.server.fsm")
+
+_LEVELS: Final = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
+_FOREVER_NS: Final = (1 << 63) - 1
+_RETRY_APPLY_S: Final = 1.0
+_SNAPSHOT_TURN_S: Final = 0.002
+"""How long a snapshot may keep the loop before it lets others run."""
+_FATAL: Final = (StorageError, StateError, FatalCommandError)
+
+
+class RaftNode:
+    """One server's consensus process. Also the replica's Outlet.
+
+    run     serves until cancelled; raises what makes it impossible to go on
+    server  the IPC server; topics: "changes" [index, [[table, key], ...]], "leadership" {...}"""
+
+    def __init__(self, config: RuntimeConfig, storage: Storage, rng: random.Random) -> None:
+        self._config = config
+        self._storage = storage
+        self._rng = rng
+        self._page = storage.page
+        self._clock_offset_ns = time.monotonic_ns() - int(trio.current_time() * 1e9)
+        self._timer = trio.Event()
+        self._timer_deadline = math.inf
+        self._fatal: list[Exception] = []
+        self._fatal_event = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._connections = 0
+        self._taking = trio.Lock()
+        self._stalled = trio.Event()
+        recovered = storage.recovered
+        core = RaftCore(
+            storage.settings,
+            storage.log,
+            storage.stable.state,
+            snapshot=recovered.snapshot,
+            configurations=recovered.configurations,
+            applied_index=recovered.applied_index,
+            rng=rng,
+            now=trio.current_time(),
+        )
+        self.replica = Replica(
+            core,
+            storage.log,
+            storage.stable,
+            storage.snapshots,
+            storage.machine,
+            self,
+            trio.current_time,
+        )
+        self._keep_page = (
+            storage.resumed
+            and storage.found_leadership.role == "leader"
+            and core.state.is_sole_server
+            and recovered.applied_index > 0
+        )
+        """A sole server that is back after a kill goes on as the leader that the page shows: nobody else can have
+        become one, and the state has all that was acknowledged. So local reads need not stop meanwhile."""
+        self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
+        self.methods = Methods(self)
+        self.peers = Peers(self.feed, storage.snapshots, storage.settings)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Raises SocketPathError if the socket cannot be bound, StorageError and others when it cannot go on."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            await nursery.start(self.server.run)
+            await nursery.start(self.peers.run)
+            self.guarded(self.replica.start)
+            nursery.start_soon(self._tick)
+            nursery.start_soon(self._take_snapshots)
+            nursery.start_soon(self._retry_apply)
+            nursery.start_soon(self._stop_on_fatal)
+            task_status.started()
+
+    # ---- into the replica --------------------------------------------------------------------------------------
+
+    def guarded(self, action: Callable[[], None]) -> None:
+        """Runs what may reach disk or state machine; a failure that is fatal ends the process."""
+        try:
+            action()
+        except _FATAL as error:
+            self._fatal.append(error)
+            self._fatal_event.set()
+            raise
+        self._rearm()
+
+    def feed(self, event: ev.Event) -> None:
+        """Gives the core an event."""
+        self.guarded(lambda: self.replica.event(event))
+        if self.peers.active:
+            self._write_page()
+
+    def _batch_end(self) -> None:
+        self.guarded(self.replica.flush)
+
+    async def _stop_on_fatal(self) -> None:
+        await self._fatal_event.wait()
+        _log.error("cannot go on", error=str(self._fatal[0]))
+        raise self._fatal[0]
+
+    # ---- time --------------------------------------------------------------------------------------------------
+
+    def _rearm(self) -> None:
+        """Wakes the timer if the core's deadline has come closer."""
+        if self.replica.core.deadline < self._timer_deadline:
+            self._timer.set()
+
+    async def _tick(self) -> None:
+        while True:
+            self._timer = trio.Event()
+            self._timer_deadline = self.replica.core.deadline
+            with trio.move_on_at(self._timer_deadline) as scope:
+                await self._timer.wait()
+            self._timer_deadline = -math.inf
+            if scope.cancelled_caught:
+                self.feed(ev.Tick())
+
+    async def _retry_apply(self) -> None:
+        while True:
+            await self._stalled.wait()
+            while self.replica.stall_reason:
+                await trio.sleep(_RETRY_APPLY_S)
+                self.guarded(self.replica.retry_apply)
+            self._stalled = trio.Event()
+            _fsm_log.info("applying committed entries again")
+
+    # ---- snapshots ---------------------------------------------------------------------------------------------
+
+    async def _take_snapshots(self) -> None:
+        interval_s = self._config.raft_snapshot_interval_s
+        while True:
+            await trio.sleep(interval_s * (1 + self._rng.random()))
+            if is_due(self.replica, self._config.raft_snapshot_threshold):
+                try:
+                    await self.take_snapshot()
+                except (SnapshotRefusedError, StorageError) as error:
+                    _log.error("failed to take snapshot", error=str(error))
+
+    async def take_snapshot(self) -> SnapshotMeta:
+        """Snapshot of what is applied now. Raises SnapshotRefusedError, StorageError."""
+        async with self._taking:
+            started = trio.current_time()
+            taking = SnapshotTaking(self.replica, time.time_ns() // 1_000_000)
+            _log.info("starting snapshot up to", index=taking.index)
+            try:
+                turn = trio.current_time()
+                while taking.step():
+                    if trio.current_time() - turn > _SNAPSHOT_TURN_S:
+                        await trio.lowlevel.checkpoint()
+                        turn = trio.current_time()
+                meta = await trio.to_thread.run_sync(taking.finish)
+            except BaseException:
+                taking.cancel()
+                raise
+            self.guarded(lambda: taking.done(meta))
+            _log.info("snapshot complete up to", index=meta.index)
+            metrics.sample("consul.raft.snapshot.takeSnapshot", (trio.current_time() - started) * 1000)
+            return meta
+
+    # ---- connections of other servers --------------------------------------------------------------------------
+
+    def accept(self, sock: socket.socket, source: str) -> None:
+        """Serves a connection that rpc_core has handed over; too many are closed."""
+        if self._nursery is None or self._connections >= MAX_CONNECTIONS:
+            _log.warn("closing a raft connection: too many", source=source)
+            sock.close()
+            return
+        self._nursery.start_soon(self._serve, sock, source)
+
+    async def _serve(self, sock: socket.socket, source: str) -> None:
+        self._connections += 1
+        try:
+            sock.setblocking(False)
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            snapshots = self.replica.snapshots
+            await Inbound(stream, source, self.feed, snapshots, lambda: time.time_ns() // 1_000_000).serve()
+        finally:
+            self._connections -= 1
+
+    # ---- Outlet ------------------------------------------------------------------------------------------------
+
+    def result(self, waiter: Request, index: int, value: Any) -> None:
+        self.methods.result(waiter, index, value)
+
+    def failed(self, waiter: Request, error: str, *, unknown: bool) -> None:
+        waiter.fail("rpc", error)
+
+    def refused(self, waiter: Request, error: str) -> None:
+        self.methods.refused(waiter, error)
+
+    def read_ready(self, waiter: Request, index: int) -> None:
+        # A leader applies as soon as it commits; only a state store without room can be behind.
+        if self.replica.applied_index >= index:
+            waiter.reply(index)
+        else:
+            waiter.fail("unavailable", self.replica.stall_reason or "entries are still being applied")
+
+    def read_failed(self, waiter: Request, error: str) -> None:
+        self.methods.refused(waiter, error)
+
+    def applied(self, index: int, changes: Any) -> None:
+        if changes is not None and changes[1]:
+            self.server.publish("changes", changes)
+        self._write_page()
+
+    def stalled(self, reason: str) -> None:
+        if not self._stalled.is_set():
+            _fsm_log.error("cannot apply committed entries, trying again", error=reason)
+            self._stalled.set()
+
+    def role_changed(self, effect: ev.RoleChanged) -> None:
+        self._write_page()
+        self.server.publish(
+            "leadership",
+            {
+                "role": effect.role.lower(),
+                "term": effect.term,
+                "leader_id": effect.leader_id,
+                "leader_address": effect.leader_address,
+            },
+        )
+
+    def transfer_done(self, waiter: Request, error: str) -> None:
+        if error:
+            self.methods.refused(waiter, error)
+        else:
+            waiter.reply(None)
+
+    def send(self, effect: ev.Send) -> None:
+        self.peers.send(effect)
+
+    def send_snapshot(self, effect: ev.SendSnapshot) -> None:
+        self.peers.send_snapshot(effect)
+
+    def answer(self, effect: ev.Answer) -> None:
+        slot: Slot = effect.token
+        slot.answer(effect.reply, effect.error)
+
+    def receive_snapshot(self, effect: ev.ReceiveSnapshot) -> None:
+        slot: Slot = effect.token
+        slot.want_body()
+
+    def log(self, effect: ev.Log) -> None:
+        _log.log(_LEVELS[effect.level], effect.message, **dict(effect.pairs))
+
+    def count(self, name: str) -> None:
+        metrics.incr(f"consul.{name}")
+
+    def accepted(self, count: int) -> None:
+        metrics.incr("consul.raft.apply", count)
+        metrics.gauge("consul.raft.leader.dispatchNumLogs", count)
+
+    def sample(self, name: str, value_ms: float) -> None:
+        metrics.sample(f"consul.{name}", value_ms)
+
+    def start_sync(self, sync: Callable[[], None]) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(self._sync, sync)
+
+    async def _sync(self, sync: Callable[[], None]) -> None:
+        error: str | None = None
+        try:
+            # Not abandoned on cancellation: the file must stay open until the disk has answered.
+            await trio.to_thread.run_sync(sync)
+        except AppendError as caught:
+            error = str(caught)
+        self.guarded(lambda: self.replica.sync_done(error))
+
+    # ---- the leadership page -----------------------------------------------------------------------------------
+
+    def _write_page(self) -> None:
+        core = self.replica.core
+        if core.role == LEADER:
+            self._keep_page = self._keep_page and not core.has_committed_in_term
+        if self._keep_page:
+            return
+        state = core.state
+        leader = state.leader_address
+        contact = state.last_contact
+        self._page.write(
+            Leadership(
+                core.role.lower(),
+                core.term,
+                state.configurations.latest.id_of(leader) if leader else "",
+                leader,
+                self._lease_end_ns(core.lease_end),
+                0 if contact == -math.inf else self._monotonic_ns(contact),
+                core.commit_index,
+                self.replica.applied_index,
+                core.has_committed_in_term,
+            )
+        )
+
+    def _lease_end_ns(self, lease_end: float) -> int:
+        if lease_end == math.inf:
+            return _FOREVER_NS
+        return 0 if lease_end == -math.inf else self._monotonic_ns(lease_end)
+
+    def _monotonic_ns(self, trio_time: float) -> int:
+        return max(0, int(trio_time * 1e9) + self._clock_offset_ns)
