@@ -38,8 +38,8 @@ async def main(ctx: ServiceContext) -> None:
     async with trio.open_nursery() as nursery:
         if NAME == "rpc_core":
             await nursery.start(_serve(ctx.config, behaviour).run)
-        ctx.ready()
         log.info("ready")
+        ctx.ready()
         try:
             await trio.sleep_forever()
         finally:

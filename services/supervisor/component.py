@@ -98,6 +98,13 @@ class Component:
             self._alive_until = trio.current_time() + START_TIMEOUT_S
             self._process.open_gate()
 
+    async def wait_decided(self) -> None:
+        """Until it is READY or has ended for good."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_after, self.ended, nursery.cancel_scope)
+            await self.ready.wait()
+            nursery.cancel_scope.cancel()
+
     async def restart(self, grace_s: float, ready_timeout_s: float) -> None:
         """Stop the process and wait until the next one is READY. Raises trio.TooSlowError after the timeout."""
         self._restart_wanted = True

@@ -28,8 +28,8 @@ RESTART_READY_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 15.0
 JOIN_TIMEOUT_S = 60.0
 _HEALTH_PERIOD_S = 5.0
-_SIBLING_FAILURES_S = 0.25
-"""How long to wait for other failures of a stage, so that the one Consul would name is named."""
+_SIBLINGS_S = 2.0
+"""How long the others of a stage may take to succeed or fail after one failed: the failure Consul would name counts."""
 
 CommandOf = Callable[[str, str], list[str]]
 _log = log.get_logger("agent")
@@ -196,11 +196,9 @@ class Supervisor:
             nursery.cancel_scope.cancel()
         if not failed.is_set():
             return
-        with trio.move_on_after(_SIBLING_FAILURES_S):
+        with trio.move_on_after(_SIBLINGS_S):
             for name in stage:
-                component = self.components[name]
-                if not component.ready.is_set():
-                    await component.ended.wait()
+                await self.components[name].wait_decided()
         reasons = {name: c.failure for name, c in self.components.items() if c.failure is not None}
         if reasons:
             raise AgentStartError(reasons[plan.first_to_report(reasons)])
