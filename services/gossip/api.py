@@ -15,8 +15,8 @@ from typing import Any
 from services.gossip.coordinate import Coordinate
 from services.gossip.pool import JoinError, Pool
 from services.gossip.pool_settings import PoolName
-from services.gossip.serf.core import SerfError
 from services.gossip.serf.effects import UserEvent
+from services.gossip.serf.errors import SerfError
 from services.gossip.serf.keys import OPERATIONS
 from services.gossip.serf.member import Member
 from services.gossip.swim.address import format_ip

@@ -18,7 +18,7 @@ from services.gossip.log_gate import LogGate
 from services.gossip.packets import PacketSocket
 from services.gossip.pool_settings import PoolName, pool_settings
 from services.gossip.resolve import ResolveError, resolve
-from services.gossip.serf.core import Serf, SerfError
+from services.gossip.serf.core import Serf
 from services.gossip.serf.effects import (
     CommandDone,
     Effect,
@@ -27,6 +27,7 @@ from services.gossip.serf.effects import (
     SnapshotReplace,
     UserEvent,
 )
+from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Member
 from services.gossip.serf.snapshot import Recovered, SnapshotLog
 from services.gossip.snapshot_file import SnapshotFile
@@ -234,9 +235,7 @@ class Pool:
                 await self._wake.wait()
             now = trio.current_time()
             if now >= deadline:
-                started = now
                 self._perform(self.serf.tick(now))
-                metrics.sample("consul.memberlist.gossip", (trio.current_time() - started) * 1000)
 
     # ---- what goes out -------------------------------------------------------------------------------------------
 

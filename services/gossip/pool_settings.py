@@ -7,7 +7,7 @@ from typing import Literal
 
 from services.gossip.consul.merge_rules import LanRules, wan_rules
 from services.gossip.consul.tags import pool_tags
-from services.gossip.serf.core import MergeCheck
+from services.gossip.serf.delegate import MergeCheck
 from services.gossip.serf.settings import SerfSettings
 from services.gossip.swim.address import Address, AddressFilter
 from services.gossip.swim.settings import SwimSettings

@@ -5,7 +5,8 @@ SerfSettings, Member, Status what a pool is made of
 effects                      what the shell has to do or tell others
 snapshot                     the file that remembers members and clocks over a restart"""
 
-from services.gossip.serf.core import Serf, SerfError
+from services.gossip.serf.core import Serf
+from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Member, Status
 from services.gossip.serf.settings import SerfSettings
 

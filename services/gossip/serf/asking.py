@@ -20,6 +20,7 @@ from services.gossip.codec.serf_messages import (
 )
 from services.gossip.serf import keys
 from services.gossip.serf.effects import Effect
+from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Member, Status
 from services.gossip.serf.queries import Collector, QueryRing, RunningQueries, default_timeout_s, is_meant
 from services.gossip.swim.address import Address
@@ -66,8 +67,6 @@ class Asking:
         collector: Collector | None = None,
     ) -> QueryMessage:
         """Send a query to everybody; this node answers it too. Raises SerfError if it is too large."""
-        from services.gossip.serf.core import SerfError
-
         own = self._serf.settings
         alive = self._alive_count()
         timeout_s = timeout_s or default_timeout_s(own.swim.gossip_interval_s, alive)
@@ -92,7 +91,7 @@ class Asking:
             self._running.listeners[query.id] = collector
         self._timers.at(now + timeout_s, lambda at: self._running.finish(query.ltime))
         self.on_query(query, now)
-        self._serf.queue_query(data)
+        self._serf.rumours.add(self._serf.rumours.queries, data)
         return query
 
     def start_key_operation(self, operation: str, key: bytes, relay_factor: int, now: float, token: Any) -> None:
@@ -118,7 +117,7 @@ class Asking:
             return pass_on
         if query.flags & FLAG_ACK:
             self._respond(query, QueryResponseMessage(query.ltime, query.id, own.name, FLAG_ACK, None))
-        self._serf.record_query(query.ltime)
+        self._serf.recorder.on_query(query.ltime)
         if query.name.startswith(_INTERNAL):
             self._answer_internal(query.name.removeprefix(_INTERNAL), query)
         return pass_on

@@ -5,54 +5,32 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from services.gossip.codec import limits
-from services.gossip.codec.errors import PacketError
 from services.gossip.codec.keyring import Keyring
-from services.gossip.codec.messages import STATE_LEFT, Alive, Message, NodeRecord
+from services.gossip.codec.messages import Message
 from services.gossip.codec.serf_messages import (
     JoinIntent,
     LeaveIntent,
-    QueryMessage,
-    QueryResponseMessage,
-    Relay,
-    SerfMessage,
-    SerfState,
     UserEventMessage,
-    decode_serf,
-    decode_state,
     encode_serf,
-    encode_state,
     encode_tags,
 )
 from services.gossip.codec.stream import PushPull
 from services.gossip.serf.asking import Asking
 from services.gossip.serf.coordinates import Coordinates
-from services.gossip.serf.effects import (
-    CommandDone,
-    Effect,
-    MemberEvent,
-    SnapshotAppend,
-    SnapshotReplace,
-    UserEvent,
-)
+from services.gossip.serf.delegate import MergeCheck, SerfDelegate
+from services.gossip.serf.effects import CommandDone, Effect, MemberEvent
+from services.gossip.serf.errors import SerfError
 from services.gossip.serf.lamport import LamportClock
-from services.gossip.serf.member import Member, Status
 from services.gossip.serf.members import Members
+from services.gossip.serf.recorder import Recorder
+from services.gossip.serf.rumours import Rumours
 from services.gossip.serf.settings import SerfSettings
 from services.gossip.serf.snapshot import Recovered, SnapshotLog
 from services.gossip.serf.user_events import EventRing
-from services.gossip.swim.address import Address, format_ip
-from services.gossip.swim.broadcasts import BroadcastQueue
+from services.gossip.swim.address import Address
 from services.gossip.swim.core import Swim
-from services.gossip.swim.effects import Log, Metric, StartPushPull
-from services.gossip.swim.nodes import Node
+from services.gossip.swim.effects import Log, StartPushPull
 from services.gossip.swim.timers import Timer, Timers
-
-MergeCheck = Callable[[Sequence[Member]], str | None]
-_CLOCK_LINE_DELAY_S = 0.5
-
-
-class SerfError(Exception):
-    """A command that cannot be done. The text is what Consul's user sees."""
 
 
 class Serf:
@@ -79,28 +57,26 @@ class Serf:
         self.settings = settings
         self.tags = settings.tags
         self._rng = rng
-        self._merge_check = merge_check
-        self._snapshot = snapshot
         self._out: list[Effect] = []
         self._timers = Timers()
         self.clock = LamportClock()
+        self.recorder = Recorder(snapshot, self.clock, self._timers, self._emit)
         self.events = EventRing(settings.ring_size)
         self.members = Members(
-            settings, self.clock, self._timers, self._emit, self._refute_leave, self._on_event, self._on_erase
+            settings, self.clock, self._timers, self._emit, self._broadcast_join, self._on_member, self._on_erase
+        )
+        self.rumours = Rumours(
+            settings.swim.retransmit_mult, settings.queue_min, self.members.__len__, self._emit
         )
         self.coordinates = Coordinates(settings.name, rng, self._emit)
-        self.swim = Swim(settings.swim, self, self._timers, rng, self._emit)
+        self._delegate = SerfDelegate(self, merge_check, self._emit)
+        self.swim = Swim(settings.swim, self._delegate, self._timers, rng, self._emit)
         self.asking = Asking(self, rng, self._timers, self._emit, keyring, save_keyring)
-        self._intents = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
-        self._queries = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
-        self._user_events = BroadcastQueue(settings.swim.retransmit_mult, settings.queue_min)
         self._meta = encode_tags(settings.tags)
         self._encrypted = keyring is not None
         self._state: Literal["alive", "leaving", "left"] = "alive"
         self._leave_waiters: list[Any] = []
-        self._clock_timer: Timer | None = None
         self._reconnect_timer: Timer | None = None
-        self._ignore_old_events = False
         if recovered is not None:
             self.clock.witness(recovered.clock)
             self.events.clock.witness(recovered.event_clock)
@@ -132,7 +108,7 @@ class Serf:
 
     def receive_user(self, payload: bytes, now: float) -> list[Effect]:
         """A user message that came over a stream."""
-        self.user_message(payload, now)
+        self._delegate.user_message(payload, now)
         return self._finish(now)
 
     def tcp_ping_done(self, seq_no: int, answered: bool, now: float) -> list[Effect]:
@@ -147,11 +123,11 @@ class Serf:
         """Merge a peer's state; ignore_old: user events from before are not to be delivered (own joins).
 
         Raises MergeError; then nothing was taken over."""
-        self._ignore_old_events = ignore_old
+        self._delegate.ignore_old_events = ignore_old
         try:
             self.swim.merge(state, now)
         finally:
-            self._ignore_old_events = False
+            self._delegate.ignore_old_events = False
         return self._finish(now)
 
     # ---- commands ------------------------------------------------------------------------------------------------
@@ -177,8 +153,7 @@ class Serf:
             return self._finish(now)
         self._state = "leaving"
         self.members.leaving = True
-        if self._snapshot is not None:
-            self._snapshot.left()
+        self.recorder.on_leave()
         intent = LeaveIntent(self.clock.take(), self.settings.name)
         self.members.leave_intent(intent, now)
         if not self.members.any_other_alive():
@@ -234,8 +209,8 @@ class Serf:
         if len(data) > limit:
             raise SerfError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
         self.events.clock.take()
-        self._deliver(event)
-        self._queue(self._user_events, data)
+        self._delegate.deliver(event)
+        self.rumours.add(self.rumours.events, data)
         return self._finish(now)
 
     def key_operation(self, operation: str, key: bytes, relay_factor: int, now: float, token: Any) -> list[Effect]:
@@ -264,179 +239,27 @@ class Serf:
         return {
             "coordinate_resets": str(self.coordinates.resets),
             "encrypted": "true" if self._encrypted else "false",
-            "event_queue": str(len(self._user_events)),
+            "event_queue": str(len(self.rumours.events)),
             "event_time": str(self.events.clock.time),
             "failed": str(failed),
             "health_score": str(self.swim.awareness.score),
-            "intent_queue": str(len(self._intents)),
+            "intent_queue": str(len(self.rumours.intents)),
             "left": str(left),
             "member_time": str(self.clock.time),
             "members": str(members),
-            "query_queue": str(len(self._queries)),
+            "query_queue": str(len(self.rumours.queries)),
             "query_time": str(self.asking.ring.clock.time),
         }
 
-    # ---- what SWIM asks for (Delegate) ---------------------------------------------------------------------------
-
-    def node_joined(self, node: Node, now: float) -> None:
-        self.members.joined(node, now)
-
-    def node_updated(self, node: Node, now: float) -> None:
-        self.members.updated(node)
-
-    def node_left(self, node: Node, now: float) -> None:
-        self.members.gone(node, now)
-
-    def name_conflict(self, node: Node, other: Alive) -> None:
-        theirs = f"{format_ip(other.addr)}:{other.port}"
-        if node.name != self.settings.name:
-            mine = f"{format_ip(node.addr)}:{node.port}"
-            self._log("warn", f"serf: Name conflict for '{node.name}' both {mine} and {theirs} are claiming")
-            return
-        self._log(
-            "error",
-            f"serf: Node name conflicts with another node at {theirs}. Names must be unique! "
-            "(Resolution enabled: false)",
-        )
-
-    def check_alive(self, alive: Alive) -> str | None:
-        return self._merge_check([self._candidate(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)])
-
-    def check_merge(self, nodes: Sequence[NodeRecord]) -> str | None:
-        candidates = []
-        for record in nodes:
-            member = self._candidate(record.name, record.addr, record.port, record.meta, record.vsn)
-            member.status = Status.LEFT if record.state == STATE_LEFT else Status.NONE
-            candidates.append(member)
-        return self._merge_check(candidates)
-
-    def user_message(self, payload: bytes, now: float) -> None:
-        """A Serf message; what is news is passed on as it came."""
-        try:
-            message = decode_serf(payload)
-        except PacketError as error:
-            self._log("error", f"serf: Error decoding message: {error}")
-            return
-        self._emit(Metric("sample", "consul.serf.msgs.received", len(payload)))
-        if isinstance(message, JoinIntent):
-            self._log("debug", f"serf: messageJoinType: {message.node}")
-            if self.members.join_intent(message, now):
-                self._queue(self._intents, payload)
-        elif isinstance(message, LeaveIntent):
-            self._log("debug", f"serf: messageLeaveType: {message.node}")
-            if self.members.leave_intent(message, now):
-                self._queue(self._intents, payload)
-        elif isinstance(message, UserEventMessage):
-            self._log("debug", f"serf: messageUserEventType: {message.name}")
-            if self._deliver(message):
-                self._queue(self._user_events, payload)
-        elif isinstance(message, QueryMessage):
-            self._log("debug", f"serf: messageQueryType: {message.name}")
-            if self.asking.on_query(message, now):
-                self._queue(self._queries, payload)
-        elif isinstance(message, QueryResponseMessage):
-            self._log("debug", f"serf: messageQueryResponseType: {message.source}")
-            self.asking.on_response(message)
-        elif isinstance(message, Relay):
-            to = Address(message.address.ip, message.address.port)
-            self._log("debug", f"serf: Relaying response to addr: {to}")
-            self.swim.send_user(to, message.payload)
-
-    def ack_payload(self) -> bytes | None:
-        return self.coordinates.ack_payload()
-
-    def ping_done(self, node: Node, rtt_s: float, payload: bytes | None, now: float) -> None:
-        if payload:
-            self.coordinates.learn(node.name, payload, rtt_s)
-
-    def has_broadcasts(self) -> bool:
-        return bool(len(self._intents) or len(self._queries) or len(self._user_events))
-
-    def take_broadcasts(self, overhead: int, budget: int, max_parts: int) -> list[bytes]:
-        """Intents before queries before user events."""
-        taken: list[bytes] = []
-        for queue in (self._intents, self._queries, self._user_events):
-            used = sum(len(message) + overhead for message in taken)
-            taken += queue.take(overhead, budget - used, len(self.members), max_parts - len(taken))
-        for message in taken:
-            self._emit(Metric("sample", "consul.serf.msgs.sent", len(message)))
-        return taken
-
-    def local_state(self) -> bytes:
-        return encode_state(
-            SerfState(
-                self.clock.time,
-                {member.name: member.status_ltime for member in self.members},
-                self.members.left_names,
-                self.events.clock.time,
-                self.events.past(),
-                self.asking.ring.clock.time,
-            )
-        )
-
-    def merge_state(self, data: bytes, join: bool, now: float) -> None:
-        try:
-            state = decode_state(data)
-        except PacketError as error:
-            self._log("error", f"serf: Failed to decode remote state: {error}")
-            return
-        # The peer has not used these clock values yet.
-        self.clock.witness(state.ltime - 1)
-        self.events.clock.witness(state.event_ltime - 1)
-        self.asking.ring.clock.witness(state.query_ltime - 1)
-        # Those that left come first, with a time after that of their join: the real time of leaving is not told.
-        left = dict.fromkeys(state.left_members or ())
-        for name in left:
-            self.members.leave_intent(LeaveIntent(state.status_ltimes.get(name, 0) + 1, name), now)
-        for name, ltime in state.status_ltimes.items():
-            if name not in left:
-                self.members.join_intent(JoinIntent(ltime, name), now)
-        if join and self._ignore_old_events:
-            self.events.ignore_before(state.event_ltime)
-        for past in filter(None, state.events or ()):
-            for event in past.events or ():
-                self._deliver(UserEventMessage(past.ltime, event.name, event.payload, False))
-
     # ---- inside --------------------------------------------------------------------------------------------------
-
-    def queue_query(self, data: bytes) -> None:
-        self._queue(self._queries, data)
-
-    def record_query(self, ltime: int) -> None:
-        if self._snapshot is not None:
-            self._snapshot.query(ltime)
-
-    def _deliver(self, event: UserEventMessage) -> bool:
-        verdict = self.events.accept(event)
-        if verdict == "old":
-            self._log(
-                "warn",
-                f"serf: received old event {event.name} from time {event.ltime} "
-                f"(current: {self.events.clock.time})",
-            )
-        if verdict != "new":
-            return False
-        self._emit(Metric("incr", "consul.serf.events"))
-        if self._snapshot is not None:
-            self._snapshot.event(event.ltime)
-        self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
-        return True
-
-    def _refute_leave(self, now: float) -> None:
-        self._broadcast_join(now)
 
     def _broadcast_join(self, now: float) -> None:
         intent = JoinIntent(self.clock.time, self.settings.name)
         self.members.join_intent(intent, now)
         self._queue_intent(intent)
 
-    def _queue_intent(self, intent: SerfMessage, on_sent: Callable[[], None] | None = None) -> None:
-        self._queue(self._intents, encode_serf(intent), on_sent)
-
-    def _queue(self, queue: BroadcastQueue, data: bytes, on_sent: Callable[[], None] | None = None) -> None:
-        queue.max_queued = max(self.settings.queue_min, 2 * len(self.members))
-        if queue.add(data, on_done=on_sent):
-            self._emit(Metric("incr", "consul.serf.queue.dropped"))
+    def _queue_intent(self, intent: JoinIntent | LeaveIntent, on_sent: Callable[[], None] | None = None) -> None:
+        self.rumours.add(self.rumours.intents, encode_serf(intent), on_sent)
 
     def _leave_swim(self, now: float, problem: str = "") -> None:
         """The intent is out (or nobody is there to hear it): now the member list has to know."""
@@ -479,11 +302,6 @@ class Serf:
         # A timer of its own: on_sent is called while packets are being filled, when no rumour may be added.
         send(lambda: void(self._timers.at(0.0, lambda at: finish(at, False))))
 
-    def _candidate(self, name: str, addr: bytes, port: int, meta: bytes, vsn: bytes) -> Member:
-        member = Member(name, addr, port, self.members.tags_of(meta), vsn)
-        member.status = Status.NONE
-        return member
-
     def _reconnect(self, now: float) -> None:
         """Try one failed member again, as often as keeps the whole pool's attempts at one per member and interval."""
         failed = self.members.failed
@@ -498,14 +316,8 @@ class Serf:
         self._log("info", f"serf: attempting reconnect to {member.name} {member.address}")
         self._emit(StartPushPull(member.name, member.address, join=True))
 
-    def _on_event(self, event: MemberEvent) -> None:
-        if self._snapshot is None:
-            return
-        if event.kind == "join":
-            self._snapshot.joined(event.member.name, event.member.address)
-        elif event.kind in ("leave", "failed"):
-            self._snapshot.gone(event.member.name)
-        self._snapshot.clock_is(self.clock.time - 1)
+    def _on_member(self, event: MemberEvent) -> None:
+        self.recorder.on_member(event)
 
     def _on_erase(self, name: str) -> None:
         self.coordinates.forget(name)
@@ -516,25 +328,9 @@ class Serf:
         self.members.arm(now)
         if self.members.failed and (self._reconnect_timer is None or not self._reconnect_timer.active):
             self._reconnect_timer = self._timers.at(now + self.settings.reconnect_interval_s, self._reconnect)
-        self._finish_snapshot(now)
+        self.recorder.flush(now)
         effects, self._out = self._out, []
         return effects
-
-    def _finish_snapshot(self, now: float) -> None:
-        log = self._snapshot
-        if log is None:
-            return
-        if log.is_behind(self.clock.time - 1) and (self._clock_timer is None or not self._clock_timer.active):
-            self._clock_timer = self._timers.at(
-                now + _CLOCK_LINE_DELAY_S, lambda at: log.clock_is(self.clock.time - 1)
-            )
-        compacted = log.compacted()
-        if compacted is not None:
-            self._emit(SnapshotReplace(compacted))
-            return
-        text = log.take()
-        if text:
-            self._emit(SnapshotAppend(text, sync="leave\n" in text))
 
     def _emit(self, effect: Effect) -> None:
         self._out.append(effect)

@@ -1,6 +1,8 @@
 """Lamport clock: orders events without trusting anybody's wall clock."""
 
-LTIME_MAX = (1 << 64) - 2
+LTIME_MAX = 1 << 63
+"""Times from here on are not believed: honest clocks, which count events, never come near, and a clock that a peer
+has pushed to the end of its 64 bits could not go on."""
 
 
 class LamportClock:
@@ -16,7 +18,6 @@ class LamportClock:
         return time
 
     def witness(self, ltime: int) -> None:
-        """Somebody used this time: stay ahead of it. A value at the end of the range, from which the clock could
-        not go on, is not believed."""
+        """Somebody used this time: stay ahead of it."""
         if self.time <= ltime < LTIME_MAX:
             self.time = ltime + 1

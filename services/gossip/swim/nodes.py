@@ -30,7 +30,7 @@ class Node:
         self.addr = alive.addr
         self.port = alive.port
         self.meta = alive.meta
-        self.vsn = alive.vsn if len(alive.vsn) >= 6 else bytes(6)
+        self.vsn = alive.vsn[:6].ljust(6, b"\0")
         self.incarnation = 0
         self.state = STATE_DEAD
         self.changed_at = now

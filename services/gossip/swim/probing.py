@@ -222,8 +222,10 @@ class Prober:
         assert self._probe is not None
         for timer in self._probe.timers:
             timer.cancel()
+        self._emit(Metric("sample", "consul.memberlist.probeNode", (now - self._probe.sent_at) * 1000))
         self._probe = None
         self._awareness.change(health_delta)
+        self._emit(Metric("gauge", "consul.memberlist.health.score", self._awareness.score))
         if self._overdue:
             self.tick(now)
 

@@ -26,6 +26,7 @@ from services.gossip.swim.suspicion import Suspicion
 from services.gossip.swim.timers import Timers
 
 Emit = Callable[[Effect], None]
+_INCARNATION_MAX = 0xFFFFFFFF
 
 
 class Rules:
@@ -53,7 +54,7 @@ class Rules:
 
     def announce_self(self, meta: bytes, now: float, on_done: Done | None = None) -> None:
         """Become alive, or alive with new Meta: the next incarnation is gossiped."""
-        self.incarnation += 1
+        self.incarnation = min(self.incarnation + 1, _INCARNATION_MAX)
         own = self._settings
         alive = Alive(self.incarnation, own.name, own.advertise.ip, own.advertise.port, meta, own.vsn)
         known = self._nodes.get(own.name)
@@ -214,7 +215,7 @@ class Rules:
         self._broadcast(alive.node, alive, on_done)
         known.incarnation = alive.incarnation
         known.addr, known.port = alive.addr, alive.port
-        known.meta, known.vsn = alive.meta, alive.vsn
+        known.meta, known.vsn = alive.meta, alive.vsn[:6]
         if known.state != STATE_ALIVE:
             self._nodes.set_state(known, STATE_ALIVE, now)
         self._metric("consul.memberlist.msg.alive")
@@ -224,9 +225,9 @@ class Rules:
             self._delegate.node_updated(known, now)
 
     def _refute(self, me: Node, accused_incarnation: int) -> None:
-        self.incarnation += 1
-        if accused_incarnation >= self.incarnation:
-            self.incarnation = accused_incarnation + 1
+        # At the end of the range an accusation cannot be outbid; memberlist wraps to 0 there, which no peer ever
+        # believes again, while the highest number is believed as soon as the peers have forgotten us.
+        self.incarnation = min(max(self.incarnation, accused_incarnation) + 1, _INCARNATION_MAX)
         me.incarnation = self.incarnation
         self._awareness.change(1)
         # memberlist queues this under the node's address and not its name, so that it does not replace a pending
