@@ -105,6 +105,10 @@ READS: Final[dict[str, tuple[bytes, ...]]] = {
 index is part of the answer. KEY and a SERVICE by name have finer rules in `Snapshot.versions`."""
 
 
+SERVICE_VERSIONS: Final = b"service\0"
+"""What the version rows of single services begin with."""
+
+
 def service_version(folded_name: bytes) -> bytes:
     """The version row of one service that has instances."""
-    return b"service\0" + folded_name
+    return SERVICE_VERSIONS + folded_name

@@ -12,7 +12,7 @@ from typing import Any
 from shared.state.keys import fold, text_bytes
 from shared.state.snapshot import Snapshot
 from shared.state.tables import Tables, pack_u64
-from shared.state.topics import SERVICE, V_KVS, VERSION_OF, VERSION_OF_INDEX, Topic, service_version
+from shared.state.topics import SERVICE, SERVICE_VERSIONS, V_KVS, VERSION_OF, VERSION_OF_INDEX, Topic, service_version
 
 
 class WriteTransaction(Snapshot):
@@ -23,7 +23,7 @@ class WriteTransaction(Snapshot):
     def __init__(self, txn: Any, tables: Tables, generation: int) -> None:
         super().__init__(txn, tables, generation)
         self._indexes: dict[str, tuple[str, int] | None] = {}
-        self._versions: dict[bytes, int | None] = {}
+        self._versions: dict[bytes, int] = {}
         self._journal: list[tuple[Any, bytes, bytes | None]] | None = None
         self.topics: dict[Topic, None] = {}
         self.put: Callable[..., Any] = txn.put
@@ -87,10 +87,6 @@ class WriteTransaction(Snapshot):
         self._versions[VERSION_OF[SERVICE]] = index
         self._versions[service_version(fold(folded))] = index
 
-    def forget_service(self, name: str) -> None:
-        """The service has no instance left: its version falls back to the tables' versions."""
-        self._versions[service_version(fold(name))] = None
-
     def bump_version(self, row: bytes, index: int) -> None:
         """Moves a version row without waking anybody."""
         self._versions[row] = index
@@ -143,7 +139,11 @@ class WriteTransaction(Snapshot):
             else:
                 put(fold(folded), pack_u64(row[1]) + text_bytes(row[0]), db=tables.index)
         for name, index in self._versions.items():
-            if index is None:
+            if name.startswith(SERVICE_VERSIONS) and not self.has_prefix(
+                tables.services_by_name, name[len(SERVICE_VERSIONS) :]
+            ):
+                # Without an instance left a service's answers follow the tables' versions. (The index row of
+                # a name may outlive its instances in Consul, so that row does not tell.)
                 delete(name, db=tables.versions)
             else:
                 put(name, pack_u64(index), db=tables.versions)

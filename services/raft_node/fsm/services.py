@@ -127,7 +127,6 @@ def delete(tx: WriteTransaction, index: int, node: str, service_id: str, now_ns:
     else:
         tx.drop_index(f"service.{service.service}")
         tx.set_index(EXTINCTION, index)
-        tx.forget_service(service.service)
 
 
 def meta_problem(kind: str, meta: dict[str, str] | None) -> str | None:

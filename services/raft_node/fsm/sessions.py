@@ -57,6 +57,11 @@ def create(tx: WriteTransaction, index: int, session: Session) -> None:
     if problem is not None:
         raise CommandError(f"failed inserting session: failed to build primary index: {problem}")
     session.create_index = session.modify_index = index
+    replaced = tx.get(session_key(session.id), None, tx.tables.sessions)
+    if replaced is not None:  # the leader picks fresh ids, but nothing here depends on that
+        old = Session.from_row(unpack_row(replaced))
+        tx.delete(fold(old.node) + session_key(old.id), db=tx.tables.sessions_by_node)
+        _touch(tx, old, index)
     insert(tx, session)
     tx.set_index("sessions", index)
     _touch(tx, session, index)
