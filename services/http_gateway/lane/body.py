@@ -21,20 +21,20 @@ class BodyTooLargeError(Exception):
 class ChunkedBody:
     """`feed` takes bytes off the front of a buffer until the body is complete; then `data` is the body."""
 
-    __slots__ = ("_left", "_limit", "_parts", "_size", "_state", "_trailer_bytes")
+    __slots__ = ("_data", "_left", "_limit", "_state", "_trailer_bytes")
 
     def __init__(self, limit: int) -> None:
-        self._limit, self._size, self._left, self._trailer_bytes = limit, 0, 0, 0
-        self._parts: list[bytes] = []
+        self._limit, self._left, self._trailer_bytes = limit, 0, 0
+        self._data = bytearray()  # not a list of chunks: they may be a byte each
         self._state = "size"
 
     @property
     def data(self) -> bytes:
-        return b"".join(self._parts)
+        return bytes(self._data)
 
     @property
     def size(self) -> int:
-        return self._size
+        return len(self._data)
 
     def feed(self, buffer: bytearray) -> bool:
         """Consumes what it can; True when the body has ended and `buffer` begins with what follows it.
@@ -66,15 +66,14 @@ class ChunkedBody:
         if match is None:
             raise ChunkError("invalid byte in chunk length")
         self._left = int(match[1], 16)
-        if self._size + self._left > self._limit:
+        if len(self._data) + self._left > self._limit:
             raise BodyTooLargeError
         self._state = "data" if self._left else "trailer"
 
     def _take_data(self, buffer: bytearray) -> bool:
-        part = bytes(buffer[: self._left])
+        part = buffer[: self._left]
         del buffer[: len(part)]
-        self._parts.append(part)
-        self._size += len(part)
+        self._data += part
         self._left -= len(part)
         if self._left:
             return False

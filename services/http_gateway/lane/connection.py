@@ -48,8 +48,8 @@ class Connection:
 
     __slots__ = (
         "_body",
+        "_body_bytes",
         "_body_left",
-        "_body_parts",
         "_buffer",
         "_current",
         "_dispatch",
@@ -99,7 +99,7 @@ class Connection:
         self._current: Request | None = None
         self._body: ChunkedBody | None = None
         self._body_left = 0
-        self._body_parts: list[bytes] = []
+        self._body_bytes = bytearray()
         self._pumping = False
         self._refused = False
         self._output_bytes = 0
@@ -119,7 +119,7 @@ class Connection:
     @property
     def buffered_bytes(self) -> int:
         """Input that is kept: an incomplete head or body."""
-        body = self._body.size if self._body is not None else sum(map(len, self._body_parts))
+        body = self._body.size if self._body is not None else len(self._body_bytes)
         return len(self._buffer) + body
 
     # -- input ----------------------------------------------------------------------------------
@@ -138,6 +138,8 @@ class Connection:
 
     def receive_end(self, now: float) -> None:
         """The client has shut down its sending side. What it asked for completely is still answered."""
+        if self._scanned and self._buffer and self._current is None and self._held is None:
+            self._refuse(_BAD_REQUEST)  # half a head; half a body is nobody's request, and gets no answer
         self.ended = True
         if not self._pending and self._held is None:
             self.closing = True
@@ -158,16 +160,24 @@ class Connection:
             request.abandon()
         self._held = self._current = self._body = None
         self._buffer.clear()
-        self._body_parts.clear()
+        self._body_bytes.clear()
         self.output.clear()
 
     def _head_is_complete(self) -> bool:
         """Looks only at what is new: a head that trickles in must not cost quadratic time."""
-        found = self._buffer.find(b"\r\n\r\n", max(0, self._scanned - 3))
+        seen = self._scanned
+        found = self._buffer.find(b"\r\n\r\n", max(0, seen - 3))
         self._scanned = len(self._buffer)
-        if found < 0 and len(self._buffer) > HEAD_BYTES_MAX:
-            self._refuse(_HEADERS_TOO_LARGE)
+        if found < 0:
+            self._refuse_hopeless_head(seen)
         return found >= 0
+
+    def _refuse_hopeless_head(self, seen: int = 0) -> None:
+        """Does not wait for an end of the head that is over the limit or that such a client will never send."""
+        if len(self._buffer) > HEAD_BYTES_MAX:
+            self._refuse(_HEADERS_TOO_LARGE)
+        elif BARE_LF.search(self._buffer, seen):
+            self._refuse(_BAD_REQUEST)
 
     def _pump(self, data: bytes, now: float) -> None:
         """Take requests off `data` as far as they are complete and their turn has come; keep the rest."""
@@ -203,8 +213,13 @@ class Connection:
 
     @property
     def blocked(self) -> bool:
-        """Something was held back that `advance` may be able to let go."""
-        return self._held is not None or bool(self._buffer)
+        """Something was held back that `advance` may be able to let go: not an incomplete head or body, which
+        only more bytes can complete, and which is not looked at again without them."""
+        return self._held is not None or self._holds_unseen_bytes
+
+    @property
+    def _holds_unseen_bytes(self) -> bool:
+        return bool(self._buffer) and self._scanned == 0 and self._current is None
 
     def _keep_incomplete_head(self, rest: bytes, now: float) -> None:
         if not rest:
@@ -214,10 +229,7 @@ class Connection:
         self._buffer += rest
         self._scanned = len(rest)
         self.deadline = now + self._limits.head_timeout_s
-        if len(rest) > HEAD_BYTES_MAX:
-            self._refuse(_HEADERS_TOO_LARGE)
-        elif BARE_LF.search(rest):  # do not wait for an end of the head that such a client will never send
-            self._refuse(_BAD_REQUEST)
+        self._refuse_hopeless_head()
 
     def _begin(self, head: bytes, now: float) -> None:
         """A complete head: make the request, and read its body or hand it over."""
@@ -260,7 +272,7 @@ class Connection:
                 request.body_complete = request.keep_alive = False
             else:
                 self._expect_body(request, length, limit, block.chunked, now)
-                if block.expects_continue:
+                if block.expects_continue and version == 11:
                     self._invite_body()
                 return
         self._hand_over(request)
@@ -285,13 +297,12 @@ class Connection:
         part = data[at : at + self._body_left]
         self._body_left -= len(part)
         if self._body_left:
-            if part:
-                self._body_parts.append(part)
+            self._body_bytes += part
             return b"", 0
-        if self._body_parts:
-            self._body_parts.append(part)
-            request.body = b"".join(self._body_parts)
-            self._body_parts.clear()
+        if self._body_bytes:
+            self._body_bytes += part
+            request.body = bytes(self._body_bytes)
+            self._body_bytes.clear()
         else:
             request.body = part
         self._current = None
@@ -329,7 +340,7 @@ class Connection:
         """The client made a mistake after which nothing it sends can be trusted: answer last, then close."""
         self._buffer.clear()
         self._current = self._body = self._held = None
-        self._body_parts.clear()
+        self._body_bytes.clear()
         self.linger = True
         refusal = Request(self, "GET", "/", {}, remote=self.remote, keep_alive=False)
         self._pending.append(refusal)
@@ -400,7 +411,7 @@ class Connection:
             self._pumping = True
             self._hand_over(held)
             self._pumping = False
-        if self._buffer and self._held is None and self._current is None:
+        if self._held is None and self._holds_unseen_bytes:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._pump(data, now)
