@@ -5,6 +5,7 @@ differs is treated like the events that were missed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +19,9 @@ _log = get_logger("agent.server")
 
 LAN, WAN = "lan", "wan"
 FETCH_TIMEOUT_S = 10.0
+RETRY_INTERVAL_S = 0.1
+REJOIN_GRACE_S = 60.0
+"""How long a gossip that has just come up may take to find its members again."""
 _GONE_EVENTS = frozenset({"leave", "failed", "reap"})
 
 OnMember = Callable[[Member], None]
@@ -30,6 +34,9 @@ class Pools:
         self._gossip = gossip
         self.on_lan_member: OnMember | None = None
         """Called for each LAN member that changed; a forgotten one has status REAP."""
+        self.known = trio.Event()
+        """Set once gossip has told who is in the LAN pool."""
+        self._complete_from = math.inf
         self._members: dict[str, dict[str, Member]] = {LAN: {}, WAN: {}}
         self._fetch_wanted = trio.Event()
         gossip.on_up(self._fetch_again)
@@ -51,7 +58,12 @@ class Pools:
         servers = (server_of(member) for member in self._members[WAN].values())
         return sorted({server.datacenter for server in servers if server is not None})
 
+    def is_complete(self, now: float) -> bool:
+        """Whether a node that is not in the LAN pool may be taken for gone. now: trio time."""
+        return self._gossip.connected and now >= self._complete_from
+
     def _fetch_again(self) -> None:
+        self._complete_from = trio.current_time() + REJOIN_GRACE_S
         self._fetch_wanted.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -62,25 +74,36 @@ class Pools:
             await self._fetch_wanted.wait()
             self._fetch_wanted = trio.Event()
             for pool in (WAN, LAN):
-                try:
-                    await self._fetch(pool)
-                except IpcError as error:
-                    _log.debug("failed to fetch members", pool=pool, error=str(error))
-                    await trio.sleep(1.0)
-                    self._fetch_wanted.set()
+                self._fetch(pool)
+            await trio.sleep(RETRY_INTERVAL_S)
 
-    async def _fetch(self, pool: str) -> None:
-        wire = await self._gossip.call(
-            "Gossip.Members", {"pool": pool}, timeout_s=FETCH_TIMEOUT_S, retry_safe=True
+    def _fetch(self, pool: str) -> None:
+        """Ask for the whole list. Its answer is taken in right where it arrives: handled later it could undo
+        an event that came behind it."""
+
+        def on_done(wire: Any, error: IpcError | None) -> None:
+            if error is None:
+                self._take_in(pool, wire)
+            else:
+                _log.debug("failed to fetch members", pool=pool, error=str(error))
+                self._fetch_wanted.set()
+
+        self._gossip.post(
+            "Gossip.Members", {"pool": pool}, on_done, timeout_s=FETCH_TIMEOUT_S, retry_safe=True
         )
+
+    def _take_in(self, pool: str, wire: list[dict[str, Any]]) -> None:
         fetched = {one["Name"]: Member.from_wire(one) for one in wire}
         known = self._members[pool]
         for name in [name for name in known if name not in fetched]:
-            self._changed(pool, "reap", known[name])
+            # No event: a gossip that was started again has to find the others first.
+            del known[name]
         for member in fetched.values():
             before = known.get(member.name)
             if before != member:
                 self._changed(pool, _event_between(before, member), member)
+        if pool == LAN:
+            self.known.set()
 
     def _on_event(self, event: Mapping[str, Any]) -> None:
         """A record of gossip's topic `members`."""

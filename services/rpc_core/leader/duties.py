@@ -7,20 +7,20 @@ tombstones and sessions when their time has come."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import trio
 
 from services.rpc_core.core import Core
-from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.errors import RpcError
 from services.rpc_core.leader.catalog_view import known_serf_nodes, read_entry
 from services.rpc_core.leader.establish import NOTHING, autopilot_defaults, inherit
-from services.rpc_core.leader.reconcile import Refusal, reconcile
+from services.rpc_core.leader.raft_membership import add_server, raft_servers, remove_server
+from services.rpc_core.leader.reconcile import CONSUL_SERVICE, Refusal, reconcile
 from services.rpc_core.leader.tombstones import TombstoneTimer
 from services.rpc_core.members import Member, MemberStatus, Server, acl_mode, belongs_to_catalog, server_of
 from shared import metrics
+from shared.config.runtime import join_host_port
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.state.leadership import LEADER
@@ -38,14 +38,6 @@ TOMBSTONE_LOOK_INTERVAL_S = 1.0
 MEMBER_QUEUE_MAX = 256
 CALL_TIMEOUT_S = 10.0
 SERVERS_FOR_SELF_JOIN_MIN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class RaftServer:
-    """One entry of the Raft configuration."""
-
-    server_id: str
-    address: str
 
 
 class LeaderDuties:
@@ -183,10 +175,14 @@ class LeaderDuties:
     # -- members -------------------------------------------------------------------------------------
 
     async def _reconcile_all(self) -> None:
-        members = self._core.pools.lan()
-        known = {member.name for member in members}
+        pools = self._core.pools
+        await pools.known.wait()
+        members = pools.lan()
         for member in members:
             await self._reconcile_member(member)
+        if not pools.is_complete(trio.current_time()):
+            return
+        known = {member.name for member in pools.lan()}
         with self._core.snapshot() as snap:
             forgotten = [name for name in known_serf_nodes(snap) if name not in known]
         for name in forgotten:
@@ -206,6 +202,8 @@ class LeaderDuties:
         server = server_of(member)
         if server is not None and member.status == MemberStatus.ALIVE:
             await self._join_server(member, server)
+        elif member.status in (MemberStatus.LEFT, MemberStatus.REAP) and member.name != core.config.node_name:
+            await self._part_with_server(member, server)
         with core.snapshot() as snap:
             entry = read_entry(snap, member.name)
         action = reconcile(member, entry, core.config.datacenter, core.config.node_name)
@@ -217,26 +215,26 @@ class LeaderDuties:
             await core.apply(action.request)
         metrics.sample("consul.leader.reconcileMember", (trio.current_time() - started) * 1000)
 
+    async def _part_with_server(self, member: Member, server: Server | None) -> None:
+        """Take a server that has gone out of the Raft configuration. One that gossip has forgotten is known
+        by the catalog's entry of its service alone."""
+        if server is not None:
+            await remove_server(self._core, server.node_id, server.address)
+            return
+        with self._core.snapshot() as snap:
+            entry = read_entry(snap, member.name)
+        service = entry.services.get(CONSUL_SERVICE)
+        if entry.node is not None and service is not None:
+            await remove_server(self._core, entry.node.id, join_host_port(entry.node.address, service.port))
+
     async def _join_server(self, member: Member, server: Server) -> None:
-        """What Consul does before a server may vote; with one server there is nothing to change."""
-        configured = await self._raft_servers()
+        """A server needs a place in the Raft configuration. Our own is not touched in a small cluster: taking
+        ourselves out to correct our address would cost the leadership."""
+        configured = await raft_servers(self._core)
         if member.name == self._core.config.node_name and len(configured) < SERVERS_FOR_SELF_JOIN_MIN:
             _log.debug("Skipping self join check for node since the cluster is too small", node=member.name)
             return
-        if not any(
-            one.server_id == server.node_id and one.address == server.address for one in configured
-        ):
-            _log.warn("server is not in the Raft configuration", server=str(server))
-
-    async def _raft_servers(self) -> list[RaftServer]:
-        try:
-            answer: dict[str, Any] = await self._core.raft.call(
-                "Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True
-            )
-        except IpcError as error:
-            _log.error("failed to get raft configuration", error=str(error))
-            raise from_neighbour(error) from None
-        return [RaftServer(one["id"], one["address"]) for one in answer["servers"]]
+        await add_server(self._core, configured, server)
 
     # -- what comes up between two rounds ------------------------------------------------------------
 

@@ -42,6 +42,8 @@ class OneServerRaft:
         self.fsm = Fsm(self.store)
         self.page = LeadershipPage.create(os.path.join(config.state_dir, FILE))
         self.index, self.term = 2, 2
+        own = {"id": config.node_id, "address": config.rpc_advertise_addr, "voter": True, "leader": True}
+        self.servers = [own]
         self.commands: list[bytes] = []
         self.handed_over: list[int] = []
         self.refusing = False
@@ -53,6 +55,7 @@ class OneServerRaft:
             ("Raft.ReadIndex", lambda request: request.reply(self.index)),
             ("Raft.Configuration", self._configuration),
             ("Raft.Stats", self._stats),
+            ("Raft.ChangeConfiguration", self._change),
             ("Raft.Handoff", lambda request: self.handed_over.extend(request.fds)),
         ):
             self.server.fast(name, handler)
@@ -99,10 +102,15 @@ class OneServerRaft:
         request.reply(self.index)
 
     def _configuration(self, request: Request) -> None:
-        server = {
-            "id": self.config.node_id, "address": self.config.rpc_advertise_addr, "voter": True, "leader": True,
-        }  # fmt: skip
-        request.reply({"index": 1, "servers": [server]})
+        request.reply({"index": 1, "servers": self.servers})
+
+    def _change(self, request: Request) -> None:
+        change = request.payload
+        self.servers = [one for one in self.servers if one["id"] != change["id"]]
+        if change["command"] == "AddNonvoter":
+            added = {"id": change["id"], "address": change["address"], "voter": False, "leader": False}
+            self.servers.append(added)
+        request.reply(self.index)
 
     def _stats(self, request: Request) -> None:
         request.reply({"last_contact": "0", "last_log_index": str(self.index), "last_log_term": str(self.term)})

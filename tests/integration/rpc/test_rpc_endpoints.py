@@ -309,6 +309,26 @@ async def test_members_that_come_fail_and_leave_show_in_the_catalog(rig: Rig) ->
     await until(lambda states: "c1" not in states)
 
 
+async def test_servers_come_and_go_in_the_raft_configuration(rig: Rig) -> None:
+    await settled(rig)
+
+    async def configured(expected: list[tuple[str, bool]]) -> None:
+        with trio.fail_after(5):
+            while [(one["address"], one["voter"]) for one in rig.raft.servers] != expected:
+                await trio.sleep(0.005)
+
+    own = (rig.config.rpc_advertise_addr, True)
+    tags = rig.gossip.member("n2")["Tags"]
+    second = rig.gossip.member("n2", Addr="10.0.0.2", Tags={**tags, "id": "second", "port": "8300"})
+    rig.gossip.event("join", second)
+    await configured([own, ("10.0.0.2:8300", False)])
+    rig.gossip.event("update", {**second, "Addr": "10.0.0.3"})
+    await configured([own, ("10.0.0.3:8300", False)])
+    rig.gossip.event("failed", {**second, "Addr": "10.0.0.3", "Status": 4})
+    rig.gossip.event("leave", {**second, "Addr": "10.0.0.3", "Status": 3})
+    await configured([own])
+
+
 async def test_without_a_leader_calls_wait_and_stale_reads_do_not(tmp_path: Path) -> None:
     async with running(tmp_path, lead=False) as rig:
         assert (await rig.call("KVS.Get", {**DC, "Key": "a", "AllowStale": True}))["KnownLeader"] is False
