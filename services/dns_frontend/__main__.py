@@ -62,6 +62,7 @@ def _with_port(address: str) -> tuple[str, int]:
 
 async def main(ctx: ServiceContext) -> None:
     config = ctx.config
+    log = ctx.logger("agent")
     rpc = Link(config.socket_path("rpc"), name="dns_frontend")
     lane = Lane(
         rules_of(config),
@@ -83,11 +84,15 @@ async def main(ctx: ServiceContext) -> None:
             max_stale_s=new.dns_config.max_stale_s,
         )
 
+    async def say_stopping() -> None:
+        for address in config.dns_listeners:
+            for network in ("tcp", "udp"):
+                log.info("Stopping server", protocol="DNS", address=address, network=network)
+
     server = Server(config.socket_path("dns"), name="dns_frontend")
     server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
     ctx.on_reload(reload)
     await ctx.wait_turn()
-    log = ctx.logger("agent")
     udp = [bind(address, socket.SOCK_DGRAM) for address in config.dns_listeners]
     tcp = [bind(address, socket.SOCK_STREAM) for address in config.dns_listeners]
     async with trio.open_nursery() as nursery:
@@ -98,8 +103,9 @@ async def main(ctx: ServiceContext) -> None:
         for sock in tcp:
             nursery.start_soon(serve_tcp, lane, sock)
         for address in config.dns_listeners:
-            log.info("Started DNS server", address=address, network="udp")
-            log.info("Started DNS server", address=address, network="tcp")
+            for network in ("tcp", "udp"):
+                log.info("Started DNS server", address=address, network=network)
+        ctx.on_stop(say_stopping)
         ctx.ready()
         await trio.sleep_forever()
 

@@ -20,6 +20,7 @@ from services.dns_frontend import message as dns
 from services.dns_frontend.answers import Resolver, Rules
 from services.dns_frontend.cache import AnswerCache, Entry, Mark
 from services.dns_frontend.recursors import Recursors
+from services.dns_frontend.request_log import log_served, logging_send
 from services.dns_frontend.sources import RECURSE, Fetched, NeedsAnswer, Source
 from shared import metrics
 from shared.ipc import IpcError, Link
@@ -90,6 +91,7 @@ class Lane:
         with self._snapshot() as snapshot:
             mark = _mark(snapshot)
             now = time.monotonic()
+            debugging = _log.enabled(DEBUG)
             while received < _PACKETS_PER_TURN:
                 try:
                     packet, client = recvfrom(65_535)
@@ -106,6 +108,8 @@ class Lane:
                             sendto(packet[:2] + body, client)
                         except OSError:
                             metrics.incr("consul.dns.send_failed")
+                        if debugging:
+                            log_served(_log, dns.parse_query(packet), client, "udp", time.perf_counter() - started)
                         continue
 
                 def send(reply: bytes, client: Any = client) -> None:
@@ -114,14 +118,16 @@ class Lane:
                     except OSError:
                         metrics.incr("consul.dns.send_failed")
 
-                self._answer(packet, False, snapshot, send, nursery, str(client[0]))
+                self._answer(packet, False, snapshot, send, nursery, client)
         if received:
             metrics.incr("consul.dns.queries", received)
             metrics.sample("consul.dns.domain_query", (time.perf_counter() - started) * 1000 / received)
         return received
 
-    async def serve_tcp(self, stream: trio.SocketStream, idle_s: float, max_queries: int) -> None:
-        """One TCP client: length-prefixed queries, answered in order, until it is idle for `idle_s`."""
+    async def serve_tcp(self, stream: trio.SocketStream, client: Any, idle_s: float, max_queries: int) -> None:
+        """One TCP client: length-prefixed queries, answered in order, until it is idle for `idle_s`.
+
+        client: its socket address."""
         buffer = bytearray()
         async with trio.open_nursery() as nursery:
             for _ in range(max_queries):
@@ -144,7 +150,7 @@ class Lane:
                     answered.set()
 
                 with self._snapshot() as snapshot:
-                    if not self._answer(packet, True, snapshot, send, nursery, "tcp"):
+                    if not self._answer(packet, True, snapshot, send, nursery, client):
                         return
                 with trio.move_on_after(self._rpc_timeout_s + idle_s) as scope:
                     await answered.wait()
@@ -162,9 +168,11 @@ class Lane:
         return entry.take() if now < entry.expires_at else None
 
     def _answer(
-        self, packet: bytes, tcp: bool, snapshot: Snapshot | None, send: Send, nursery: trio.Nursery, client: str
+        self, packet: bytes, tcp: bool, snapshot: Snapshot | None, send: Send, nursery: trio.Nursery, client: Any
     ) -> bool:
-        """Answers through `send`, now or later. False if the packet deserves no answer at all."""
+        """Answers through `send`, now or later. False if the packet deserves no answer at all.
+
+        client: the socket address of whoever asks."""
         try:
             query = dns.parse_query(packet)
         except dns.QueryError as error:
@@ -174,7 +182,10 @@ class Lane:
             send(dns.error_reply(packet, error.rcode))
             return True
         name = query.name.lower()
-        if not (self._rules.is_ours(name) or name.endswith(".arpa.")):
+        foreign = not (self._rules.is_ours(name) or name.endswith(".arpa."))
+        if _log.enabled(DEBUG) and (self._recursors or not foreign):
+            send = logging_send(_log, query, client, "tcp" if tcp else "udp", send, recursed=foreign)
+        if foreign:
             if self._recursors:
                 self._slowly(nursery, self._forward, packet, query, tcp, send)
             else:
@@ -189,8 +200,6 @@ class Lane:
             self._slowly(nursery, self._forward, packet, query, tcp, send)
         else:
             send(reply)
-        if _log.enabled(DEBUG):
-            _log.debug("request served from client", name=query.name, type=query.qtype, client=client)
         return True
 
     def _resolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
-from typing import Final
+from typing import Any, Final
 
 import trio
 
@@ -54,12 +54,12 @@ async def serve_tcp(lane: Lane, listener: socket.socket) -> None:
     """Accepts TCP clients until cancelled; beyond the limit new ones are closed at once."""
     clients = 0
 
-    async def serve(sock: socket.socket) -> None:
+    async def serve(sock: socket.socket, client: Any) -> None:
         nonlocal clients
         stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
         try:
             with contextlib.suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await lane.serve_tcp(stream, _TCP_IDLE_S, _TCP_MAX_QUERIES)
+                await lane.serve_tcp(stream, client, _TCP_IDLE_S, _TCP_MAX_QUERIES)
         finally:
             clients -= 1
             with trio.move_on_after(1) as scope:
@@ -70,7 +70,7 @@ async def serve_tcp(lane: Lane, listener: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(listener)
             try:
-                sock, _ = listener.accept()
+                sock, client = listener.accept()
             except BlockingIOError:
                 continue
             except OSError as error:
@@ -83,4 +83,4 @@ async def serve_tcp(lane: Lane, listener: socket.socket) -> None:
                 continue
             clients += 1
             sock.setblocking(False)
-            nursery.start_soon(serve, sock)
+            nursery.start_soon(serve, sock, client)
