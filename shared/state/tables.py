@@ -5,6 +5,7 @@ Keys are made by `keys`, index numbers and LMDB-side encodings by this module. R
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from struct import Struct as Packing
@@ -152,10 +153,22 @@ def open_environment(directory: str, write: bool) -> Any:
     raise StateBrokenError(directory, f"no address space for the map: {failure}")
 
 
+_LITTLE_SPACE_BYTES = 64 << 20
+
+
 def as_state_error(directory: str, error: Exception) -> Exception:
     """The typed error for an LMDB failure during a write."""
+    text = str(error)
     if isinstance(error, lmdb.MapFullError):
         return StateFullError(directory, "the map has no free page")
-    if isinstance(error, lmdb.DiskError) or "No space left" in str(error) or "quota" in str(error).lower():
-        return StateFullError(directory, os.strerror(28))
-    return StateBrokenError(directory, str(error))
+    if os.strerror(errno.ENOSPC) in text or os.strerror(errno.EDQUOT) in text:
+        return StateFullError(directory, os.strerror(errno.ENOSPC))
+    if os.strerror(errno.EIO) in text and _free_bytes(directory) < _LITTLE_SPACE_BYTES:
+        # LMDB says "input/output error" when the disk took only a part of what it wrote.
+        return StateFullError(directory, os.strerror(errno.ENOSPC))
+    return StateBrokenError(directory, text)
+
+
+def _free_bytes(directory: str) -> int:
+    found = os.statvfs(directory)
+    return found.f_bavail * found.f_frsize

@@ -8,10 +8,12 @@ from pathlib import Path
 import lmdb
 import pytest
 
-from shared.state.errors import StateUnavailableError
+from shared.state import tables
+from shared.state.errors import StateBrokenError, StateFullError, StateUnavailableError
 from shared.state.generation import GenerationPage, environment_path
 from shared.state.reader import StateReader
 from shared.state.store import StateStore
+from shared.state.tables import as_state_error
 
 BOOT, NEXT_BOOT = "boot-1", "boot-2"
 
@@ -190,10 +192,13 @@ def test_a_reader_before_the_writer_says_so(tmp_path: Path) -> None:
         reader.snapshot()
 
 
-def test_a_full_disk_is_a_typed_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from shared.state.errors import StateBrokenError, StateFullError
-    from shared.state.tables import as_state_error
-
-    assert isinstance(as_state_error("d", lmdb.MapFullError("x")), StateFullError)
-    assert isinstance(as_state_error("d", lmdb.Error("mdb_txn_commit: No space left on device")), StateFullError)
-    assert isinstance(as_state_error("d", lmdb.PanicError("x")), StateBrokenError)
+def test_a_full_disk_is_told_from_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = str(tmp_path)
+    short_write = lmdb.Error("mdb_txn_commit: Input/output error")
+    assert isinstance(as_state_error(directory, lmdb.MapFullError("x")), StateFullError)
+    assert isinstance(as_state_error(directory, lmdb.Error("mdb_txn_commit: No space left on device")), StateFullError)
+    assert isinstance(as_state_error(directory, lmdb.PanicError("x")), StateBrokenError)
+    monkeypatch.setattr(tables, "_free_bytes", lambda _directory: 1 << 30)
+    assert isinstance(as_state_error(directory, short_write), StateBrokenError)
+    monkeypatch.setattr(tables, "_free_bytes", lambda _directory: 1 << 16)
+    assert isinstance(as_state_error(directory, short_write), StateFullError)
