@@ -69,11 +69,12 @@ def open_storage(config: RuntimeConfig) -> Storage:
         trailing_logs=config.raft_trailing_logs,
     )
     in_memory = not config.data_dir
-    os.makedirs(config.state_dir, mode=0o700, exist_ok=True)
     if in_memory:
+        _make_directory(config.state_dir, "-run-dir")
         lock = DirectoryLock(config.state_dir, "-run-dir")
     else:
         lock = DirectoryLock(_raft_directory(config))
+        _make_directory(config.state_dir, "-data-dir")
     page = LeadershipPage.create(os.path.join(config.state_dir, PAGE_FILE))
     found = page.read()
     store = StateStore.open(config.state_dir)
@@ -87,14 +88,18 @@ def open_storage(config: RuntimeConfig) -> Storage:
     return _open_files(config, settings, machine, page, found, resumed, lock)
 
 
-def _raft_directory(config: RuntimeConfig) -> str:
-    directory = os.path.join(config.data_dir, "raft")
+def _make_directory(directory: str, option: str) -> None:
     try:
         os.makedirs(directory, mode=0o700, exist_ok=True)
     except OSError as error:
         raise StorageError(
-            f"cannot create {directory}: {error.strerror}; give the agent a -data-dir that it owns"
+            f"cannot create {directory}: {error.strerror}; give the agent a {option} that it owns"
         ) from error
+
+
+def _raft_directory(config: RuntimeConfig) -> str:
+    directory = os.path.join(config.data_dir, "raft")
+    _make_directory(directory, "-data-dir")
     if os.path.exists(os.path.join(directory, _FOREIGN_LOG)) and not os.path.exists(
         os.path.join(directory, "wal")
     ):
