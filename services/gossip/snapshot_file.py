@@ -9,11 +9,12 @@ from services.gossip.serf.snapshot import MAX_REPLAY_BYTES, Recovered, replay
 from shared.log import Logger
 from shared.service import StartError
 
-_RETRY_S = 30.0
+_COMPLAIN_EVERY_S = 30.0
+_UNWRITTEN_MAX = 1024 * 1024
 
 
 class SnapshotFile:
-    """An open snapshot file. Errors while running are logged and tried to be cured by writing the file anew."""
+    """An open snapshot file. What cannot be written (full disk) is kept, within bounds, and written later."""
 
     def __init__(self, path: str, run: str, logger: Logger) -> None:
         """run: what the file has to be marked with to count at all, "" if any will do.
@@ -22,7 +23,8 @@ class SnapshotFile:
         self._path = path
         self._mark = f"# run {run}\n" if run else ""
         self._logger = logger
-        self._next_cure_at = 0.0
+        self._complain_at = 0.0
+        self._unwritten = b""
         try:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             self._fd = self._open(os.O_RDWR | os.O_APPEND)
@@ -50,13 +52,14 @@ class SnapshotFile:
         return found, os.fstat(self._fd).st_size
 
     def append(self, text: str, now: float, *, sync: bool) -> None:
+        self._unwritten += _encoded(text)
         try:
-            _write_all(self._fd, _encoded(text))
+            self._flush()
             if sync:
                 os.fsync(self._fd)
         except OSError as error:
-            if now >= self._next_cure_at:
-                self._next_cure_at = now + _RETRY_S
+            if now >= self._complain_at:
+                self._complain_at = now + _COMPLAIN_EVERY_S
                 self._logger.error(f"serf: Failed to update snapshot: {error}")
 
     def replace(self, text: str, now: float) -> None:
@@ -73,11 +76,22 @@ class SnapshotFile:
                 raise
             os.close(self._fd)
             self._fd = fd
+            self._unwritten = b""
         except OSError as error:
             self._logger.error(f"serf: failed to compact snapshot: {error}")
 
     def close(self) -> None:
         os.close(self._fd)
+
+    def _flush(self) -> None:
+        """Write what is pending. After a partial write only the rest stays pending."""
+        try:
+            while self._unwritten:
+                self._unwritten = self._unwritten[os.write(self._fd, self._unwritten) :]
+        finally:
+            if len(self._unwritten) > _UNWRITTEN_MAX:
+                newest = self._unwritten[-_UNWRITTEN_MAX:]
+                self._unwritten = newest[newest.find(b"\n") + 1 :]
 
     def _open(self, flags: int) -> int:
         return os.open(self._path, flags | os.O_CREAT | os.O_CLOEXEC, 0o644)
