@@ -4,7 +4,7 @@ A frame is one msgpack array whose first element is its kind. msgpack delimits i
 prefix; the size limit is enforced by the unpacker's buffer. Payloads keep str and bytes apart (bin type).
 
 | kind        | rest of the array                          | direction         |
-| HELLO       | protocol version, process name             | both, once, first |
+| HELLO       | version, process name, connection's number | both, once, first |
 | CALL        | id, method, timeout in ms, payload         | client to server  |
 | RESULT      | id, payload                                | server to client  |
 | ERROR       | id, code, message, data                    | server to client  |

@@ -88,7 +88,8 @@ class Server:
         self._fast: dict[str, Fast] = {}
         self._slow: dict[str, Slow] = {}
         self._streams: dict[str, Stream] = {}
-        self._connections: set[_Connection] = set()
+        self._connections: dict[int, _Connection] = {}
+        self._last_number = 0
         self._topics: dict[str, dict[_Connection, None]] = {}
 
     def fast(self, method: str, handler: Fast) -> None:
@@ -119,6 +120,16 @@ class Server:
             else:
                 connection.transport.write(frame)
 
+    def send_event(self, number: int, topic: str, value: Any) -> bool:
+        """Sends an event to the one connection of this number (its client knows it as `Link.number`).
+
+        False if that client has gone."""
+        connection = self._connections.get(number)
+        if connection is None:
+            return False
+        connection.transport.write(frames.encode((frames.EVENT, topic, value)))
+        return True
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens until cancelled."""
         listener = _bind(self.path)
@@ -144,14 +155,16 @@ class Server:
             _log.warn("Refusing a local connection: too many", pid=peer.pid, limit=_MAX_CONNECTIONS)
             sock.close()
         else:
-            nursery.start_soon(_Connection(self, sock, peer).serve)
+            self._last_number += 1
+            nursery.start_soon(_Connection(self, sock, peer, self._last_number).serve)
 
 
 class _Connection:
     """One connected process."""
 
-    def __init__(self, server: Server, sock: socket.socket, peer: Peer) -> None:
+    def __init__(self, server: Server, sock: socket.socket, peer: Peer, number: int) -> None:
         self.server = server
+        self.number = number
         self.peer = peer
         self.peer_name = f"pid {peer.pid}"
         self.transport = Transport(sock, receive_fds=True)
@@ -161,14 +174,14 @@ class _Connection:
 
     async def serve(self) -> None:
         server = self.server
-        server._connections.add(self)
+        server._connections[self.number] = self
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.transport.finish_sending)
                 await self._read(nursery)
                 nursery.cancel_scope.cancel()
         finally:
-            server._connections.discard(self)
+            del server._connections[self.number]
             for subscribers in server._topics.values():
                 subscribers.pop(self, None)
             self.transport.close()
@@ -177,7 +190,7 @@ class _Connection:
         transport, server = self.transport, self.server
         decoder = frames.FrameDecoder()
         flusher = Flusher.current()
-        transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, server.name)))
+        transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, server.name, self.number)))
         while not transport.closed:
             try:
                 await transport.wait_readable()

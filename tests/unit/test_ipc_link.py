@@ -379,3 +379,38 @@ async def test_two_servers_cannot_share_a_path(nursery: trio.Nursery, path: str)
 def test_a_path_that_is_too_long_names_the_limit() -> None:
     with pytest.raises(SocketPathError, match="Unix allows 107"):
         Link("/" + "x" * 120, name="test")
+
+
+async def test_a_third_process_may_answer_a_call(nursery: trio.Nursery, tmp_path: Path) -> None:
+    """The front asks the middle, the middle passes it on, the back answers the front directly."""
+    back = Server(str(tmp_path / "back.sock"), name="back")
+    back.fast("Do", lambda request: back.send_event(request.payload[0], "done", request.payload[1:]) and None)
+    await start_server(nursery, back)
+    to_back = Link(back.path, name="middle")
+    await nursery.start(to_back.run)
+    middle = Server(str(tmp_path / "middle.sock"), name="middle")
+
+    def pass_on(request: Request) -> None:
+        to_back.notify("Do", [*request.payload, "result"])
+
+    middle.fast("Ask", pass_on)
+    await start_server(nursery, middle)
+    front, results = Link(middle.path, name="front"), Link(back.path, name="front")
+    results.subscribe("done", lambda value: front.resolve(call_id, value[1]))
+    await nursery.start(front.run)
+    await nursery.start(results.run)
+    answered = trio.Event()
+    answers: list[Any] = []
+
+    def on_done(value: Any, error: IpcError | None) -> None:
+        answers.append((value, error))
+        answered.set()
+
+    with trio.fail_after(5):
+        while not (results.number and to_back.notify("nothing")):
+            await trio.sleep(0.001)
+        call_id = front.post("Ask", [results.number, 77], on_done, timeout_s=5)
+        await answered.wait()
+    assert answers == [("result", None)]
+    assert front.pending_calls == 0
+    assert not back.send_event(999, "done", None)
