@@ -13,6 +13,8 @@ from hashlib import blake2b
 from pathlib import Path
 from struct import Struct as Packing
 
+from shared.state.files import reserve
+
 FILE = "generation"
 _BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 _PAGE = Packing("<QQQQ16s")  # current number (0: none), last number ever, device, inode, boot id
@@ -44,11 +46,9 @@ class GenerationPage:
 
     @classmethod
     def create(cls, directory: str) -> GenerationPage:
-        """Opens the page for writing, makes it if need be."""
-        fd = os.open(str(Path(directory, FILE)), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        """Opens the page for writing, makes it if need be. Raises StateFullError."""
+        fd = reserve(str(Path(directory, FILE)), _PAGE.size)
         try:
-            if os.fstat(fd).st_size < _PAGE.size:
-                os.ftruncate(fd, _PAGE.size)
             return cls(mmap.mmap(fd, _PAGE.size))
         finally:
             os.close(fd)

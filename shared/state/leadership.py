@@ -12,6 +12,8 @@ from pathlib import Path
 from struct import Struct as Packing
 from typing import Final, NamedTuple
 
+from shared.state.files import reserve
+
 FILE: Final = "leader.page"
 FOLLOWER, CANDIDATE, LEADER, UNKNOWN = "follower", "candidate", "leader", "unknown"
 _ROLES: Final = (UNKNOWN, FOLLOWER, CANDIDATE, LEADER)
@@ -66,12 +68,10 @@ class LeadershipPage:
 
     @classmethod
     def create(cls, path: str) -> LeadershipPage:
-        """Opens the page for writing. An existing page is kept: readers have it mapped."""
+        """Opens the page for writing. An existing page is kept: readers have it mapped. Raises StateFullError."""
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = reserve(path, _PAGE_SIZE)
         try:
-            if os.fstat(fd).st_size < _PAGE_SIZE:
-                os.ftruncate(fd, _PAGE_SIZE)
             page = cls(path, mmap.mmap(fd, _PAGE_SIZE))
         finally:
             os.close(fd)

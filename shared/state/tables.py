@@ -15,6 +15,7 @@ import lmdb
 import msgpack
 
 from shared.state.errors import StateBrokenError, StateFullError
+from shared.state.files import reserve
 
 SCHEMA = 1
 """Number of the layout. A store written under another number is not trusted."""
@@ -125,10 +126,17 @@ def unpack_row(raw: bytes) -> Any:
     return msgpack.unpackb(raw, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
 
 
+_LOCK_BYTES = 128 << 10
+"""Size of the reader table's file: room for some two thousand views at the same time."""
+
+
 def open_environment(directory: str, write: bool) -> Any:
     """An LMDB environment. Written without fsync: see store for what that means after a crash.
 
-    Raises StateBrokenError if the files are not LMDB's, lmdb.Error for other trouble (no such directory)."""
+    Raises StateBrokenError if the files are not LMDB's, StateFullError, lmdb.Error for other trouble (no such
+    directory)."""
+    if write:
+        os.close(reserve(os.path.join(directory, "lock.mdb"), _LOCK_BYTES))
     failure: Exception | None = None
     for size in _MAP_BYTES:
         try:
