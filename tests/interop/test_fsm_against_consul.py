@@ -1,0 +1,236 @@
+"""The FSM next to a real Consul: after the same writes at the same indexes both hold the same records, and every
+read has the same index. Random writes; a failure prints the seed."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.raft_node.fsm.errors import CommandError
+from services.raft_node.fsm.machine import Entry, Fsm
+from shared.state.answer import Answer
+from shared.state.queries import catalog, health, internal, kv, session
+from shared.state.snapshot import Snapshot
+from shared.state.store import StateStore
+from shared.structs import gojson, wire
+from tests.interop.random_writes import KEYS, NODE_IDS, NODES, SERVICES, Write, Writes
+from tests.loopback import LoopbackPool
+
+DEADLINE_S = 30
+
+
+class RealConsul:
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address, 8500, timeout=DEADLINE_S)
+
+    def ask(self, method: str, path: str, body: bytes | None = None) -> tuple[int, bytes, int]:
+        """(status, body, X-Consul-Index)"""
+        self._connection.request(method, path, body)
+        response = self._connection.getresponse()
+        return response.status, response.read(), int(response.headers.get("X-Consul-Index", "0"))
+
+    def applied_index(self) -> int:
+        return int(json.loads(self.ask("GET", "/v1/agent/self")[1])["Stats"]["raft"]["applied_index"])
+
+    def state(self) -> bytes:
+        status, archive, _index = self.ask("GET", "/v1/snapshot")
+        assert status == 200, archive
+        with tarfile.open(fileobj=io.BytesIO(archive)) as members:
+            found = members.extractfile("state.bin")
+            assert found is not None
+            return found.read()
+
+
+@contextmanager
+def running_consul(binary: Path, address: str, directory: Path) -> Iterator[RealConsul]:
+    """A dev agent that writes nothing by itself once it has started (no coordinates, no Connect)."""
+    config = {
+        "disable_coordinates": True,
+        "bind_addr": address,
+        "client_addr": address,
+        "node_name": "real",
+        "connect": {"enabled": False},
+    }
+    (directory / "agent.json").write_text(json.dumps(config))
+    with (directory / "log").open("w") as log:
+        process = subprocess.Popen(
+            [str(binary), "agent", "-dev", "-config-dir", str(directory)], stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        yield _when_settled(address)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+
+
+def _when_settled(address: str) -> RealConsul:
+    """Waits until the agent has registered itself and its index stands still."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        assert time.monotonic() < deadline, "the real Consul did not come up"
+        try:
+            consul = RealConsul(address)
+            if consul.ask("GET", "/v1/catalog/service/consul?index=1&wait=1s")[1] not in (b"", b"[]\n", b"[]"):
+                before = consul.applied_index()
+                consul.ask("GET", "/v1/catalog/services?index=100000&wait=1s")  # a second in which nothing happens
+                if consul.applied_index() == before:
+                    return consul
+        except (OSError, http.client.HTTPException, json.JSONDecodeError):
+            time.sleep(0.05)
+
+
+def records(stream: bytes) -> list[Any]:
+    reader = wire.WireStream([stream])
+    found = [reader.value()]
+    while (kind := reader.byte()) is not None:
+        found.append((kind, reader.value()))
+    return found
+
+
+class Pair:
+    """A real Consul and our FSM, kept at the same index."""
+
+    def __init__(self, consul: RealConsul, directory: Path) -> None:
+        self.consul = consul
+        self.store = StateStore.open(str(directory))
+        self.fsm = Fsm(self.store)
+        self.fsm.restore([consul.state()], consul.applied_index(), 2)
+
+    def modify_index(self, key: str) -> int:
+        with self.store.snapshot() as snap:
+            entry = kv.get(snap, key).value
+        return entry.modify_index if entry else 0
+
+    def write(self, write: Write) -> None:
+        before = self.consul.applied_index()
+        status, answer, _index = self.consul.ask(*write[:3])
+        after = self.consul.applied_index()
+        if after == before:
+            return  # refused before it reached the log
+        assert after == before + 1
+        (result,) = self.fsm.apply_batch([Entry(after, 2, write.command(answer))], 0).results
+        compare_result(write, status, answer, result)
+
+    def compare_states(self) -> None:
+        assert records(b"".join(self.fsm.write_snapshot())) == records(self.consul.state())
+
+    def compare_reads(self) -> None:
+        for path, query in READS.items():
+            status, body, index = self.consul.ask("GET", path)
+            with self.store.snapshot() as snap:
+                answer = query(snap)
+            if index:
+                assert (path, answer.index) == (path, index)
+            if status == 404 or body.strip() == b"null":
+                assert not answer.value, path
+                continue
+            ours = json.loads(gojson.dumps(as_json(answer.value)))
+            if path.startswith("/v1/kv/") and "?" not in path:
+                ours = [ours]
+            assert without_nil(ours) == without_nil(json.loads(body)), path
+
+
+def compare_result(write: Write, status: int, answer: bytes, result: Any) -> None:
+    text = answer.decode()
+    if isinstance(result, CommandError):
+        assert status != 200
+        assert str(result) in text
+        return
+    assert status == 200 or write.path == "/v1/txn", text
+    if write.path.startswith("/v1/kv/"):
+        assert json.loads(text) == (True if result is None else result)
+    elif write.path == "/v1/txn":
+        found = json.loads(text)
+        assert (found.get("Errors") or []) == (result["Errors"] or [])
+        assert len(found.get("Results") or []) == len(result["Results"] or [])
+
+
+def as_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {key: as_json(item) for key, item in value.items()}
+    return value.to_json() if hasattr(value, "to_json") else value
+
+
+def without_nil(value: Any) -> Any:
+    """The HTTP layer shows some nil lists as empty ones, and tags in any order."""
+    if isinstance(value, dict):
+        return {key: without_nil(item) for key, item in value.items()}
+    if isinstance(value, list):
+        cleaned = [without_nil(item) for item in value]
+        return sorted(cleaned) if all(isinstance(item, str) for item in cleaned) else cleaned
+    return [] if value is None else value
+
+
+READS: dict[str, Callable[[Snapshot], Answer[Any]]] = {
+    "/v1/catalog/nodes": catalog.nodes,
+    "/v1/catalog/nodes?node-meta=r:1": lambda s: catalog.nodes(s, {"r": "1"}),
+    "/v1/catalog/services": catalog.services,
+    "/v1/catalog/services?node-meta=r:1": lambda s: catalog.services(s, {"r": "1"}),
+    "/v1/session/list": session.all_sessions,
+    "/v1/session/node/n1": lambda s: session.node_sessions(s, "n1"),
+    "/v1/internal/ui/nodes": internal.node_dump,
+    "/v1/health/state/any": lambda s: health.checks_in_state(s, "any"),
+    "/v1/health/state/critical": lambda s: health.checks_in_state(s, "critical"),
+    "/v1/health/state/passing?node-meta=r:1": lambda s: health.checks_in_state(s, "passing", {"r": "1"}),
+}
+for name in [*SERVICES, "nope"]:
+    READS |= {
+        f"/v1/catalog/service/{name}": lambda s, n=name: catalog.service_nodes(s, n),
+        f"/v1/catalog/service/{name}?tag=A&tag=b": lambda s, n=name: catalog.service_nodes(s, n, ["A", "b"]),
+        f"/v1/catalog/connect/{name}": lambda s, n=name: catalog.service_nodes(s, n, connect=True),
+        f"/v1/health/service/{name}": lambda s, n=name: health.service_nodes(s, n),
+        f"/v1/health/service/{name}?tag=a": lambda s, n=name: health.service_nodes(s, n, ["a"]),
+        f"/v1/health/connect/{name}": lambda s, n=name: health.service_nodes(s, n, connect=True),
+        f"/v1/health/checks/{name}": lambda s, n=name: health.service_checks(s, n),
+        f"/v1/health/checks/{name}?node-meta=r:1": lambda s, n=name: health.service_checks(s, n, {"r": "1"}),
+    }
+for name in [*NODES, "nope", "00000000", NODE_IDS[0], "0", "zz"]:
+    READS[f"/v1/catalog/node/{name}"] = lambda s, n=name: catalog.node_services(s, n)
+for name in [*NODES, "nope"]:
+    READS[f"/v1/health/node/{name}"] = lambda s, n=name: health.node_checks(s, n)
+for name in [*KEYS, "nope"]:
+    READS[f"/v1/kv/{name}"] = lambda s, n=name: kv.get(s, n)
+for name in ["", "a", "a/", "x", "nope"]:
+    READS |= {
+        f"/v1/kv/{name}?recurse": lambda s, n=name: kv.tree(s, n),
+        f"/v1/kv/{name}?keys": lambda s, n=name: kv.keys(s, n),
+        f"/v1/kv/{name}?keys&separator=/": lambda s, n=name: kv.keys(s, n, "/"),
+    }
+
+
+@pytest.mark.real_consul
+@pytest.mark.parametrize("steps", [150, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
+def test_random_writes_lead_to_the_same_state(
+    real_consul: Path, loopback: LoopbackPool, tmp_path: Path, steps: int
+) -> None:
+    seed = int(os.environ.get("FSM_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"replay: FSM_SEED={seed}")
+    (tmp_path / "consul").mkdir()
+    with running_consul(real_consul, loopback(), tmp_path / "consul") as consul:
+        pair = Pair(consul, tmp_path / "state")
+        pair.compare_states()
+        writes = Writes(random.Random(seed), pair.modify_index, consul.applied_index)
+        for step in range(steps):
+            pair.write(writes.next())
+            if step % 25 == 24:
+                pair.compare_states()
+                pair.compare_reads()
+        pair.store.close()
