@@ -16,6 +16,8 @@ _UNITS_NS = {
 }
 _PART = re.compile(r"(\d*)(\.\d*)?([^\d.]*)")
 _MAX_NS = (1 << 63) - 1
+_MAX_DIGITS = 19
+"""Of a number below _MAX_NS; Python refuses to convert thousands."""
 
 
 class DurationError(ValueError):
@@ -52,9 +54,11 @@ def parse_duration_ns(text: str) -> int:
             raise DurationError(f"time: missing unit in duration {_quote(text)}")
         if unit not in _UNITS_NS:
             raise DurationError(f"time: unknown unit {_quote(unit)} in duration {_quote(text)}")
+        if len(whole.lstrip("0")) > _MAX_DIGITS:
+            raise DurationError(invalid)
         scale = _UNITS_NS[unit]
-        total += int(whole or "0") * scale
-        digits = fraction[1:]
+        total += int(whole[-_MAX_DIGITS:] or "0") * scale
+        digits = fraction[1 : _MAX_DIGITS + 1]
         if digits:
             total += int(digits) * scale // 10 ** len(digits)
         if total > _MAX_NS:

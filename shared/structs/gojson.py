@@ -111,13 +111,45 @@ def loads(data: bytes) -> Any:
     start = len(text) - len(text.lstrip(_SPACE))
     if start == len(text):
         raise JsonError("EOF")
+    if text.count("[") + text.count("{") > _MAX_DEPTH:
+        _check_depth(text)
+    clean = _NOT_UTF8.sub("\ufffd", text)
     try:
-        value, _end = _decoder.raw_decode(_NOT_UTF8.sub("\ufffd", text), start)
+        try:
+            value, _end = _decoder.raw_decode(clean, start)
+        except json.JSONDecodeError:
+            raise
+        except ValueError:  # an integer with more digits than Python converts
+            value, _end = _patient_decoder.raw_decode(clean, start)
     except json.JSONDecodeError as error:
         raise JsonError(syntax_error(text, error.msg, error.pos)) from error
-    except RecursionError as error:
-        raise JsonError("json: exceeded max depth") from error
+    return _whole_characters(value) if _SURROGATE_ESCAPE.search(text) else value
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for token in _NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0], 0)
+        if depth > _MAX_DEPTH:
+            raise JsonError(f"invalid character '{token[0]}' exceeded max depth")
+
+
+def _whole_characters(value: Any) -> Any:
+    """Halves of surrogate pairs that were written as escapes become the replacement character, as in Go."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_whole_characters(item) for item in value]
+    if isinstance(value, dict):
+        return {_whole_characters(key): _whole_characters(item) for key, item in value.items()}
     return value
+
+
+def _long_integer(literal: str) -> Any:
+    try:
+        return int(literal)
+    except ValueError:
+        return JsonFloat(literal)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -127,5 +159,13 @@ def _refuse_constant(name: str) -> Any:
 
 
 _SPACE = " \t\r\n"
+_MAX_DEPTH = 400
+"""Go's is 10000, but what is read here must also fit into msgpack, whose packer goes 511 deep."""
+_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decoder = json.JSONDecoder(parse_float=JsonFloat, parse_constant=_refuse_constant)
+_patient_decoder = json.JSONDecoder(
+    parse_float=JsonFloat, parse_int=_long_integer, parse_constant=_refuse_constant
+)

@@ -29,6 +29,8 @@ _UNITS_NS = {
 }
 _PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
 _MAX_NS = 2**63 - 1
+_MAX_DIGITS = 19
+"""Of a number below _MAX_NS; Python refuses to convert thousands."""
 
 
 def format_duration(ns: int) -> str:
@@ -83,8 +85,11 @@ def parse_duration(text: str) -> int:
         scale = _UNITS_NS.get(unit)
         if scale is None:
             raise JsonError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
-        total += int(whole or "0") * scale
+        if len(whole.lstrip("0")) > _MAX_DIGITS:
+            raise JsonError(f"time: invalid duration {quote(text)}")
+        total += int(whole[-_MAX_DIGITS:] or "0") * scale
         if fraction:
+            fraction = fraction[:_MAX_DIGITS]
             total += int(fraction) * scale // 10 ** len(fraction)
         if total > _MAX_NS:
             raise JsonError(f"time: invalid duration {quote(text)}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -79,15 +80,15 @@ def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict:
     if name in ("int", "uint", "duration"):
         return _integer(kind, go_type, item, owner, where)
     if name == "float" and isinstance(item, int | float) and not isinstance(item, bool):
-        return float(item)
+        return _float64(item, owner, where)
     if name in ("duration_text", "duration_any"):
-        return duration_ns(item)
+        return _duration_ns(item, owner, where)
     if name == "time" and isinstance(item, str):
         return time_from_text(item)
     if name == "bytes" and isinstance(item, str):
         return _base64(item)
     if name == "any":
-        return free_form(item)
+        return _free_form(item, owner, where)
     if name in ("struct", "opt"):
         return _decode_nested(kind, go_type, item, owner, where, strict)
     if name == "list" and isinstance(item, list):
@@ -133,24 +134,37 @@ def _integer(kind: Kind, go_type: str, item: Any, owner: str, where: str) -> int
     return item
 
 
-def duration_ns(item: Any) -> int:
+def _duration_ns(item: Any, owner: str, where: str) -> int:
     """A duration given as text ("10s") or as a number of nanoseconds; other types count as nothing."""
     if isinstance(item, str):
         return parse_duration(item)
     if isinstance(item, int | float) and not isinstance(item, bool):
-        return int(item)
+        number = int(_float64(item, owner, where))
+        return number if abs(number) < 1 << 63 else -1 << 63  # what the conversion gives on amd64
     return 0
 
 
-def free_form(item: Any) -> Any:
+def _free_form(item: Any, owner: str, where: str) -> Any:
     """JSON for a Go interface{}: every number is a float64."""
     if isinstance(item, dict):
-        return {k: free_form(v) for k, v in item.items()}
+        return {k: _free_form(v, owner, where) for k, v in item.items()}
     if isinstance(item, list):
-        return [free_form(v) for v in item]
+        return [_free_form(v, owner, where) for v in item]
     if isinstance(item, int | float) and not isinstance(item, bool):
-        return float(item)
+        return _float64(item, owner, where)
     return item
+
+
+def _float64(item: int | float, owner: str, where: str) -> float:
+    """Raises JsonTypeError for a number that is too large."""
+    try:
+        number = float(item)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        literal = item.literal if isinstance(item, JsonFloat) else str(item)
+        raise _error(f"number {literal}", owner, where, "float64")
+    return number
 
 
 def _base64(item: str) -> bytes:

@@ -38,7 +38,8 @@ class Session(Struct):
 
     def after_json(self) -> None:
         if self.lock_delay < _SMALL_LOCK_DELAY:
-            self.lock_delay *= 1_000_000_000
+            seconds_ns = self.lock_delay * 1_000_000_000
+            self.lock_delay = (seconds_ns + (1 << 63)) % (1 << 64) - (1 << 63)  # Go's product wraps
 
     def check_ids(self) -> list[str]:
         """Every check this session depends on, node checks, service checks and old-style ones together."""

@@ -22,7 +22,7 @@ def unpack(data: bytes | memoryview) -> Any:
     """Decodes exactly one value."""
     try:
         return msgpack.unpackb(data, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
-    except (ValueError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
 
 
@@ -61,7 +61,7 @@ class WireStream:
             except msgpack.OutOfData:
                 if not self._more():
                     raise WireTypeError("malformed msgpack: unexpected end of stream") from None
-            except (ValueError, msgpack.UnpackException) as error:
+            except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
                 raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
 
     def values(self) -> Iterator[Any]:
@@ -74,5 +74,5 @@ class WireStream:
                     if self._unpacker.read_bytes(1):
                         raise WireTypeError("malformed msgpack: unexpected end of stream") from None
                     return
-            except (ValueError, msgpack.UnpackException) as error:
+            except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
                 raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
