@@ -53,11 +53,3 @@ def kv_key(key: bytes) -> bytes:
     if len(key) <= MAX_KV_BYTES:
         return key
     return key[:MAX_KV_BYTES] + blake2b(key, digest_size=16).digest()
-
-
-def after_prefix(prefix: bytes) -> bytes | None:
-    """The smallest byte string above all that start with `prefix`, None if there is none."""
-    stripped = prefix.rstrip(b"\xff")
-    if not stripped:
-        return None
-    return stripped[:-1] + bytes((stripped[-1] + 1,))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.state.keys import MAX_KV_BYTES, after_prefix, exact, fold, kv_key, pair
+from shared.state.keys import MAX_KV_BYTES, exact, fold, kv_key, pair
 from shared.state.kvrow import entry_of, full_key, modify_index, row_of, row_session
 from shared.structs.kv import DirEntry
 
@@ -38,13 +38,6 @@ def test_long_kv_keys_are_cut_in_order(one: bytes, other: bytes) -> None:
     assert (kv_key(one) == kv_key(other)) == (one == other)
     if one[:MAX_KV_BYTES] != other[:MAX_KV_BYTES]:
         assert (kv_key(one) < kv_key(other)) == (one < other)
-
-
-@given(st.binary(max_size=4), st.binary(max_size=6))
-def test_the_end_of_a_prefix_range(prefix: bytes, key: bytes) -> None:
-    end = after_prefix(prefix)
-    inside = key >= prefix and (end is None or key < end)
-    assert inside == key.startswith(prefix)
 
 
 u64 = st.integers(0, 2**64 - 1)
