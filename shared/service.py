@@ -56,7 +56,8 @@ class ServiceContext:
 
     def __init__(self, name: str, config_path: str, config: RuntimeConfig, *, supervised: bool = False) -> None:
         self.name = name
-        self._supervised = supervised
+        self.supervised = supervised
+        """Whether our supervisor started this process, and not systemd, supervisord or a person."""
         self.config_path = config_path
         self.config = config
         self.is_ready = False
@@ -110,7 +111,7 @@ class ServiceContext:
         notify.notify_reloading()
         try:
             self.config = runtime.load(self.config_path)
-            if not self._supervised:  # else the supervisor sends the level
+            if not self.supervised:  # else the supervisor sends the level
                 log.set_level(log.parse_level(self.config.log_level))
             _apply_metrics(self.config)
             for callback in self._on_reload:

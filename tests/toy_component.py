@@ -61,6 +61,7 @@ def _serve(config: RuntimeConfig, behaviour: dict[str, object]) -> Server:
     server = Server(config.socket_path("rpc"), name="rpc_core")
     server.slow("Agent.Leave", leave)
     server.slow("Agent.Join", join)
+    server.fast("Agent.StartSync", lambda request: request.reply())
     return server
 
 

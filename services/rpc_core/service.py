@@ -22,7 +22,7 @@ from services.rpc_core.listener import RpcListener
 from services.rpc_core.local.sync import StateSyncer
 from services.rpc_core.router import Router
 from services.rpc_core.snapshot_port import refuse_snapshot
-from shared import metrics
+from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, Request, Server, SocketPathError
 from shared.log import get_logger
@@ -85,6 +85,7 @@ class RpcCore:
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
         AgentMethods(self.core).serve(self._server)
+        self._server.fast("Agent.StartSync", self._start_sync)
         self._raft.subscribe("changes", self._on_change)
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)
@@ -117,6 +118,15 @@ class RpcCore:
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
         )
         self._syncer.changed()
+
+    def start_sync(self) -> None:
+        """Begin to keep the catalog's entry of this agent right."""
+        self._syncer.start()
+
+    def _start_sync(self, request: Request) -> None:
+        self.start_sync()
+        log.flush()  # the supervisor waits for this before it says that the agent runs
+        request.reply()
 
     # -- events --------------------------------------------------------------------------------------
 
@@ -181,6 +191,13 @@ async def main(ctx: ServiceContext) -> None:
     await ctx.wait_turn()
     service = RpcCore(ctx.config)
     ctx.on_reload(service.configure)
+    ctx.on_stop(_say_stopping)
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
+        if not ctx.supervised:  # else the supervisor says when: after the agent has joined
+            service.start_sync()
         ctx.ready()
+
+
+async def _say_stopping() -> None:
+    _log.info("shutting down server")

@@ -48,9 +48,10 @@ def main(argv: list[str], command_of: CommandOf = service_command) -> NoReturn:
         _exit(1)
     if not config.log_json:
         console.write(banner(config))
-    log.use_sink(hub.accept)
+    log.use_sink(supervisor.records.accept)
     log.set_level(hub.level)
     code = trio.run(supervisor.run)
+    supervisor.records.flush()
     console.drain(_DRAIN_S)
     _clean_up(config)
     _exit(code)

@@ -14,6 +14,7 @@ from services.supervisor.component import Component, Wiring
 from services.supervisor.console import Console
 from services.supervisor.departure import SignalValue
 from services.supervisor.hub import Hub
+from services.supervisor.merge import Merge
 from services.supervisor.process import service_command
 from services.supervisor.reload import ReloadError, rebuild, with_reloadable
 from shared import log, notify
@@ -27,6 +28,7 @@ HURRIED_GRACE_S = 1.0
 RESTART_READY_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 15.0
 JOIN_TIMEOUT_S = 60.0
+SYNC_START_TIMEOUT_S = 5.0
 _HEALTH_PERIOD_S = 5.0
 _SIBLINGS_S = 2.0
 """How long the others of a stage may take to succeed or fail after one failed: the failure Consul would name counts."""
@@ -53,6 +55,8 @@ class Supervisor:
         self.config = config
         self.config_path = config_path
         self.hub = hub
+        self.records = Merge(hub.accept)
+        """Where the records of all processes meet, this one's included."""
         self.ready_order: list[str] = []
         """Components in the order of their first READY."""
         self.started_at = 0.0
@@ -66,7 +70,7 @@ class Supervisor:
                     command=command_of(name, config_path),
                     notify_path=self._notifications.path,
                     log_level=lambda: hub.wanted_level,
-                    on_record=hub.accept,
+                    on_record=self.records.accept,
                     on_exit=self._take_notifications,
                     on_ready=self._became_ready,
                 ),
@@ -84,6 +88,7 @@ class Supervisor:
         self._leave_scope: trio.CancelScope | None = None
         self._reload_lock = trio.Lock()
         self._rpc = Link(config.socket_path("rpc"), name="supervisor")
+        self._rpc.on_up(self._repeat_start_sync)
 
     async def run(self) -> int:
         """The whole life; returns the exit code of the agent."""
@@ -92,6 +97,7 @@ class Supervisor:
         try:
             with trio.open_signal_receiver(*signals) as received:
                 async with trio.open_nursery() as nursery:
+                    await nursery.start(self.records.run)
                     nursery.start_soon(self._console.run)
                     nursery.start_soon(self._handle_signals, received)
                     nursery.start_soon(self._receive_notifications)
@@ -131,6 +137,7 @@ class Supervisor:
                 nursery.start_soon(_cancel_when, self._end_wanted, start_scope)
                 await self._start(nursery)
                 await self._join_clusters()
+                await self._start_sync()
         except AgentStartError as error:
             if self._exit_code is None:
                 self._start_failure = str(error)
@@ -138,8 +145,9 @@ class Supervisor:
         else:
             if self._exit_code is None:
                 self._running = True
+                await self.records.settle()
                 if not self.config.log_json:
-                    self._console.write("==> Consul agent running!\n")
+                    self._say("==> Consul agent running!")
                 notify.notify("READY=1", f"MAINPID={os.getpid()}", "STATUS=Consul agent running")
         await self._end_wanted.wait()
         assert self._exit_code is not None
@@ -174,7 +182,7 @@ class Supervisor:
             if not addresses:
                 continue
             kind = " -wan" if wan else ""
-            self._console.write(f"==> Joining{kind} cluster...\n")
+            self._say(f"==> Joining{kind} cluster...")
             try:
                 payload = {"addresses": list(addresses), "wan": wan}
                 count = await self._rpc.call("Agent.Join", payload, timeout_s=JOIN_TIMEOUT_S)
@@ -183,6 +191,25 @@ class Supervisor:
                 self.request_shutdown(departure.EXIT_NOT_LEFT)
                 return
             _log.info(f"Join{kind} completed. Initial agents synced with", agent_count=count)
+
+    def _say(self, line: str) -> None:
+        """A line for the console that is no log record, behind those that came before it."""
+        self.records.flush()
+        self._console.write(line + "\n")
+
+    async def _start_sync(self) -> None:
+        """The last step of the start: the agent has joined, now its data may go to the catalog. An rpc_core that
+        takes the place of this one later gets to know it when the link comes up."""
+        if self._exit_code is not None:
+            return
+        try:
+            await self._rpc.call("Agent.StartSync", {}, timeout_s=SYNC_START_TIMEOUT_S)
+        except IpcError as error:
+            _log.warn("failed to start state syncer", error=str(error))
+
+    def _repeat_start_sync(self) -> None:
+        if self._running:
+            self._rpc.notify("Agent.StartSync", {})
 
     async def _wait_stage(self, stage: tuple[str, ...]) -> None:
         """Until all of the stage are READY. A failure of any component ends the start."""

@@ -32,6 +32,13 @@ class StateSyncer:
         self._schedule = SyncSchedule(core.rng, trio.current_time(), core.config.ae_interval_s)
         self._nudged = trio.Event()
         self._node_in_sync = False
+        self._started = trio.Event()
+
+    def start(self) -> None:
+        """The agent has started and joined: from now on the catalog shall say what it says."""
+        if not self._started.is_set():
+            self._started.set()
+            _log.info("started state syncer")
 
     def server_up(self) -> None:
         """A leader was elected: compare everything within three seconds."""
@@ -46,8 +53,9 @@ class StateSyncer:
         self._nudged.set()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Syncs until cancelled."""
+        """Syncs until cancelled, beginning with `start`."""
         task_status.started()
+        await self._started.wait()
         await self._let_the_leader_go_first()
         while True:
             self._schedule.members = len(self._core.pools.lan())

@@ -227,6 +227,7 @@ async def running(directory: Path, host: str = "127.17.0.10", lead: bool = True,
             core = RpcCore(config)
             core.core.reader = SameProcessReader(raft.store)  # type: ignore[assignment]
             await nursery.start(core.run)
+            core.start_sync()
             await nursery.start(link.run)
             yield Rig(config, raft, gossip, core, link)
             nursery.cancel_scope.cancel()

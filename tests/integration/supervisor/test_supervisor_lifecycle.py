@@ -396,5 +396,5 @@ def test_a_component_that_hangs_is_killed_and_replaced(
     old = agent.pids()["gossip"]
     os.kill(old, signal.SIGSTOP)
     wait_until(lambda: agent.pids().get("gossip") not in (None, old), 10, "another gossip")
-    assert f"agent: component does not respond, killing it: component=gossip pid={old}" in agent.messages()
+    agent.wait_output(f"agent: component does not respond, killing it: component=gossip pid={old}")
     assert [m for m in agent.messages() if "does not respond" in m and "gossip" not in m] == []
