@@ -19,6 +19,7 @@ from services.rpc_core.errors import RpcError
 from services.rpc_core.hot_path import KvsApplyEncoded
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
+from services.rpc_core.local import coordinates
 from services.rpc_core.local.sync import StateSyncer
 from services.rpc_core.router import Router
 from services.rpc_core.snapshot_port import refuse_snapshot
@@ -106,6 +107,7 @@ class RpcCore:
             await nursery.start(self._duties.run)
             await nursery.start(self._syncer.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
+            await nursery.start(partial(coordinates.send_for_ever, self.core))
             nursery.start_soon(self._look_at_leadership)
             nursery.start_soon(self._serve_late_writes)
             task_status.started()

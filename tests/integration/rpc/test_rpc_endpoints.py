@@ -11,6 +11,7 @@ import pytest
 import trio
 from rpc_neighbours import Rig, running
 
+from shared.config.sections import Coordinate, Limits, Performance
 from shared.ipc import DeadlineError, RemoteError
 from shared.structs.wire import pack
 
@@ -204,6 +205,15 @@ async def test_answers_are_sorted_by_distance_from_a_node(rig: Rig) -> None:
     assert refused.error == "incompatible coordinate"
 
 
+async def test_the_agent_sends_its_own_coordinate(tmp_path: Path) -> None:
+    knobs = Coordinate(update_period_s=0.01, sync_interval_min_s=0.01, sync_rate_target=1000.0)
+    async with running(tmp_path, coordinate=knobs) as rig:
+        await settled(rig)
+        body = {**DC, "Node": "n1", "MinQueryIndex": 1, "MaxQueryTime": 10_000_000_000}
+        [own] = (await rig.call("Coordinate.Node", body, timeout_s=20))["Coordinates"]
+        assert own["Coord"]["Error"] == 1.5
+
+
 async def test_sessions_live_lock_and_die(rig: Rig) -> None:
     await settled(rig)
     create = {**DC, "Op": "create", "Session": {"Node": "n1", "TTL": "10s", "LockDelay": 15_000_000_000}}
@@ -354,8 +364,6 @@ async def test_without_a_leader_calls_wait_and_stale_reads_do_not(tmp_path: Path
 
 
 async def test_the_hold_timeout_ends_in_no_cluster_leader(tmp_path: Path) -> None:
-    from shared.config.sections import Performance
-
     performance = Performance(rpc_hold_timeout_s=0.2, raft_multiplier=1)
     async with running(tmp_path, lead=False, performance=performance) as rig:
         assert (await rig.wire("KVS.Get", {**DC, "Key": "a"})).error == "No cluster leader"
@@ -365,8 +373,6 @@ async def test_the_hold_timeout_ends_in_no_cluster_leader(tmp_path: Path) -> Non
 
 
 async def test_the_agents_own_calls_are_limited_and_the_networks_are_not(tmp_path: Path) -> None:
-    from shared.config.sections import Limits
-
     async with running(tmp_path, limits=Limits(rpc_rate=0.001, rpc_max_burst=3)) as rig:
         for _ in range(3):
             await rig.call("Status.Leader", {})

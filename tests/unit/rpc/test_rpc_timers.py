@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from services.rpc_core.leader.session_timers import SessionTimers
 from services.rpc_core.leader.tombstones import TombstoneTimer
 from services.rpc_core.limits import ConnectionCounter, TokenBucket
+from services.rpc_core.local.coordinates import wait_s
 from services.rpc_core.local.schedule import SyncKind, SyncSchedule, scale_factor
 
 
@@ -160,3 +161,9 @@ def test_a_server_that_comes_up_during_a_sync_is_synced_after_it() -> None:
 
 def test_large_clusters_are_slowed_down() -> None:
     assert [scale_factor(n) for n in (1, 128, 129, 256, 257, 1024)] == [1, 1, 2, 2, 3, 4]
+
+
+def test_coordinates_are_sent_more_rarely_in_large_clusters() -> None:
+    assert wait_s(1, 64.0, 15.0, NoStagger()) == 15.0
+    assert wait_s(6400, 64.0, 15.0, NoStagger()) == 100.0
+    assert 15.0 <= wait_s(1, 64.0, 15.0, random.Random(1)) <= 30.0
