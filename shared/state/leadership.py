@@ -1,7 +1,8 @@
 """The leadership page: who leads, and whether this server may answer reads, for every local process.
 
-raft_node writes it, all others map it; a read costs about a microsecond and no system call. A sequence number
-in front and behind and a checksum make a torn read visible, which is then repeated."""
+raft_node writes it, all others map it; a read costs about a microsecond and no system call. The page has two
+slots, written in turn, each with a sequence number and a checksum: a reader takes the newest slot that is
+whole, so a writer that is interrupted or killed in the middle of a write hides nothing but that write."""
 
 from __future__ import annotations
 
@@ -18,8 +19,10 @@ FILE: Final = "leader.page"
 FOLLOWER, CANDIDATE, LEADER, UNKNOWN = "follower", "candidate", "leader", "unknown"
 _ROLES: Final = (UNKNOWN, FOLLOWER, CANDIDATE, LEADER)
 
-_PAGE_SIZE: Final = 4096
-_FRAME: Final = Packing("<QIH")  # sequence, crc32 of the body, length of the body
+_SLOT_SIZE: Final = 4096
+_PAGE_SIZE: Final = 2 * _SLOT_SIZE
+_FRAME: Final = Packing("<QIH")  # sequence, crc32 of sequence and body, length of the body
+_SEQUENCE: Final = Packing("<Q")
 _BODY: Final = Packing("<BBQQQQQHH")
 _MAX_TEXT: Final = 1024
 
@@ -58,7 +61,7 @@ class LeadershipPage:
 
     def __init__(self, path: str, mapping: mmap.mmap | None) -> None:
         self._path, self._mapping = path, mapping
-        self._sequence = 0
+        self._sequence, self._next_slot = 0, 0
         self._last = (b"", NOBODY)
 
     @classmethod
@@ -72,11 +75,14 @@ class LeadershipPage:
         Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fd = reserve(path, _PAGE_SIZE)
         try:
-            page = cls(path, mmap.mmap(fd, _PAGE_SIZE))
+            mapping = mmap.mmap(fd, _PAGE_SIZE)
         finally:
             os.close(fd)
-        assert page._mapping is not None
-        page._sequence = int.from_bytes(page._mapping[:8], "little")
+        page = cls(path, mapping)
+        # The next write goes to the slot that is not the newest whole one, with a number above both.
+        found = [_whole(mapping, slot) for slot in (0, 1)]
+        page._sequence = max(_SEQUENCE.unpack_from(mapping, at)[0] for at in (0, _SLOT_SIZE))
+        page._next_slot = 1 if _sequence_of(found[0]) >= _sequence_of(found[1]) else 0
         return page
 
     def write(self, state: Leadership) -> None:
@@ -97,11 +103,11 @@ class LeadershipPage:
             len(address),
         )
         body = head + leader_id + address
-        self._sequence += 1
-        sequence = self._sequence
-        self._mapping[: _FRAME.size + len(body) + 8] = b"".join(
-            (_FRAME.pack(sequence, zlib.crc32(body), len(body)), body, sequence.to_bytes(8, "little"))
-        )
+        self._sequence = (self._sequence + 1) % 2**64
+        frame = _FRAME.pack(self._sequence, _checksum(self._sequence, body), len(body))
+        start = self._next_slot * _SLOT_SIZE
+        self._mapping[start : start + len(frame) + len(body)] = frame + body
+        self._next_slot = 1 - self._next_slot
 
     def read(self) -> Leadership:
         """The newest state. Never blocks and never shows a mixture of two states."""
@@ -110,22 +116,16 @@ class LeadershipPage:
             mapping = self._mapping = _map_for_reading(self._path)
             if mapping is None:
                 return NOBODY
-        for _attempt in range(1000):
-            sequence, checksum, length = _FRAME.unpack_from(mapping)
-            if sequence == 0:
-                return NOBODY
-            end = _FRAME.size + length
-            if end + 8 > _PAGE_SIZE:
-                continue
-            raw = mapping[: end + 8]
-            if raw == self._last[0]:
-                return self._last[1]
-            body = raw[_FRAME.size : end]
-            if _FRAME.unpack_from(raw) == (sequence, checksum, length) and zlib.crc32(body) == checksum:
-                state = _decode(body)
-                self._last = (raw, state)
-                return state
-        return NOBODY  # a writer that died within a write, a thousand tries ago
+        first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
+        newest = 0 if first >= second else 1
+        found = _whole(mapping, newest) or _whole(mapping, 1 - newest)
+        if found is None:
+            # Nothing written yet; or two writes have passed while this process looked: what it saw last is
+            # still true to its lease.
+            return self._last[1]
+        if found != self._last[0]:
+            self._last = (found, _decode(found[_FRAME.size :]))
+        return self._last[1]
 
     def close(self) -> None:
         if self._mapping is not None:
@@ -144,6 +144,25 @@ def _map_for_reading(path: str) -> mmap.mmap | None:
         return mmap.mmap(fd, _PAGE_SIZE, prot=mmap.PROT_READ)
     finally:
         os.close(fd)
+
+
+def _checksum(sequence: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(_SEQUENCE.pack(sequence)))
+
+
+def _whole(mapping: mmap.mmap, slot: int) -> bytes | None:
+    """A copy of a slot's frame and body, None if it is empty or torn."""
+    start = slot * _SLOT_SIZE
+    _sequence, _crc, length = _FRAME.unpack_from(mapping, start)
+    raw = mapping[start : start + _FRAME.size + min(length, _SLOT_SIZE - _FRAME.size)]
+    sequence, checksum, length = _FRAME.unpack_from(raw)
+    body = raw[_FRAME.size :]
+    whole = len(body) == length >= _BODY.size and checksum == _checksum(sequence, body)
+    return raw if whole else None
+
+
+def _sequence_of(raw: bytes | None) -> int:
+    return -1 if raw is None else int(_SEQUENCE.unpack_from(raw)[0])
 
 
 def _decode(body: bytes) -> Leadership:
