@@ -135,4 +135,23 @@ def configuration_of(*processes: RaftProcess) -> list[dict[str, Any]]:
     ]
 
 
+async def hand_over_connections(process: RaftProcess, link: Link) -> None:
+    """What rpc_core does: accepts on the server port, reads the first byte, passes Raft connections on."""
+    host, _, port = process.config.rpc_advertise_addr.rpartition(":")
 
+    async def serve(stream: trio.SocketStream) -> None:
+        if await stream.receive_some(1) == b"\x01":
+            link.send_fds("Raft.Handoff", {"source": "peer"}, [stream.socket.fileno()])
+
+    await trio.serve_tcp(serve, int(port), host=host)
+
+
+async def leader_of(links: list[Link], among: list[int] | None = None) -> int:
+    """Which of the processes leads and has committed all it has; only those `among` are asked."""
+    with trio.fail_after(20):
+        while True:
+            for number in among if among is not None else range(len(links)):
+                stats = await call(links[number], "Raft.Stats")
+                if stats["state"] == "Leader" and stats["commit_index"] == stats["last_log_index"]:
+                    return number
+            await trio.sleep(0.02)

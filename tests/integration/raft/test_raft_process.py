@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from services.raft_node.log.segment import HEADER_BYTES
+from services.raft_node.log.segment import HEADER_BYTES, decode_header, frames
 from shared.ipc import Link, RemoteError
 from shared.state.leadership import LeadershipPage
 from shared.state.queries import kv
@@ -23,7 +23,9 @@ from tests.integration.raft.raft_process import (
     apply,
     call,
     configuration_of,
+    hand_over_connections,
     kv_set,
+    leader_of,
     wait_leader,
 )
 from tests.loopback import LoopbackPool
@@ -187,9 +189,9 @@ async def test_requests_that_come_together_are_one_batch(nursery: trio.Nursery, 
     with trio.fail_after(10):
         await finished.wait()
     assert sorted(index for index, _ in done) == list(range(4, 204))
-    dumped = await call(link, "Metrics.Dump")
-    syncs = [s for s in dumped["Samples"] if s["Name"].endswith("raft.leader.dispatchLog")]
-    assert syncs[0]["Count"] < 50
+    [segment] = (process.data_dir / "raft" / "wal").iterdir()
+    data = segment.read_bytes()
+    assert len(list(frames(data, decode_header(data).seed))) < 50  # one for each write and fdatasync
     nursery.cancel_scope.cancel()
 
 
@@ -336,17 +338,6 @@ async def test_garbage_closes_the_connection_and_nothing_else(
 # ---- three servers --------------------------------------------------------------------------------
 
 
-async def hand_over_connections(process: RaftProcess, link: Link) -> None:
-    """What rpc_core does: accepts on the server port, reads the first byte, passes Raft connections on."""
-    host, _, port = process.config.rpc_advertise_addr.rpartition(":")
-
-    async def serve(stream: trio.SocketStream) -> None:
-        if await stream.receive_some(1) == b"\x01":
-            link.send_fds("Raft.Handoff", {"source": "peer"}, [stream.socket.fileno()])
-
-    await trio.serve_tcp(serve, int(port), host=host)
-
-
 async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: trio.Nursery, make: Make) -> None:
     processes = [make(f"n{n}", bootstrap=False, raft_trailing_logs=10) for n in range(3)]
     links = []
@@ -380,13 +371,3 @@ async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: tri
     assert states[0] == states[1] == states[2]
     assert len(states[0]) == 61
     nursery.cancel_scope.cancel()
-
-
-async def leader_of(links: list[Link], among: list[int] | None = None) -> int:
-    with trio.fail_after(20):
-        while True:
-            for number in among if among is not None else range(len(links)):
-                stats = await call(links[number], "Raft.Stats")
-                if stats["state"] == "Leader" and stats["commit_index"] == stats["last_log_index"]:
-                    return number
-            await trio.sleep(0.02)

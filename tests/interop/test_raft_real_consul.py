@@ -1,0 +1,147 @@
+"""Two of our raft_node processes and a real Consul 1.8.7 server as one Raft cluster, led by either kind."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from shared.config.sections import Raft
+from shared.ipc import Link
+from shared.state.queries import catalog, kv
+from shared.state.reader import StateReader
+from tests.agents import RealConsul, wait_until
+from tests.integration.raft.raft_process import (
+    RaftProcess,
+    apply,
+    call,
+    configuration_of,
+    hand_over_connections,
+    leader_of,
+)
+
+pytestmark = pytest.mark.real_consul
+
+REAL_ID = "7a82fb12-a621-004b-a8cd-98861b80d64c"
+REAL_CONFIG = {
+    "performance": {"raft_multiplier": 1},
+    "raft_snapshot_threshold": 50,
+    "raft_snapshot_interval": "1s",
+    "raft_trailing_logs": 10,
+}
+
+
+def keys_of(process: RaftProcess) -> dict[str, bytes]:
+    with StateReader(process.config.state_dir).snapshot() as snap:
+        return {entry.key: bytes(entry.value or b"") for entry in kv.tree(snap, "").value}
+
+
+def nodes_of(process: RaftProcess) -> list[str]:
+    with StateReader(process.config.state_dir).snapshot() as snap:
+        return [node.node for node in catalog.nodes(snap).value]
+
+
+def keys_of_real(real: RealConsul) -> dict[str, bytes]:
+    answer = real.http("GET", "/v1/kv/?recurse&stale")
+    if answer.status != 200:
+        return {}
+    return {entry["Key"]: base64.b64decode(entry["Value"] or "") for entry in json.loads(answer.body)}
+
+
+async def in_thread(act: Callable[..., Any], *arguments: Any) -> Any:
+    return await trio.to_thread.run_sync(partial(act, *arguments))
+
+
+async def wait_equal(process: RaftProcess, expected: Callable[[], dict[str, bytes]]) -> None:
+    with trio.fail_after(20):
+        while keys_of(process) != await in_thread(expected):
+            await trio.sleep(0.05)
+
+
+async def wait_state(link: Link, state: str) -> None:
+    with trio.fail_after(20):
+        while (await call(link, "Raft.Stats"))["state"] != state:
+            await trio.sleep(0.02)
+
+
+async def test_a_cluster_of_both_kinds(
+    nursery: trio.Nursery, tmp_path: Path, loopback: Callable[[], str], real_consul: Path
+) -> None:
+    real = RealConsul(
+        loopback(),
+        tmp_path / "real",
+        real_consul,
+        ["-bootstrap-expect=3", "-node-id", REAL_ID],
+        dev=False,
+        node_name="real",
+        config=REAL_CONFIG,
+    )
+    ours = [RaftProcess(tmp_path / name, loopback(), bootstrap=False, raft_trailing_logs=10) for name in ("a", "b")]
+    try:
+        await _scenario(nursery, real, ours)
+    finally:
+        for process in ours:
+            process.end()
+        real.destroy()
+        print(real.output()[-4000:], *(process.log[-4000:] for process in ours), sep="\n\n")
+
+
+async def _scenario(nursery: trio.Nursery, real: RealConsul, ours: list[RaftProcess]) -> None:
+    links = []
+    for process in ours:
+        process.start()
+        link = process.link()
+        await nursery.start(link.run)
+        nursery.start_soon(hand_over_connections, process, link)
+        links.append(link)
+        await call(link, "Raft.Stats")
+    real.start()
+    await in_thread(real.wait_output, "entering follower state")
+    # Ours begins the cluster; the real one votes for it and gets everything by replication.
+    member = {"id": REAL_ID, "address": f"{real.address}:8300", "voter": True}
+    await call(links[0], "Raft.Bootstrap", [*configuration_of(*ours), member])
+    await wait_state(links[0], "Leader")
+    for number in range(30):
+        await apply(links[0], f"ours/{number}", b"from ours")
+    await wait_equal(ours[0], lambda: keys_of_real(real))
+    # The real one misses so much that it has to be given a snapshot of ours.
+    await in_thread(real.stop, 9)
+    for number in range(1200):
+        await apply(links[0], f"missed/{number % 40}", b"%d" % number)
+    await wait_equal(ours[1], lambda: keys_of(ours[0]))
+    for link in links:  # either may lead when it is back: it stands for election first
+        await call(link, "Raft.Snapshot")
+    real.start()
+    await in_thread(real.wait_output, "Installed remote snapshot", 20)
+    await wait_equal(ours[0], lambda: keys_of_real(real))
+    # Leadership goes to the real one, which has ours store all that a real leader does.
+    leader = await leader_of(links)
+    await call(links[leader], "Raft.TransferLeadership", {"target": REAL_ID})
+    await wait_state(links[leader], "Follower")
+    await in_thread(wait_until, lambda: real.http("PUT", "/v1/kv/real/first", b"1").body == b"true", 20)
+    await wait_equal(ours[0], lambda: keys_of_real(real))
+    await wait_equal(ours[1], lambda: keys_of_real(real))
+    assert "real" in nodes_of(ours[0])
+    # One of ours misses so much that the real one gives it a snapshot.
+    ours[1].kill()
+    before = real.output().count("snapshot complete up to")
+    for number in range(300):
+        assert (await in_thread(real.http, "PUT", f"/v1/kv/real/{number % 40}", b"%d" % number)).body == b"true"
+    await in_thread(wait_until, lambda: real.output().count("snapshot complete up to") > before, 20)
+    # It must wait for the real one, which pauses up to ten seconds between tries, instead of standing for election.
+    patient = Raft(heartbeat_timeout_s=60.0, election_timeout_s=60.0, leader_lease_timeout_s=30.0)
+    ours[1].config = ours[1].config.replace(raft=patient)
+    ours[1].start()
+    with trio.fail_after(30):
+        while "Installed remote snapshot" not in ours[1].log:
+            await trio.sleep(0.05)
+    assert (await in_thread(real.http, "PUT", "/v1/kv/real/last", b"1")).body == b"true"
+    await wait_equal(ours[1], lambda: keys_of_real(real))
+    await wait_equal(ours[0], lambda: keys_of_real(real))
+    nursery.cancel_scope.cancel()
