@@ -1,13 +1,13 @@
 """Answer cache: ready-made answer bytes, valid while nothing they were read from has changed. No I/O in here.
 
-Consul shuffles answers, so one question has several equivalent answers. The cache keeps a few of them and replaces
-one now and then, so that load stays spread while most answers cost one dictionary look-up.
+Consul shuffles answers, so one question has several equivalent answers. The cache keeps a few of them; a new one takes
+the place of a random old one, so that load stays spread while most answers cost one dictionary look-up.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Final
 
 from shared.state.topics import Watch
@@ -15,18 +15,17 @@ from shared.state.topics import Watch
 Mark = tuple[int, int] | None
 """Generation and applied index of a snapshot; None without one."""
 
-ROTATIONS: Final = 8
-_HITS_PER_REFRESH: Final = 64
+ROTATIONS: Final = 16
 
 
 class Entry:
     """All that is known about one question. bodies: answers without their first two bytes (the id).
 
     mark: the state for which `versions` were last compared. shuffled: whether another answer would look different.
-    expires_at: for answers that hold the time.
+    expires_at: for answers that hold the time. only: the one answer of a question that is not shuffled.
     """
 
-    __slots__ = ("bodies", "expires_at", "hits", "mark", "shuffled", "versions", "watch")
+    __slots__ = ("bodies", "expires_at", "hits", "mark", "only", "shuffled", "versions", "watch")
 
     def __init__(
         self, watch: Watch, versions: tuple[int | None, ...], mark: Mark, *, expires_at: float, shuffled: bool
@@ -37,17 +36,13 @@ class Entry:
         self.expires_at = expires_at
         self.shuffled = shuffled
         self.bodies: list[bytes] = []
+        self.only: bytes | None = None
         self.hits = 0
 
-    def take(self) -> bytes | None:
-        """One of the answers, None if it is time to make another one."""
-        bodies = self.bodies
-        if not self.shuffled:
-            return bodies[0]
-        self.hits = hits = self.hits + 1
-        if (len(bodies) < ROTATIONS and hits < _HITS_PER_REFRESH) or not hits % _HITS_PER_REFRESH:
-            return None
-        return bodies[hits % len(bodies)]
+    def take(self) -> bytes:
+        """The next of the answers."""
+        self.hits += 1
+        return self.bodies[self.hits % len(self.bodies)]
 
 
 class AnswerCache:
@@ -58,6 +53,8 @@ class AnswerCache:
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._entries: dict[Hashable, Entry] = {}
+        self.get: Callable[[Hashable], Entry | None] = self._entries.get
+        """The dictionary's own method: this is called for every packet."""
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -66,9 +63,6 @@ class AnswerCache:
     @property
     def size_bytes(self) -> int:
         return self._bytes
-
-    def get(self, key: Hashable) -> Entry | None:
-        return self._entries.get(key)
 
     def put(self, key: Hashable, entry: Entry, body: bytes) -> None:
         """Adds one more answer to `entry`, under `key` if it is new."""
@@ -85,6 +79,7 @@ class AnswerCache:
             entry.bodies[slot] = body
         else:
             entry.bodies.append(body)
+            entry.only = None if entry.shuffled else body
             self._bytes += len(body)
 
     def discard(self, key: Hashable) -> None:

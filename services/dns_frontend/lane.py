@@ -35,6 +35,7 @@ _log = get_logger("agent.dns")
 _PACKETS_PER_TURN: Final = 256
 _MAX_QUERY_BYTES: Final = 4096
 """A buffer of 64 KiB per packet would cost as much as all the rest; what is longer gets FORMERR."""
+_SHUFFLE_INTERVAL_S: Final = 0.005
 _MAX_SLOW_QUERIES: Final = 1024
 _MAX_LOOKUPS: Final = 8
 _FOR_EVER: Final = float("inf")
@@ -64,6 +65,8 @@ class Lane:
         self._rng = rng
         self._rpc_timeout_s = rpc_timeout_s
         self._slow_queries = 0
+        self._mark: Mark = None
+        self._shuffle_at = 0.0
         self.cache = AnswerCache(rng)
         self.reconfigure(rules, recursors, allow_stale=allow_stale, max_stale_s=max_stale_s)
 
@@ -91,7 +94,7 @@ class Lane:
         received = 0
         recvfrom, sendto, get = sock.recvfrom, sock.sendto, self.cache.get
         with self._snapshot() as snapshot:
-            mark = _mark(snapshot)
+            mark = self._mark = _mark(snapshot, self._mark)
             now = time.monotonic()
             debugging = _log.enabled(DEBUG)
             while received < _PACKETS_PER_TURN:
@@ -104,7 +107,11 @@ class Lane:
                 received += 1
                 entry = get(packet[2:])
                 if entry is not None and snapshot is not None:
-                    body = self._still_valid(entry, snapshot, mark, now)
+                    # Most packets take this way: checked in this very state, one possible answer.
+                    if entry.mark is mark and now < entry.expires_at:
+                        body = entry.only or self._rotated(entry, now)
+                    else:
+                        body = self._still_valid(entry, snapshot, mark, now)
                     if body is not None:
                         try:
                             sendto(packet[:2] + body, client)
@@ -163,11 +170,22 @@ class Lane:
     # -- one query ------------------------------------------------------------------------------
 
     def _still_valid(self, entry: Entry, snapshot: Snapshot, mark: Mark, now: float) -> bytes | None:
-        if entry.mark != mark:
-            if snapshot.versions(entry.watch) != entry.versions:
+        if entry.mark is not mark:
+            if entry.mark != mark and snapshot.versions(entry.watch) != entry.versions:
                 return None
             entry.mark = mark
-        return entry.take() if now < entry.expires_at else None
+        if now >= entry.expires_at:
+            return None
+        return entry.only or self._rotated(entry, now)
+
+    def _rotated(self, entry: Entry, now: float) -> bytes | None:
+        """One of several equivalent answers; None when it is time to make another one.
+
+        A quiet server shuffles for every query, as Consul does; a busy one spends a bounded share of its time on it."""
+        if now >= self._shuffle_at:
+            self._shuffle_at = now + _SHUFFLE_INTERVAL_S
+            return None
+        return entry.take()
 
     def _answer(
         self, packet: bytes, tcp: bool, snapshot: Snapshot | None, send: Send, nursery: trio.Nursery, client: Any
@@ -234,7 +252,9 @@ class Lane:
         # A SOA record holds the time in seconds: such an answer is good for this second only.
         expires_at = time.monotonic() + 1 - time.time() % 1 if has_time else _FOR_EVER
         if entry is None or entry.versions != versions or entry.watch != watch or has_time:
-            entry = Entry(watch, versions, _mark(snapshot), expires_at=expires_at, shuffled=len(answer.answers) > 1)
+            entry = Entry(
+                watch, versions, _mark(snapshot, self._mark), expires_at=expires_at, shuffled=len(answer.answers) > 1
+            )
         self.cache.put(key, entry, reply[2:])
 
     # -- what takes longer ----------------------------------------------------------------------
@@ -318,9 +338,10 @@ def _no_snapshot() -> Iterator[None]:
     yield None
 
 
-def _mark(snapshot: Snapshot | None) -> Mark:
-    """What a snapshot shows: equal marks, equal state."""
-    return None if snapshot is None else (snapshot.generation, snapshot.applied()[0])
+def _mark(snapshot: Snapshot | None, last: Mark) -> Mark:
+    """What a snapshot shows: equal marks, equal state. The very object `last` if nothing has changed since."""
+    mark = None if snapshot is None else (snapshot.generation, snapshot.applied()[0])
+    return last if mark == last else mark
 
 
 def _refused(query: dns.Query) -> bytes:
