@@ -1,6 +1,7 @@
 """The methods of raft.sock: what the other processes of this agent ask of consensus.
 
     Raft.Apply               FSM command (bytes) -> [index, result]
+    Raft.ApplyFor            (notification) [number, tag, command]: Raft.Apply answered elsewhere, see relay
     Raft.ReadIndex           -> index; leadership was confirmed, and everything up to index is in the state store
     Raft.Barrier             -> index; everything before it is in the state store
     Raft.Configuration       -> {"index", "servers": [{"id", "address", "voter", "leader"}]}
@@ -35,6 +36,7 @@ from services.raft_node.core.configuration import (
 from services.raft_node.core.state import NOT_LEADER
 from services.raft_node.core.types import BARRIER, NON_VOTER, VOTER, Configuration, Server
 from services.raft_node.log.errors import StorageError
+from services.raft_node.relay import Relayed
 from services.raft_node.snapshotting import SnapshotRefusedError
 from services.raft_node.stats import raft_stats
 from shared import metrics
@@ -56,6 +58,7 @@ class Methods:
         self._replica = node.replica
         server = node.server
         server.fast(_APPLY, self._apply)
+        server.fast("Raft.ApplyFor", self._apply_for)
         server.fast("Raft.ReadIndex", lambda request: node.guarded(lambda: self._replica.read(request)))
         server.fast("Raft.Barrier", self._barrier)
         server.fast("Raft.Configuration", self._configuration)
@@ -74,16 +77,23 @@ class Methods:
         if type(command) is not bytes or not command:
             request.fail("bad_request", "a command is a message type and a msgpack value, as bytes")
             return
+        self._propose(request, command)
+
+    def _apply_for(self, request: Request) -> None:
+        number, tag, command = request.payload
+        self._propose(Relayed(self._node.relay, number, tag), command)
+
+    def _propose(self, waiter: Request | Relayed, command: bytes) -> None:
         if len(command) <= chunking.CHUNK_BYTES:
-            self._replica.propose((request,), ((0, command, b""),))
+            self._replica.propose((waiter,), ((0, command, b""),))
             return
         items = chunking.entries_of(command, lambda: secrets.randbits(64))
-        self._replica.propose([*[None] * (len(items) - 1), request], items)
+        self._replica.propose([*[None] * (len(items) - 1), waiter], items)
 
     def _barrier(self, request: Request) -> None:
         self._replica.propose((request,), ((BARRIER, b"", b""),))
 
-    def result(self, request: Request, index: int, value: Any) -> None:
+    def result(self, request: Request | Relayed, index: int, value: Any) -> None:
         """The proposal that `request` made was applied."""
         if isinstance(value, Exception):
             request.fail("rpc", str(value))
@@ -92,7 +102,7 @@ class Methods:
         else:
             request.reply(index)
 
-    def refused(self, request: Request, error: str) -> None:
+    def refused(self, request: Request | Relayed, error: str) -> None:
         if error == NOT_LEADER:
             leader = self._replica.core.state.leader_address
             if leader:
@@ -140,8 +150,7 @@ class Methods:
     def _bootstrap(self, request: Request) -> None:
         try:
             servers = tuple(
-                Server(item["id"], item["address"], VOTER if item["voter"] else NON_VOTER)
-                for item in request.payload
+                Server(item["id"], item["address"], VOTER if item["voter"] else NON_VOTER) for item in request.payload
             )
         except (TypeError, KeyError):
             request.fail("bad_request", "a list of {id, address, voter} is needed")

@@ -20,6 +20,7 @@ from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.methods import Methods
 from services.raft_node.opening import Storage
 from services.raft_node.peers import Peers
+from services.raft_node.relay import Relay, Relayed
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking, is_due
 from shared import metrics
@@ -36,7 +37,7 @@ _LEVELS: Final = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
 _FOREVER_NS: Final = (1 << 63) - 1
 _RETRY_APPLY_S: Final = 1.0
 _SNAPSHOT_TURN_S: Final = 0.002
-"""How long a snapshot may keep the loop before it lets others run."""
+"""How long a snapshot keeps the loop at a time, and how long it then lets others have it."""
 _FATAL: Final = (StorageError, StateError, FatalCommandError)
 
 
@@ -44,9 +45,12 @@ class RaftNode:
     """One server's consensus process. Also the replica's Outlet.
 
     run     serves until cancelled; raises what makes it impossible to go on
+    agent_starts: the whole agent comes up, not just this process again
     server  the IPC server; topics: "changes" [index, [[table, key], ...]], "leadership" {...}"""
 
-    def __init__(self, config: RuntimeConfig, storage: Storage, rng: random.Random) -> None:
+    def __init__(
+        self, config: RuntimeConfig, storage: Storage, rng: random.Random, *, agent_starts: bool = False
+    ) -> None:
         self._config = config
         self._storage = storage
         self._rng = rng
@@ -81,7 +85,8 @@ class RaftNode:
             trio.current_time,
         )
         self._keep_page = (
-            storage.resumed
+            not agent_starts
+            and storage.resumed
             and storage.found_leadership.role == "leader"
             and core.state.is_sole_server
             and recovered.applied_index > 0
@@ -89,6 +94,7 @@ class RaftNode:
         """A sole server that is back after a kill goes on as the leader that the page shows: nobody else can have
         become one, and the state has all that was acknowledged. So local reads need not stop meanwhile."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
+        self.relay = Relay(self.server)
         self.methods = Methods(self)
         self.peers = Peers(self.feed, storage.snapshots, storage.settings)
 
@@ -125,6 +131,7 @@ class RaftNode:
 
     def _batch_end(self) -> None:
         self.guarded(self.replica.flush)
+        self.relay.flush()
 
     async def _stop_on_fatal(self) -> None:
         await self._fatal_event.wait()
@@ -179,7 +186,7 @@ class RaftNode:
                 turn = trio.current_time()
                 while taking.step():
                     if trio.current_time() - turn > _SNAPSHOT_TURN_S:
-                        await trio.lowlevel.checkpoint()
+                        await trio.sleep(_SNAPSHOT_TURN_S)
                         turn = trio.current_time()
                 meta = await trio.to_thread.run_sync(taking.finish)
             except BaseException:
@@ -212,13 +219,13 @@ class RaftNode:
 
     # ---- Outlet ------------------------------------------------------------------------------------------------
 
-    def result(self, waiter: Request, index: int, value: Any) -> None:
+    def result(self, waiter: Request | Relayed, index: int, value: Any) -> None:
         self.methods.result(waiter, index, value)
 
-    def failed(self, waiter: Request, error: str, *, unknown: bool) -> None:
+    def failed(self, waiter: Request | Relayed, error: str, *, unknown: bool) -> None:
         waiter.fail("rpc", error)
 
-    def refused(self, waiter: Request, error: str) -> None:
+    def refused(self, waiter: Request | Relayed, error: str) -> None:
         self.methods.refused(waiter, error)
 
     def read_ready(self, waiter: Request, index: int) -> None:
@@ -232,6 +239,7 @@ class RaftNode:
         self.methods.refused(waiter, error)
 
     def applied(self, index: int, changes: Any) -> None:
+        self.relay.flush()
         if changes is not None and changes[1]:
             self.server.publish("changes", changes)
         self._write_page()
@@ -298,6 +306,7 @@ class RaftNode:
         except AppendError as caught:
             error = str(caught)
         self.guarded(lambda: self.replica.sync_done(error))
+        self.relay.flush()
 
     # ---- the leadership page -----------------------------------------------------------------------------------
 

@@ -2,7 +2,11 @@
 
 Payload [op, key, encoded]: `encoded` is the whole KVS request as it goes into the log. The answer is whether
 the operation took effect: always true for set, delete and delete-tree. Everything that one read of the socket
-brought is posted to raft_node in one write, and all of its answers go back in one."""
+brought is posted to raft_node in one write, and all of its answers go back in one.
+
+Payload [op, key, encoded, number, tag]: `number` is the caller's own connection to raft_node. A command that is passed
+on is then answered there by raft_node itself, as an `applied` event with this tag; here are answered only those that
+are not passed on."""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class KvsApplyEncoded:
     def __call__(self, request: Request) -> None:
         """One call; answers now or when raft_node has answered."""
         try:
-            op, key, encoded = request.payload
+            op, key, encoded, *direct = request.payload
         except (TypeError, ValueError):
             request.fail("bad_request", "KVS.ApplyEncoded takes [op, key, encoded request]")
             return
@@ -76,7 +80,7 @@ class KvsApplyEncoded:
             return
         elif not self._leads_now:
             self._retry_later(request)
-        else:
+        elif not (direct and self._raft.notify("Raft.ApplyFor", (direct[0], direct[1], KVS_MESSAGE_TYPE + encoded))):
             self.post(request, op, encoded)
 
     def _refuses_lock(self, request: Request, key: bytes) -> bool:

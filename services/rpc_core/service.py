@@ -174,7 +174,7 @@ class RpcCore:
                 nursery.start_soon(self._write_late, request)
 
     async def _write_late(self, request: Request) -> None:
-        op, _, encoded = request.payload
+        op, _, encoded = request.payload[:3]
         try:
             with trio.move_on_at(request.deadline) as scope:
                 # The page may lag behind what raft_node has just refused: never ask it in a tight loop.

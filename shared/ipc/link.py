@@ -166,12 +166,12 @@ class Link:
         self._calls.finish(call_id, value, error)
 
     def notify(self, method: str, payload: Any = None) -> bool:
-        """One-way message; False (and nothing sent) while the neighbour is away."""
+        """One-way message; False (and nothing sent) while the neighbour is away or far behind."""
         return self.send_fds(method, payload, ())
 
     def send_fds(self, method: str, payload: Any, fds: Sequence[int]) -> bool:
         """One-way message with descriptors (duplicated: the caller still owns and closes its own)."""
-        if self._transport is None:
+        if self._transport is None or self._transport.queued_bytes > self._max_queued_bytes:
             self._wanted.set()
             return False
         frame = frames.encode((frames.NOTIFY, method, payload, len(fds)))
