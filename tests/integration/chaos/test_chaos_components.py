@@ -41,7 +41,7 @@ async def settle(load: Workload) -> None:
 
 @pytest.mark.parametrize("component", ["raft_node", "rpc_core", "http_gateway", "gossip", "dns_frontend"])
 async def test_a_killed_component_loses_nothing(component: str, tmp_path: Path, loopback: LoopbackPool) -> None:
-    agent = Agent(loopback(), tmp_path, dev=False)
+    agent = Agent(loopback(), tmp_path, dev=False, config={"performance": {"raft_multiplier": 1}})
     with agent.running():
         load = Workload(agent.address, CONNECTIONS, random.Random(1))
         await load.prepare()
@@ -87,7 +87,7 @@ async def kill_all_once(agent: Agent, load: Workload, rng: random.Random) -> Non
 )
 async def test_killing_everything_at_once_loses_nothing(rounds: int, tmp_path: Path, loopback: LoopbackPool) -> None:
     rng = random.Random(7)
-    agent = Agent(loopback(), tmp_path, dev=False)
+    agent = Agent(loopback(), tmp_path, dev=False, config={"performance": {"raft_multiplier": 1}})
     load = Workload(agent.address, 16, rng)
     try:
         for _ in range(rounds):
