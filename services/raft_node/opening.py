@@ -34,7 +34,8 @@ _FOREIGN_LOG: Final = "raft.db"
 class Storage(NamedTuple):
     """Everything that is open. found_leadership: what the page said before this process wrote to it.
 
-    resumed: the state store was as the process before had left it."""
+    resumed: the state store was as the process before had left it; same_agent: and that process ran below the
+    same supervisor, so that only this component was restarted."""
 
     settings: Settings
     log: Wal | MemoryLog
@@ -45,6 +46,7 @@ class Storage(NamedTuple):
     found_leadership: Leadership
     recovered: Recovered
     resumed: bool
+    same_agent: bool
     lock: DirectoryLock
 
     def close(self) -> None:
@@ -79,13 +81,35 @@ def open_storage(config: RuntimeConfig) -> Storage:
     found = page.read()
     store = StateStore.open(config.state_dir)
     resumed = store.trusted
+    same_agent = _same_agent(os.path.join(config.state_dir, "agent"))
     machine = StoreMachine(store)
+    opened: tuple[Wal | MemoryLog, StableStore | MemoryStable, Snapshots, Recovered]
     if in_memory:
-        log, stable, snapshots, recovered = _open_memory(config, settings, machine, found.term)
-        return Storage(
-            settings, log, stable, snapshots, machine, page, found, recovered, resumed, lock
-        )
-    return _open_files(config, settings, machine, page, found, resumed, lock)
+        opened = _open_memory(config, settings, machine, found.term)
+    else:
+        opened = _open_files(config, settings, machine)
+    log, stable, snapshots, recovered = opened
+    return Storage(
+        settings, log, stable, snapshots, machine, page, found, recovered, resumed, same_agent, lock
+    )
+
+
+def _same_agent(path: str) -> bool:
+    """Whether the process that wrote `path` last had the same parent process; then writes ours."""
+    parent = os.getppid()
+    try:
+        with open(f"/proc/{parent}/stat", encoding="ascii", errors="replace") as file:
+            started = file.read().rpartition(")")[2].split()[19]
+        mine = f"{parent} {started}"
+        found = ""
+        if os.path.exists(path):
+            with open(path, encoding="ascii", errors="replace") as file:
+                found = file.read()
+        with open(path, "w", encoding="ascii") as file:
+            file.write(mine)
+    except (OSError, IndexError):
+        return False
+    return found == mine
 
 
 def _make_directory(directory: str, option: str) -> None:
@@ -111,14 +135,8 @@ def _raft_directory(config: RuntimeConfig) -> str:
 
 
 def _open_files(
-    config: RuntimeConfig,
-    settings: Settings,
-    machine: StoreMachine,
-    page: LeadershipPage,
-    found: Leadership,
-    resumed: bool,
-    lock: DirectoryLock,
-) -> Storage:
+    config: RuntimeConfig, settings: Settings, machine: StoreMachine
+) -> tuple[Wal, StableStore, FileSnapshots, Recovered]:
     directory = _raft_directory(config)
     disk = OsDisk()
     log = Wal.open(disk, os.path.join(directory, "wal"))
@@ -133,7 +151,7 @@ def _open_files(
         _log.warn("failed to read metadata", error=problem)
     if recovered.restored and recovered.snapshot:
         _log.info("restored from snapshot", id=recovered.snapshot.id)
-    return Storage(settings, log, stable, snapshots, machine, page, found, recovered, resumed, lock)
+    return log, stable, snapshots, recovered
 
 
 def _may_bootstrap(config: RuntimeConfig) -> bool:
@@ -153,6 +171,10 @@ def _open_memory(
         log, stable, snapshots = MemoryLog(), MemoryStable(), MemorySnapshots()
         if _may_bootstrap(config):
             bootstrap(log, stable, _only(settings))
+        if page_term > stable.state.term:
+            # Something threw the state away. The next leader must be a new one for those who watch the page:
+            # it is in a new term that they fill the empty state again.
+            stable.save(HardState(term=page_term))
         return log, stable, snapshots, recover(log, snapshots, machine)
     index, term = machine.applied_index, machine.applied_term
     base = SnapshotMeta("", index, term, _only(settings), 1)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+import lmdb
+
 from services.raft_node.fsm import chunks, families, kv, registration, sessions, settings, snapshot, txn
 from services.raft_node.fsm.errors import CommandError, FatalCommandError
 from shared.state.store import StateStore
@@ -114,6 +116,11 @@ def _apply_guarded(tx: WriteTransaction, index: int, message_type: int, data: by
     mark = tx.mark()
     try:
         result = _dispatch(tx, index, message_type, data, now_ns)
+    except lmdb.BadValsizeError as error:
+        # A name that is empty, or longer than any the store can look up: one odd command must not end the server,
+        # and would end it again at every start.
+        tx.rollback(mark)
+        raise CommandError(f"failed to look up a name in the command: {error}") from error
     except BaseException:
         tx.rollback(mark)
         raise

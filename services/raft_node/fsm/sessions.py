@@ -109,6 +109,11 @@ def _destroy(tx: WriteTransaction, index: int, key: bytes, now_ns: int) -> None:
 def remove_row(tx: WriteTransaction, index: int, session: Session) -> None:
     """Removes only the session itself: a transaction's session delete does no more than that, so that keys
     stay locked by a session that is gone."""
+    if not session.id:
+        raise CommandError("failed deleting session: object missing primary index")
+    problem = uuid_index_problem(session.id)
+    if problem is not None:
+        raise CommandError(f"failed deleting session: failed to build primary index: {problem}")
     key = session_key(session.id)
     row = tx.get(key, None, tx.tables.sessions)
     if row is None:
