@@ -326,15 +326,21 @@ class Replica:
             return
         if self._sync_average_s > self._slow_sync_s:
             self._syncing = (pending, entries, started)
-            self._outlet.start_sync(self._log.sync)
+            self._outlet.start_sync(self._timed_sync)
             return
         try:
-            self._log.sync()
+            self._timed_sync()
         except AppendError as error:
             self._log.undo(pending)
             self._append_failed(entries, str(error))
             return
         self._appended(pending, entries, started)
+
+    def _timed_sync(self) -> None:
+        """Waits for the disk; runs in the loop or in a thread, never in both at once."""
+        started = perf_counter()
+        self._log.sync()
+        self._sync_average_s += (perf_counter() - started - self._sync_average_s) * _AVERAGE_WEIGHT
 
     def sync_done(self, error: str | None) -> None:
         """The thread that `start_sync` asked for has ended."""
@@ -352,10 +358,8 @@ class Replica:
         self._run(())
 
     def _appended(self, pending: Pending, entries: Sequence[Entry], started: float) -> None:
-        took_s = perf_counter() - started
-        self._sync_average_s += (took_s - self._sync_average_s) * _AVERAGE_WEIGHT
         self._log.finish(pending)
-        self._outlet.sample("raft.leader.dispatchLog", took_s * 1000)
+        self._outlet.sample("raft.leader.dispatchLog", (perf_counter() - started) * 1000)
         last = entries[-1]
         self._queue.extend(self.core.step(ev.Durable(last.index, last.term), self._clock()))
 

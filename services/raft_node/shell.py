@@ -45,12 +45,9 @@ class RaftNode:
     """One server's consensus process. Also the replica's Outlet.
 
     run     serves until cancelled; raises what makes it impossible to go on
-    agent_starts: the whole agent comes up, not just this process again
     server  the IPC server; topics: "changes" [index, [[table, key], ...]], "leadership" {...}"""
 
-    def __init__(
-        self, config: RuntimeConfig, storage: Storage, rng: random.Random, *, agent_starts: bool = False
-    ) -> None:
+    def __init__(self, config: RuntimeConfig, storage: Storage, rng: random.Random) -> None:
         self._config = config
         self._storage = storage
         self._rng = rng
@@ -85,7 +82,7 @@ class RaftNode:
             trio.current_time,
         )
         self._keep_page = (
-            not agent_starts
+            storage.same_agent
             and storage.resumed
             and storage.found_leadership.role == "leader"
             and core.state.is_sole_server

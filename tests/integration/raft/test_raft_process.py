@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -325,9 +326,9 @@ async def test_garbage_closes_the_connection_and_nothing_else(
     await nursery.start(link.run)
     await wait_leader(link)
     stream = await handed_over(link)
-    await stream.send_all(junk)
-    await stream.send_eof()
-    with trio.fail_after(10):
+    with trio.fail_after(10), contextlib.suppress(trio.BrokenResourceError):
+        await stream.send_all(junk)
+        await stream.send_eof()
         while await stream.receive_some(1000):
             pass
     stats = await call(link, "Raft.Stats")
@@ -370,4 +371,25 @@ async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: tri
     states = [stored(process) for process in processes]
     assert states[0] == states[1] == states[2]
     assert len(states[0]) == 61
+    nursery.cancel_scope.cancel()
+
+
+async def test_local_reads_need_not_stop_while_the_process_is_restarted(nursery: trio.Nursery, make: Make) -> None:
+    """The page goes on showing the leader: alone in its cluster, nobody else can have become one."""
+    process = make()
+    process.start()
+    link = process.link()
+    await nursery.start(link.run)
+    await apply(link, "k", b"v")
+    page = LeadershipPage.open(os.path.join(process.config.state_dir, "leader.page"))
+    assert (page.read().role, page.read().term) == ("leader", 2)
+    process.kill()
+    process.start()
+    roles = set()
+    with trio.fail_after(20):
+        while page.read().term == 2:
+            roles.add(page.read().role)
+            await trio.sleep(0.001)
+    assert roles == {"leader"}
+    assert (page.read().role, page.read().term) == ("leader", 3)
     nursery.cancel_scope.cancel()
