@@ -14,9 +14,9 @@ from services.rpc_core.agent import AgentMethods
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.kvs import lock_delayed
-from services.rpc_core.endpoints.table import EndpointTable
+from services.rpc_core.endpoints.table import EndpointTable, SlowHandler
 from services.rpc_core.errors import RpcError
-from services.rpc_core.hot_path import KvsApplyEncoded
+from services.rpc_core.hot_path import BOOL_OPS, KVS_MESSAGE_TYPE, KvsApplyEncoded
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.local import coordinates
@@ -25,7 +25,7 @@ from services.rpc_core.router import Router
 from services.rpc_core.snapshot_port import refuse_snapshot
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
-from shared.ipc import Link, Request, Server, SocketPathError
+from shared.ipc import Link, RemoteError, Request, Server, SocketPathError
 from shared.log import get_logger
 from shared.service import ServiceContext, StartError
 from shared.state.keys import bytes_text
@@ -68,23 +68,21 @@ class RpcCore:
             handoff=self._hand_over,
             serve_snapshot=refuse_snapshot,
         )
-        self._late_writes_in, self._late_writes_out = trio.open_memory_channel[Request](1024)
+        self._late_in, self._late_out = trio.open_memory_channel[tuple[SlowHandler, Request]](1024)
         self._hot_path = KvsApplyEncoded(
             self._raft,
             allow=self.core.take_token,
             leads=self.core.router.leads,
             lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
-            retry_later=self._retry_later,
+            retry_later=partial(self._later, self._write_kv_late),
         )
-        self._server = Server(
-            config.socket_path("rpc"), name="rpc_core", on_batch_end=self._hot_path.end_batch
-        )
+        self._server = Server(config.socket_path("rpc"), name="rpc_core", on_batch_end=self._hot_path.end_batch)
         self._wire_up()
 
     def _wire_up(self) -> None:
         self._server.fast("KVS.ApplyEncoded", self._hot_path)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
-        self._table.serve(self._server)
+        self._table.serve(self._server, self._later)
         AgentMethods(self.core).serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._raft.subscribe("changes", self._on_change)
@@ -109,7 +107,7 @@ class RpcCore:
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
             await nursery.start(partial(coordinates.send_for_ever, self.core))
             nursery.start_soon(self._look_at_leadership)
-            nursery.start_soon(self._serve_late_writes)
+            nursery.start_soon(self._serve_late)
             task_status.started()
 
     def configure(self, config: RuntimeConfig) -> None:
@@ -161,31 +159,36 @@ class RpcCore:
     def _hand_over(self, fd: int, source: str) -> bool:
         return self._raft.send_fds("Raft.Handoff", {"source": source}, [fd])
 
-    def _retry_later(self, request: Request) -> None:
+    def _later(self, handler: SlowHandler, request: Request) -> None:
+        """A call that was to be answered at once has to wait for a leader: it gets a task."""
         try:
-            self._late_writes_in.send_nowait(request)
+            self._late_in.send_nowait((handler, request))
         except trio.WouldBlock:
             request.fail("unavailable", "too many writes are waiting for a leader")
 
-    async def _serve_late_writes(self) -> None:
-        """Writes that found no leader wait for one, each in a task, at most as long as calls may."""
+    async def _serve_late(self) -> None:
+        """Late calls, each in a task, at most as long as their callers wait."""
         async with trio.open_nursery() as nursery:
-            async for request in self._late_writes_out:
-                nursery.start_soon(self._write_late, request)
+            async for handler, request in self._late_out:
+                nursery.start_soon(self._serve_one_late, handler, request)
 
-    async def _write_late(self, request: Request) -> None:
+    async def _serve_one_late(self, handler: SlowHandler, request: Request) -> None:
+        with trio.move_on_at(request.deadline):
+            try:
+                request.reply(await handler(request))
+            except Exception as error:  # as for every call: it must not end the others
+                request.fail_with(error)
+
+    async def _write_kv_late(self, request: Request) -> bool:
         op, _, encoded = request.payload[:3]
         try:
-            with trio.move_on_at(request.deadline) as scope:
-                # The page may lag behind what raft_node has just refused: never ask it in a tight loop.
-                await self.core.router.pause()
-                await self.core.router.answer_here("KVS.Apply", self.core.config.datacenter)
-            if scope.cancelled_caught:
-                return
+            # The page may lag behind what raft_node has just refused: never ask it in a tight loop.
+            await self.core.router.pause()
+            await self.core.router.answer_here("KVS.Apply", self.core.config.datacenter)
+            result = await self.core.apply_command(KVS_MESSAGE_TYPE + encoded, "KVS.Apply")
         except RpcError as error:
-            request.fail(error.code, str(error))
-        else:
-            self._hot_path.post(request, op, encoded)
+            raise RemoteError(error.code, str(error)) from None
+        return bool(result) if op in BOOL_OPS else True
 
 
 async def main(ctx: ServiceContext) -> None:

@@ -32,10 +32,8 @@ from shared.structs.catalog import (
 from shared.structs.query import DCSpecificRequest, NodeSpecificRequest, ServiceSpecificRequest
 
 
-async def register(core: Core, args: RegisterRequest) -> None:
-    """Put a node, a service and checks into the catalog. Raises RpcError."""
-    await core.router.answer_here("Catalog.Register", args.datacenter)
-    started = trio.current_time()
+def prepare_register(args: RegisterRequest) -> RegisterRequest:
+    """Checks and completes a registration. Raises RpcError."""
     check_node(args.node, args.id)
     if not args.address and not args.skip_node_update:
         raise RpcError("Must provide address if SkipNodeUpdate is not set")
@@ -48,7 +46,21 @@ async def register(core: Core, args: RegisterRequest) -> None:
         check.node = check.node or args.node
         complete_check(check)
         check.type = check.type or check_type(check)
-    await core.apply(args, "Catalog.Register")
+    return args
+
+
+def prepare_deregister(args: DeregisterRequest) -> DeregisterRequest:
+    """Checks a deregistration. Raises RpcError."""
+    if not args.node:
+        raise RpcError("Must provide node")
+    return args
+
+
+async def register(core: Core, args: RegisterRequest) -> None:
+    """Put a node, a service and checks into the catalog. Raises RpcError."""
+    await core.router.answer_here("Catalog.Register", args.datacenter)
+    started = trio.current_time()
+    await core.apply(prepare_register(args), "Catalog.Register")
     metrics.sample("consul.catalog.register", (trio.current_time() - started) * 1000)
 
 
@@ -62,11 +74,19 @@ async def _deregister(core: Core, body: Any) -> dict[str, Any]:
     args = DeregisterRequest.from_wire(body)
     await core.router.answer_here("Catalog.Deregister", args.datacenter)
     started = trio.current_time()
-    if not args.node:
-        raise RpcError("Must provide node")
-    await core.apply(args, "Catalog.Deregister")
+    await core.apply(prepare_deregister(args), "Catalog.Deregister")
     metrics.sample("consul.catalog.deregister", (trio.current_time() - started) * 1000)
     return {}
+
+
+def _direct_register(body: Any) -> tuple[str, RegisterRequest]:
+    args = prepare_register(RegisterRequest.from_wire(body))
+    return args.datacenter, args
+
+
+def _direct_deregister(body: Any) -> tuple[str, DeregisterRequest]:
+    args = prepare_deregister(DeregisterRequest.from_wire(body))
+    return args.datacenter, args
 
 
 async def _list_datacenters(core: Core, body: Any) -> list[str]:
@@ -139,9 +159,7 @@ async def _service_nodes(core: Core, body: Any) -> dict[str, Any]:
         if args.service_address and not args.connect:
             answer = catalog.service_address_nodes(snap, args.service_address)
         else:
-            answer = catalog.service_nodes(
-                snap, args.service_name, tags, args.node_meta_filters, args.connect
-            )
+            answer = catalog.service_nodes(snap, args.service_name, tags, args.node_meta_filters, args.connect)
         nodes = chosen(answer.value)
         sort_by_distance(snap, args.source, core.config.datacenter, nodes, lambda node: node.node)
         return answer._replace(value=nodes)
@@ -207,3 +225,9 @@ METHODS = {
     "Catalog.NodeServices": _node_services,
     "Catalog.NodeServiceList": _node_service_list,
 }
+
+DIRECT_WRITES = {
+    "Catalog.Register": (_direct_register, "consul.catalog.register"),
+    "Catalog.Deregister": (_direct_deregister, "consul.catalog.deregister"),
+}
+"""Methods that need no task of their own: what prepares them, and the metric of their time."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from services.rpc_core.core import Core
+from services.rpc_core.direct_write import DirectWrite
 from services.rpc_core.endpoints import (
     catalog,
     coordinate,
@@ -28,6 +30,7 @@ from shared.structs.errors import WireTypeError
 _log = get_logger("agent.server.rpc")
 
 Handler = Callable[[Core, Any], Awaitable[Any]]
+SlowHandler = Callable[[Request], Awaitable[Any]]
 
 
 class EndpointTable:
@@ -76,12 +79,22 @@ class EndpointTable:
             text = f"{call.method} failed inside the server: {type(error).__name__}"
             return rpc.encode_error(call.seq, call.method, text), True
 
-    def serve(self, server: Server) -> None:
-        """Offer all methods to local processes, under the agent's own rate limit."""
-        for method, handler in self.methods.items():
-            server.slow(method, self._local(method, handler))
+    def serve(self, server: Server, later: Callable[[SlowHandler, Request], None]) -> None:
+        """Offer all methods to local processes, under the agent's own rate limit.
 
-    def _local(self, method: str, handler: Handler) -> Callable[[Request], Awaitable[Any]]:
+        later: runs a call in a task after all, because it has to wait."""
+        for method, handler in self.methods.items():
+            slow = self._local(method, handler)
+            if method in catalog.DIRECT_WRITES:
+                prepare, metric = catalog.DIRECT_WRITES[method]
+                server.fast(
+                    method,
+                    DirectWrite(self._core, method, prepare, partial(later, slow), metric=metric, reply={}),
+                )
+            else:
+                server.slow(method, slow)
+
+    def _local(self, method: str, handler: Handler) -> SlowHandler:
         async def serve(request: Request) -> Any:
             try:
                 if not self._core.allow_call():
