@@ -35,8 +35,9 @@ MAX_PENDING: Final = 16384
 MAX_PENDING_BYTES: Final = 256 << 20
 _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
-SLOW_SYNC_S: Final = 0.001
-"""Moving average of fdatasync above which it goes to a thread and batches are pipelined."""
+SLOW_SYNC_S: Final = 0.004
+"""Moving average of fdatasync above which it goes to a thread and batches are pipelined. Well above what a thread adds
+to the measurement, so that a disk which is fast again is noticed; well below the shortest heartbeat timeout."""
 _AVERAGE_WEIGHT: Final = 0.1
 
 
@@ -448,6 +449,7 @@ class Replica:
                 self.machine_index, self.machine_term = entry.index, entry.term
                 break
         self.applied_index = entries[-1].index
+        self._outlet.sample("raft.commitNumLogs", len(entries))
         self._outlet.applied(self.applied_index, changes)
         self._deliver(entries, results)
 
