@@ -22,7 +22,7 @@ async def main(ctx: ServiceContext) -> None:
     try:
         storage = open_storage(ctx.config)
     except (StorageError, StateError, OSError) as error:
-        raise StartError(str(error)) from error
+        raise StartError(f"Failed to start Consul server: Failed to start Raft: {error}") from error
     try:
         await ctx.wait_turn()
         node = RaftNode(ctx.config, storage, random.Random())

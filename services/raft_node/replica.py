@@ -123,7 +123,7 @@ class Outlet(Protocol):
 
     def count(self, name: str) -> None: ...
 
-    def sample(self, name: str, value_ms: float) -> None: ...
+    def sample(self, name: str, value: float) -> None: ...
 
     def start_sync(self, sync: Callable[[], None]) -> None:
         """Run `sync` in a thread, then call `Replica.sync_done` with its error or None."""
@@ -442,6 +442,8 @@ class Replica:
             except NoRoomError as error:
                 self._stalled, self.stall_reason = entries, str(error)
                 self._outlet.stalled(self.stall_reason)
+                # Nobody knows when there will be room: those who wait are told now that it may still happen.
+                self._dropped(ev.Dropped(entries[0].index, self.stall_reason, unknown=True))
                 return
             self._outlet.sample("raft.fsm.apply", (perf_counter() - started) * 1000 / len(commands))
         for entry in reversed(entries):

@@ -36,6 +36,8 @@ _fsm_log = get_logger("agent.server.fsm")
 _LEVELS: Final = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
 _FOREVER_NS: Final = (1 << 63) - 1
 _RETRY_APPLY_S: Final = 1.0
+_MEASURE_S: Final = 5.0
+"""How often what is no event is measured: at least once in each interval of the metrics."""
 _SNAPSHOT_TURN_S: Final = 0.002
 """How long a snapshot keeps the loop at a time, and how long it then lets others have it."""
 _FATAL: Final = (StorageError, StateError, FatalCommandError)
@@ -106,6 +108,7 @@ class RaftNode:
             nursery.start_soon(self._take_snapshots)
             nursery.start_soon(self._retry_apply)
             nursery.start_soon(self._stop_on_fatal)
+            nursery.start_soon(self._measure)
             task_status.started()
 
     # ---- into the replica --------------------------------------------------------------------------------------
@@ -151,6 +154,12 @@ class RaftNode:
             self._timer_deadline = -math.inf
             if scope.cancelled_caught:
                 self.feed(ev.Tick())
+
+    async def _measure(self) -> None:
+        while True:
+            metrics.gauge("consul.raft.applied_index", self.replica.applied_index)
+            metrics.gauge("consul.raft.last_index", self.replica.core.log.last_index)
+            await trio.sleep(_MEASURE_S)
 
     async def _retry_apply(self) -> None:
         while True:
@@ -227,8 +236,9 @@ class RaftNode:
 
     def read_ready(self, waiter: Request, index: int) -> None:
         # A leader applies as soon as it commits; only a state store without room can be behind.
-        if self.replica.applied_index >= index:
-            waiter.reply(index)
+        applied = self.replica.applied_index
+        if applied >= index or self.replica.core.all_acknowledged_is_applied(applied):
+            waiter.reply(min(index, applied))
         else:
             waiter.fail("unavailable", self.replica.stall_reason or "entries are still being applied")
 
@@ -288,8 +298,8 @@ class RaftNode:
         metrics.incr("consul.raft.apply", count)
         metrics.gauge("consul.raft.leader.dispatchNumLogs", count)
 
-    def sample(self, name: str, value_ms: float) -> None:
-        metrics.sample(f"consul.{name}", value_ms)
+    def sample(self, name: str, value: float) -> None:
+        metrics.sample(f"consul.{name}", value)
 
     def start_sync(self, sync: Callable[[], None]) -> None:
         assert self._nursery is not None
