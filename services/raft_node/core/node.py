@@ -131,6 +131,14 @@ class RaftCore:
         """Whether a leader has committed an entry of its own term, so that its commit index is current."""
         return self.leader is not None and self.state.commit_index >= self.leader.start_index
 
+    def all_acknowledged_is_applied(self, applied_index: int) -> bool:
+        """Whether a state that holds everything up to `applied_index` has every write that anybody was told of.
+
+        True for a sole server once the entries of earlier terms are applied: those of its own term it answers only
+        after it has applied them."""
+        leader = self.leader
+        return leader is not None and self.state.is_sole_server and applied_index >= leader.start_index
+
     def take_committed(self, max_entries: int = 1024, max_bytes: int = 8 << 20) -> list[Entry]:
         """The next committed entries to apply, in order; empty when all were given out."""
         return self.state.log.take_committed(self.state.commit_index, max_entries, max_bytes)
