@@ -5,8 +5,11 @@ restore takes the records in any order and refuses types it does not know."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+import lmdb
 
 from services.raft_node.fsm import chunks, families, nodes, services, sessions, settings
 from services.raft_node.fsm.checks import insert as insert_check
@@ -60,6 +63,18 @@ _TABLE_INDEXES = (
 """Index rows named like tables: the highest of them is the stream's LastIndex."""
 
 _PIECE_BYTES = 1 << 16
+
+_MALFORMED = (
+    WireTypeError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+    struct.error,
+    lmdb.BadValsizeError,
+)
+"""What a value that is no record, or not the record its type says, makes the functions below raise."""
 
 
 def write(snap: Snapshot) -> Iterator[bytes]:
@@ -142,7 +157,7 @@ def restore(store: StateStore, pieces: Iterable[bytes], index: int, term: int) -
             last_index = int(stream.value()["LastIndex"])
             while (record_type := stream.byte()) is not None:
                 _restore_record(tx, record_type, stream.value(), last_index)
-        except (WireTypeError, KeyError, TypeError, ValueError) as error:
+        except _MALFORMED as error:
             raise SnapshotError(f"malformed snapshot: {error}") from error
         tx.set_applied(index, term)
 
