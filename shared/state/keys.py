@@ -6,9 +6,13 @@ part or KV key keeps its beginning and gets a hash for the rest; such names sort
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 
 MAX_PART_BYTES = 120
+_CACHED_PARTS: Final = 4096
+"""The same names come again and again: one registration needs a dozen keys made of five names."""
 MAX_KV_BYTES = 494
 """A KV key up to this size is its own table key; table keys beyond it are cut keys with a 16 byte hash."""
 
@@ -22,6 +26,7 @@ def bytes_text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+@lru_cache(_CACHED_PARTS)
 def exact(part: str) -> bytes:
     """One key part, case kept. Ends with a zero byte."""
     raw = part.encode("utf-8", "surrogateescape")
@@ -30,6 +35,7 @@ def exact(part: str) -> bytes:
     return raw + b"\0"
 
 
+@lru_cache(_CACHED_PARTS)
 def fold(part: str) -> bytes:
     """One key part that matches in any case. Ends with a zero byte."""
     return exact(part.lower())
