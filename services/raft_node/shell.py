@@ -122,6 +122,7 @@ class RaftNode:
             self._fatal_event.set()
             raise
         self._rearm()
+        self.relay.flush()
 
     def feed(self, event: ev.Event) -> None:
         """Gives the core an event."""
@@ -131,7 +132,6 @@ class RaftNode:
 
     def _batch_end(self) -> None:
         self.guarded(self.replica.flush)
-        self.relay.flush()
 
     async def _stop_on_fatal(self) -> None:
         await self._fatal_event.wait()
@@ -313,7 +313,6 @@ class RaftNode:
         except AppendError as caught:
             error = str(caught)
         self.guarded(lambda: self.replica.sync_done(error))
-        self.relay.flush()
 
     # ---- the leadership page -----------------------------------------------------------------------------------
 
