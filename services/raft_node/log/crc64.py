@@ -1,6 +1,6 @@
 """CRC-64/XZ (ECMA-182 polynomial, reflected): the checksum of Consul's snapshots.
 
-The interpreter has none, and a loop in Python reaches 20 MB/s, which a snapshot of some hundred megabytes would feel."""
+The interpreter has none, and a loop in Python reaches 20 MB/s: too slow for a snapshot of some hundred megabytes."""
 
 from __future__ import annotations
 
