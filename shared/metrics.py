@@ -67,9 +67,10 @@ class Registry:
         interval = self._interval(time.time())
         self._ingest(interval, interval.counters, name, n, labels)
 
-    def sample(self, name: str, value: float, labels: Labels = ()) -> None:
+    def sample(self, name: str, value: float, labels: Labels = (), times: int = 1) -> None:
+        """`times`: how many of a batch had this value."""
         interval = self._interval(time.time())
-        self._ingest(interval, interval.samples, name, value, labels)
+        self._ingest(interval, interval.samples, name, value, labels, times)
 
     def gauge(self, name: str, value: float, labels: Labels = ()) -> None:
         interval = self._interval(time.time())
@@ -106,7 +107,13 @@ class Registry:
         return self._current
 
     def _ingest(
-        self, interval: Interval, series: dict[tuple[str, Labels], _Aggregate], name: str, value: float, labels: Labels
+        self,
+        interval: Interval,
+        series: dict[tuple[str, Labels], _Aggregate],
+        name: str,
+        value: float,
+        labels: Labels,
+        times: int = 1,
     ) -> None:
         shown = self._name(name)
         if shown is None:
@@ -115,11 +122,11 @@ class Registry:
         aggregate = series.get(key)
         if aggregate is None:
             if self._room(interval):
-                series[key] = [1, value, value * value, value, value]
+                series[key] = [times, value * times, value * value * times, value, value]
             return
-        aggregate[0] += 1
-        aggregate[1] += value
-        aggregate[2] += value * value
+        aggregate[0] += times
+        aggregate[1] += value * times
+        aggregate[2] += value * value * times
         if value < aggregate[3]:
             aggregate[3] = value
         elif value > aggregate[4]:

@@ -10,6 +10,7 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from services.http_gateway.message import Request
+from services.http_gateway.moment import Moment
 from shared import metrics
 from shared.state.errors import StateUnavailableError
 
@@ -32,11 +33,28 @@ _DATE_LENGTH = len("Date: Sat, 21 Nov 2026 02:38:27 GMT\r\n")
 class _Entry:
     """The answer before and after its Date field, and what has to be unchanged."""
 
-    __slots__ = ("after", "before", "metric", "size", "versions", "watch")
+    __slots__ = ("_after", "_before", "_mark", "_versions", "_watch", "metric", "size")
 
     def __init__(self, before: bytes, after: bytes, watch: Watch, versions: Hashable, metric: str) -> None:
-        self.before, self.after, self.watch, self.versions, self.metric = before, after, watch, versions, metric
+        self._before, self._after, self._watch, self._versions = before, after, watch, versions
+        self._mark: tuple[int, int] | None = None
+        self.metric = metric
         self.size = len(before) + len(after) + 200
+
+    def answer(self, moment: Moment) -> bytes | None:
+        """The answer if it is still the right one. Raises StateUnavailableError."""
+        if not moment.leads():
+            return None
+        if self._mark != moment.mark():
+            if self._versions is None or moment.snapshot().versions(self._watch) != self._versions:
+                return None
+            self._mark = moment.mark()
+        return b"".join((self._before, moment.date_line(), self._after))
+
+    def drop(self) -> None:
+        """It is not kept any more: who still knows it must not hold its bytes, nor answer with it."""
+        self._mark = self._versions = None
+        self._before = self._after = b""
 
 
 class AnswerCache:
@@ -50,17 +68,18 @@ class AnswerCache:
     def answer(self, gateway: Gateway, request: Request) -> bool:
         """Answer the request from here if that is possible."""
         entry = self._entries.get((request.target, request.gzip))
-        if entry is None or not gateway.leads():
+        if entry is None:
             return False
         try:
-            versions = gateway.snapshot().versions(entry.watch)
+            data = entry.answer(gateway.moment)
         except StateUnavailableError:
             return False
-        if versions != entry.versions:
-            self._remove((request.target, request.gzip), entry)
+        if data is None:
+            if gateway.moment.leads():
+                self._remove((request.target, request.gzip), entry)
             return False
-        request.channel.finish(request, b"".join((entry.before, gateway.date.data(), entry.after)))
-        gateway.note_finished(request, entry.metric)
+        gateway.repeats.learn(request.head, entry)
+        gateway.finish_rendered(request, data, entry.metric)
         return True
 
     def offer(self, gateway: Gateway, call: Call, options: ReadOptions, answer: Answer[Any], snap: Snapshot) -> None:
@@ -77,7 +96,7 @@ class AnswerCache:
             and not options.use_cache
             and not request.path.startswith("/v1/kv/")
             and "near=" not in request.raw_query  # distances change without the catalog changing
-            and gateway.leads()
+            and gateway.moment.leads()
         )
         if cacheable:
             self._offered = (request, answer.watch, snap.versions(answer.watch), call.route.metric)
@@ -110,3 +129,4 @@ class AnswerCache:
     def _remove(self, key: tuple[str, bool], entry: _Entry) -> None:
         del self._entries[key]
         self._bytes -= entry.size
+        entry.drop()

@@ -1,14 +1,12 @@
 """Gateway: what every handler stands on - configuration, state, neighbours - and the way of a request through it.
 
-A batch of requests shares one snapshot and one look at the leadership page, both taken when first needed after
-all bytes of the batch were read. What answers outside of the lane's turns (a batch of a neighbour's frames, a
-deadline, a task of the application) is a batch of its own: nothing is answered from a state that was looked at
-before the question.
+A batch of requests looks at one moment (see there). What answers outside of the lane's turns (a batch of a
+neighbour's frames, a deadline, a task of the application) is a batch of its own: nothing is answered from a state
+that was looked at before the question.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -18,10 +16,13 @@ from services.http_gateway.call import Call
 from services.http_gateway.errors import HttpError, MethodNotAllowedError
 from services.http_gateway.go_http import DateLine, render
 from services.http_gateway.message import Request, Response, parse_query
+from services.http_gateway.moment import Moment
 from services.http_gateway.options import ReadOptions
 from services.http_gateway.policy import Policy
 from services.http_gateway.reads import Blocking
 from services.http_gateway.redirect import clean_path, is_printable, redirect
+from services.http_gateway.repeats import Repeats
+from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
@@ -29,7 +30,7 @@ from shared.ipc import IpcError, Link
 from shared.ipc.calls import OnDone
 from shared.state.answer import Answer
 from shared.state.errors import StateUnavailableError
-from shared.state.leadership import Leadership, LeadershipPage
+from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
@@ -64,16 +65,15 @@ class Gateway:
     ) -> None:
         self.links, self.rpc = links, links.rpc
         self._routes, self._clock = routes, clock
-        self._reader, self._page = reader, page
-        self._snap: Snapshot | None = None
-        self._leadership: Leadership | None = None
-        self._in_batch = False
-        self._read_index_waiters: list[OnDone] | None = None
-        self._read_index_next: list[OnDone] = []
+        self.date = DateLine()
+        self.moment = Moment(reader, page, self.date)
+        self._batch_started_s = 0.0
+        self._read_index_waiters: list[OnDone] = []
+        self._answered: dict[str, int] = {}
+        self._logs_requests = False
         self._asked: set[tuple[str, str]] = set()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
-        self.date = DateLine()
         self.last_answer = b""
         """The bytes of the answer rendered last: what a group of waiters shares."""
         self.take_slow: Callable[[Call], None] = _no_slow_door
@@ -84,42 +84,27 @@ class Gateway:
         self.config = config
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + 1.0
-        self.cache = AnswerCache()
+        self.cache, self.repeats = AnswerCache(), Repeats()
+        self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)
 
     # -- state ----------------------------------------------------------------------------------
 
     def begin_batch(self) -> None:
-        """Everything that is looked at from here to `end_batch` is one state, no older than this moment."""
-        self.end_batch()
-        self._in_batch = True
+        """What is looked at from here to `end_batch` is one moment."""
+        self.moment.begin()
+        self._batch_started_s = self._clock()
+        self._logs_requests = _log.enabled(log.DEBUG)
 
     def end_batch(self) -> None:
-        self._in_batch = False
-        self._leadership = None
-        if self._snap is not None:
-            self._snap.close()
-            self._snap = None
-
-    def snapshot(self) -> Snapshot:
-        """The state as of this batch. Raises StateUnavailableError. Not to be kept."""
-        snap = self._snap
-        if snap is None:
-            if self._reader is None:
-                raise StateUnavailableError("a client agent")
-            snap = self._snap = self._reader.snapshot()
-        return snap
-
-    def leadership(self) -> Leadership:
-        leadership = self._leadership
-        if leadership is None:
-            leadership = self._page.read()
-            if self._in_batch:
-                self._leadership = leadership
-        return leadership
-
-    def leads(self) -> bool:
-        """Whether a default read may be answered here and now."""
-        return self.leadership().may_serve_default(time.monotonic_ns())
+        """Count what was answered at once, and ask for all who need a confirmed state."""
+        self.moment.end()
+        if self._answered:
+            latency_ms = (self._clock() - self._batch_started_s) * 1000
+            for metric, times in self._answered.items():
+                metrics.sample(f"consul.http.GET.{metric}", latency_ms, times=times)
+            self._answered.clear()
+        if self._read_index_waiters:
+            self._ask_read_index()
 
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""
@@ -128,21 +113,19 @@ class Gateway:
         return min(options.wait_ns / 1e9, self.config.max_query_time_s)
 
     def read_index(self, on_done: OnDone) -> None:
-        """One ReadIndex round for all that ask before it is sent; those who come later share the next one."""
-        if self._read_index_waiters is None:
-            self._read_index_waiters = [on_done]
+        """Leadership confirmed and applied after now: one round for all that ask in the same batch."""
+        self._read_index_waiters.append(on_done)
+        if not self.moment.in_batch:
             self._ask_read_index()
-        else:
-            self._read_index_next.append(on_done)
 
     def _ask_read_index(self) -> None:
+        waiters, self._read_index_waiters = self._read_index_waiters, []
+
         def finished(value: Any, error: IpcError | None) -> None:
-            waiters, self._read_index_waiters = self._read_index_waiters or [], None
-            if self._read_index_next:
-                self._read_index_waiters, self._read_index_next = self._read_index_next, []
-                self._ask_read_index()
+            self.begin_batch()
             for waiter in waiters:
                 waiter(value, error)
+            self.end_batch()
 
         self.links.raft.post("Raft.ReadIndex", None, finished, timeout_s=self.rpc_timeout_s, retry_safe=True)
 
@@ -158,18 +141,45 @@ class Gateway:
 
     # -- requests -------------------------------------------------------------------------------
 
+    def answer_known(self, head: bytes) -> bytes | None:
+        """The answer to a request that was seen before, byte for byte; None: it has to be dispatched."""
+        known = self.repeats.find(head)
+        if known is None or self._logs_requests:
+            return None
+        try:
+            data = known.answer(self.moment)
+        except Exception:  # whatever it was, the full way meets it too, and knows what to say
+            self.repeats.forget(head)
+            return None
+        if data is not None:
+            self._answered[known.metric] = self._answered.get(known.metric, 0) + 1
+        return data
+
     def dispatch(self, request: Request) -> None:
         """A complete request. Answers now, or arranges that somebody does later."""
         try:
-            if request.method == "GET" and request.plain and request.keep_alive and request.version == 11:
-                if self.cache.answer(self, request):
-                    return
-                if request.path.startswith("/v1/kv/") and self._routes.fast_get(self, request):
-                    return
-            self.handle(request)
+            short = request.plain and request.keep_alive and request.version == 11
+            if not (short and self._answer_shortly(request)):
+                self.handle(request)
         except Exception as error:  # a bug met by one request must not take everybody's connections with it
             self._report(request, error)
             self.finish(request, Response(500, {}, b"internal error"), None)
+
+    def dispatch_fully(self, request: Request) -> None:
+        """The same for a request that the short ways could not answer after all."""
+        try:
+            self.handle(request)
+        except Exception as error:
+            self._report(request, error)
+            self.finish(request, Response(500, {}, b"internal error"), None)
+
+    def _answer_shortly(self, request: Request) -> bool:
+        method = request.method
+        if method == "GET":
+            if self.cache.answer(self, request):
+                return True
+            return request.path.startswith("/v1/kv/") and self._routes.fast_get(self, request)
+        return method == "PUT" and request.path.startswith("/v1/kv/") and self._routes.fast_put(self, request)
 
     def handle(self, request: Request, slow: Callable[[Call], None] | None = None) -> None:
         """The full way: path rules, route, policy, handler. `slow` takes calls whose answer is a stream."""
@@ -202,8 +212,17 @@ class Gateway:
         else:
             self.finish(request, Response(200, {}, b"Consul Agent"), None)
 
+    def _call(self, request: Request, route: Route) -> Call:
+        return Call(self, request, route, {**self.policy.headers, **VARY})
+
+    def fail(self, request: Request, error: Exception) -> None:
+        """Answer a request of an API endpoint with an error of the foreseen kinds."""
+        route = self._routes.find(request.path)
+        assert route is not None
+        self._call(request, route).failed(error)
+
     def _serve(self, request: Request, route: Route, slow: Callable[[Call], None]) -> None:
-        call = Call(self, request, route, {**self.policy.headers, **VARY})
+        call = self._call(request, route)
         if request.raw_query and ("%" in request.raw_query):
             error = parse_query(request.raw_query)[1]
             if error:

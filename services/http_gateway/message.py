@@ -35,7 +35,8 @@ class Request:
     method, target, path (percent-decoded), raw_query; fields: header fields by lower-case name; remote: "ip:port"
     ("@" for a Unix socket); body_complete: False if the body was left unread because it is over a limit, then
     content_length tells its size (-1 for chunked) and the connection closes after the answer; version: 10 or 11;
-    plain: no header field is present that could change an answer (token, cache control, namespace, ...).
+    plain: no header field is present that could change an answer (token, cache control, namespace, ...);
+    head: all bytes of the request if it has no body and came in one piece of its own, else b"".
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Request:
         "content_length",
         "fields",
         "gzip",
+        "head",
         "keep_alive",
         "method",
         "on_abandon",
@@ -80,7 +82,7 @@ class Request:
         """Raises TargetError."""
         self.channel, self.method, self.target, self.fields = channel, method, target, fields
         self.remote, self.version, self.keep_alive, self.gzip = remote, version, keep_alive, gzip
-        self.plain = plain
+        self.plain, self.head = plain, b""
         self.body, self.body_complete, self.content_length = b"", True, 0
         self.path, self.raw_query = split_target(target)
         self.writes = method != "GET" and method != "HEAD" and method != "OPTIONS"

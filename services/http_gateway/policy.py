@@ -22,6 +22,12 @@ class Policy:
         self._blocked = tuple(http.block_endpoints)
         self._writers = tuple(http.allow_write_http_from)
 
+    def is_open(self, request: Request) -> bool:
+        """Whether no rule in here concerns this request or its answer."""
+        if self.headers or (self._writers and request.writes):
+            return False
+        return not (self._blocked and request.path.startswith(self._blocked))
+
     def check_path(self, request: Request) -> None:
         """Raises ForbiddenError for a path under a blocked prefix."""
         if self._blocked and request.path.startswith(self._blocked):

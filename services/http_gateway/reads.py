@@ -26,7 +26,6 @@ from shared import metrics
 from shared.ipc.errors import IpcError, RemoteError
 from shared.state.answer import Answer
 from shared.state.errors import StateUnavailableError
-from shared.state.leadership import Leadership
 from shared.state.snapshot import Snapshot
 from shared.state.watch import Registration
 
@@ -77,13 +76,13 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
     gateway = call.gateway
     if options.datacenter != gateway.config.datacenter or not gateway.config.server:
         return _forward(call, options, query)
-    leadership = gateway.leadership()
+    leadership = gateway.moment.leadership()
     if query.cached and options.use_cache and gateway.config.http_config.use_cache:
         call.headers.update(gateway.cache_headers(query.method, call.request.path))
         if leadership.known_leader:
             return _local(call, options, query)  # what Consul's agent cache keeps is never newer than the store
     if options.allow_stale:
-        contact_ms = last_contact_ms(leadership)
+        contact_ms = gateway.moment.last_contact_ms()
         too_old = 0 < options.max_stale_ns < contact_ms * 1_000_000
         if (leadership.known_leader or leadership.last_contact_ns) and not too_old:
             return _local(call, options, query)
@@ -95,13 +94,6 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
     elif leadership.may_serve_default(time.monotonic_ns()):
         return _local(call, options, query)
     return _forward(call, options, query)
-
-
-def last_contact_ms(leadership: Leadership) -> int:
-    """Milliseconds since the leader was last heard of; 0 on the leader itself."""
-    if leadership.role == "leader" or not leadership.last_contact_ns:
-        return 0
-    return max(0, (time.monotonic_ns() - leadership.last_contact_ns) // 1_000_000)
 
 
 def _after_read_index(call: Call, options: ReadOptions, query: Read) -> Later:
@@ -125,15 +117,15 @@ def _after_read_index(call: Call, options: ReadOptions, query: Read) -> Later:
 def _local(call: Call, options: ReadOptions, query: Read) -> Any:
     gateway = call.gateway
     try:
-        snap = gateway.snapshot()
+        snap = gateway.moment.snapshot()
     except StateUnavailableError:
         return _forward(call, options, query)  # raft_node is away: rpc_core waits for it and says what is wrong
     answer = query.local(snap)
     if options.min_index and answer.index <= options.min_index:
         gateway.blocking.park(call, options, query, answer, snap.generation)
         return LATER
-    leadership = gateway.leadership()
-    meta = Meta(answer.index, last_contact_ms(leadership), leadership.known_leader)
+    moment = gateway.moment
+    meta = Meta(answer.index, moment.last_contact_ms(), moment.leadership().known_leader)
     result = show(call, options, query, meta, answer.value)
     gateway.remember(call, options, answer, snap)
     return result
@@ -258,7 +250,7 @@ class Blocking:
 
     def _evaluate(self, group: _Group) -> None:
         try:
-            snap = self._gateway.snapshot()
+            snap = self._gateway.moment.snapshot()
         except StateUnavailableError:
             return  # the store is being replaced; its first change record wakes everyone again
         try:
@@ -278,8 +270,8 @@ class Blocking:
 
     def _render_once(self, group: _Group, answer: Answer[Any]) -> None:
         """The first waiter's answer is rendered, and its bytes serve all."""
-        leadership = self._gateway.leadership()
-        meta = Meta(answer.index, last_contact_ms(leadership), leadership.known_leader)
+        moment = self._gateway.moment
+        meta = Meta(answer.index, moment.last_contact_ms(), moment.leadership().known_leader)
         waiters = list(group.waiters)
         self._forget(group)
         first = waiters[0]

@@ -95,6 +95,10 @@ class Snapshot:
         row = self.get(b"applied", None, self.tables.meta)
         return (0, 0) if row is None else (unpack_u64(row), unpack_u64(row[8:]))
 
+    def mark(self) -> tuple[int, int]:
+        """(generation, number of the last write transaction this view contains): equal marks, the same state."""
+        return self.generation, self._txn.id()
+
     def versions(self, watch: Watch) -> tuple[int | None, ...]:
         """Fingerprint of everything a watch covers: equal fingerprints mean an equal answer.
 

@@ -37,9 +37,14 @@ class ConnectionLimits:
     output_bytes_max: int = 256 * 1024
 
 
+def _nothing_known(_head: bytes) -> None:
+    return None
+
+
 class Connection:
     """Protocol state of one client connection.
 
+    known(head): the answer to a request that consists of these bytes, None if it has to be dispatched.
     dispatch(request): called for every complete request; it, or someone later, answers through the request's
     channel, which is this object. wake(connection): called when there is output, or room to go on, outside of
     `receive`; the owner then calls `advance`. `output` is what to send, in order;
@@ -54,6 +59,7 @@ class Connection:
         "_current",
         "_dispatch",
         "_held",
+        "_known",
         "_limits",
         "_output_bytes",
         "_parser",
@@ -79,9 +85,10 @@ class Connection:
         dispatch: Callable[[Request], None],
         wake: Callable[[Connection], None],
         now: float,
+        known: Callable[[bytes], bytes | None] = _nothing_known,
     ) -> None:
         self.remote, self._limits, self._parser = remote, limits, parser
-        self._dispatch, self._wake = dispatch, wake
+        self._dispatch, self._wake, self._known = dispatch, wake, known
         self.output: list[bytes] = []
         self.closing = False
         self.ended = False
@@ -128,6 +135,13 @@ class Connection:
         """Bytes from the client. Never raises: a mistake of the client becomes an answer and `closing`."""
         if self.closing or self.ended or self._refused:
             return
+        if not (self._pending or self._buffer or self._output_bytes or self._held or self._current):
+            answer = self._known(data)  # between requests, and all output is taken: a request of its own
+            if answer is not None:
+                self.output.append(answer)
+                self._output_bytes = len(answer)
+                self.deadline = now + self._limits.idle_timeout_s
+                return
         if self._buffer:
             self._buffer += data
             if self._current is None and self._held is None and not self._head_is_complete():
@@ -205,8 +219,8 @@ class Connection:
                 if end < 0:
                     self._keep_incomplete_head(data[at:] if at else data, now)
                     break
-                self._begin(data[at:end], now)
-                at = end + 4
+                start, at = at, end + 4
+                self._begin(data[start:end], data if start == 0 and at == len(data) else b"", now)
         self._pumping = False
         if self._pending and self._current is None:
             self.deadline = math.inf
@@ -215,7 +229,7 @@ class Connection:
     def blocked(self) -> bool:
         """Something was held back that `advance` may be able to let go: not an incomplete head or body, which
         only more bytes can complete, and which is not looked at again without them."""
-        return self._held is not None or self._holds_unseen_bytes
+        return self._held is not None or (bool(self._buffer) and self._holds_unseen_bytes)
 
     @property
     def _holds_unseen_bytes(self) -> bool:
@@ -231,8 +245,10 @@ class Connection:
         self.deadline = now + self._limits.head_timeout_s
         self._refuse_hopeless_head()
 
-    def _begin(self, head: bytes, now: float) -> None:
-        """A complete head: make the request, and read its body or hand it over."""
+    def _begin(self, head: bytes, alone: bytes, now: float) -> None:
+        """A complete head: make the request, and read its body or hand it over.
+
+        alone: the head with its end if nothing came before or after it."""
         try:
             if len(head) > HEAD_BYTES_MAX:
                 self._refuse(_HEADERS_TOO_LARGE)
@@ -275,6 +291,8 @@ class Connection:
                 if block.expects_continue and version == 11:
                     self._invite_body()
                 return
+        else:
+            request.head = alone
         self._hand_over(request)
 
     def _expect_body(self, request: Request, length: int, limit: int, chunked: bool, now: float) -> None:
@@ -416,9 +434,15 @@ class Connection:
             self._buffer.clear()
             self._pump(data, now)
 
-    def settle(self, now: float) -> None:
-        """The client has taken all output: if nothing is pending, it is idle (or a slow sender) from now on."""
+    def settle(self, now: float) -> bool:
+        """The client has taken all output: if nothing is pending, it is idle (or a slow sender) from now on.
+
+        Returns whether more bytes may be read."""
         self._output_bytes = 0
-        if self.deadline == math.inf and not self._pending:
-            limits = self._limits
-            self.deadline = now + (limits.head_timeout_s if self._buffer else limits.idle_timeout_s)
+        if not self._pending:
+            if self.deadline == math.inf:
+                limits = self._limits
+                self.deadline = now + (limits.head_timeout_s if self._buffer else limits.idle_timeout_s)
+            if not (self._buffer or self.ended):
+                return not self._refused
+        return self.wants_data

@@ -45,6 +45,9 @@ class Work(Protocol):
     def dispatch(self, request: Request) -> None:
         """A complete request; answered through its channel, now or later."""
 
+    def answer_known(self, head: bytes) -> bytes | None:
+        """The answer to a request that consists of these bytes, None if it has to be dispatched."""
+
     def begin_batch(self) -> None:
         """All bytes of a turn are read, requests follow."""
 
@@ -271,8 +274,9 @@ class Lane:
             if protocol.closing:
                 self._close_gently(client, now)
                 return
-            protocol.settle(now)
-        reading = protocol.wants_data and len(client.unsent) < self._limits.unsent_bytes
+            reading = protocol.settle(now)
+        else:
+            reading = protocol.wants_data and len(client.unsent) < self._limits.unsent_bytes
         mask = (select.EPOLLIN if reading else 0) | (select.EPOLLOUT if client.unsent else 0)
         if mask != client.mask:
             client.mask = mask
@@ -334,7 +338,13 @@ class Lane:
             self._per_client[client_address] = count + 1
         client = _Client(sock, client_address)
         client.protocol = Connection(
-            remote, self._connection_limits, self._parser, self._work.dispatch, self._wake, now
+            remote,
+            self._connection_limits,
+            self._parser,
+            self._work.dispatch,
+            self._wake,
+            now,
+            self._work.answer_known,
         )
         self._clients[client.fd] = client
         self._by_protocol[client.protocol] = client

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
@@ -16,30 +14,16 @@ from services.http_gateway.options import ReadOptions, parse_uint64, uint64_erro
 from services.http_gateway.reads import Read, read
 from services.http_gateway.routes.table import Route
 from shared.state.answer import Answer
-from shared.state.errors import StateUnavailableError
-from shared.state.keys import MAX_KV_BYTES
-from shared.state.kvrow import HEADER_SIZE, unpack_header
 from shared.state.queries import kv
 from shared.state.snapshot import Snapshot
 from shared.structs.kv import DirEntry
 
 if TYPE_CHECKING:
-    from services.http_gateway.gateway import Gateway
-    from services.http_gateway.message import Request
+    pass
 
-_PREFIX_LENGTH = len("/v1/kv/")
 _WRITE_TIMEOUT_S = 30.0
 _LARGE_URL = "https://www.consul.io/docs/agent/options.html#kv_max_value_size"
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
-_FAST_HEAD = (
-    b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nVary: Accept-Encoding\r\nX-Consul-Index: %d\r\n"
-    b"X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: 0\r\n%sContent-Length: %d\r\n\r\n%s"
-)
-_PLAIN_ENTRY = b'[{"LockIndex":%d,"Key":%s,"Flags":%d,"Value":%s%s,"CreateIndex":%d,"ModifyIndex":%d}]'
-_PRETTY_ENTRY = (
-    b'[\n    {\n        "LockIndex": %d,\n        "Key": %s,\n        "Flags": %d,\n        "Value": %s%s,\n'
-    b'        "CreateIndex": %d,\n        "ModifyIndex": %d\n    }\n]\n'
-)
 
 
 def endpoint(call: Call) -> Any:
@@ -117,50 +101,6 @@ def _keys(call: Call, options: ReadOptions) -> Any:
             level=False,
         ),
     )
-
-
-def fast_get(gateway: Gateway, request: Request) -> bool:
-    """GET of one key without parameters, straight from the row to the bytes on the wire.
-
-    False if anything is out of the ordinary: then the full way decides."""
-    config = gateway.config
-    if request.raw_query or request.gzip or gateway.policy.headers or not gateway.leads():
-        return False
-    key = request.path[_PREFIX_LENGTH:]
-    raw_key = key.encode("utf-8", "surrogateescape")
-    if not 0 < len(raw_key) <= MAX_KV_BYTES or not key.isprintable() or "//" in key or "/." in request.path:
-        return False
-    if not key.isascii() or "<" in key or ">" in key or "&" in key:
-        return False  # escaped in JSON in ways that only the encoder knows
-    try:
-        snap = gateway.snapshot()
-    except StateUnavailableError:
-        return False
-    row = snap.get(raw_key, None, snap.tables.kvs)
-    if row is None:
-        return False
-    create, modify, lock, flags, session_length, key_length = unpack_header(row)
-    if key_length:
-        return False
-    value = row[HEADER_SIZE + session_length :]
-    session = b""
-    if session_length:
-        name = b',\n        "Session": "%s"' if config.dev_mode else b',"Session":"%s"'
-        session = name % row[HEADER_SIZE : HEADER_SIZE + session_length]
-    body = (_PRETTY_ENTRY if config.dev_mode else _PLAIN_ENTRY) % (
-        lock,
-        encode_basestring(key).encode(),
-        flags,
-        b'"%s"' % b64encode(value) if value else b"null",
-        session,
-        create,
-        modify,
-    )
-    if len(body) > 2048:
-        return False
-    request.channel.finish(request, _FAST_HEAD % (modify, gateway.date.data(), len(body), body))
-    gateway.note_finished(request, "v1.kv._")
-    return True
 
 
 # -- writes -----------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ def leader(call: Call) -> Any:
     options = call.options()
     gateway = call.gateway
     if options.datacenter == gateway.config.datacenter and gateway.config.server:
-        known = gateway.leadership()
+        known = gateway.moment.leadership()
         if known.role != "unknown":
             return known.leader_address
     payload = {**options.to_wire(), "Datacenter": options.datacenter}

@@ -39,17 +39,18 @@ class Route:
 
 
 class Routes:
-    """Longest match wins, as in Go's ServeMux. fast_get: tries to answer a simple GET below /v1/kv/ at once;
-    page: answers what lies below the UI path."""
+    """Longest match wins, as in Go's ServeMux. fast_get, fast_put: answer a plain request below /v1/kv/, or leave it
+    and return False; page: answers what lies below the UI path."""
 
     def __init__(
         self,
         routes: list[Route],
         fast_get: Callable[[Gateway, Request], bool],
+        fast_put: Callable[[Gateway, Request], bool],
         page: Callable[[Gateway, Request], None],
     ) -> None:
         self.patterns = {route.pattern: route for route in routes}
-        self.fast_get, self.page = fast_get, page
+        self.fast_get, self.fast_put, self.page = fast_get, fast_put, page
 
     def find(self, path: str) -> Route | None:
         route = self.patterns.get(path)

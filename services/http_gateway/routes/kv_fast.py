@@ -1,0 +1,214 @@
+"""One key, plainly: reads from the row, and writes to the command, without anything in between.
+
+What is out of the ordinary in any way - other parameters, names that JSON escapes, large values, configured header
+fields - is left to the full way, which gives the very same answers."""
+
+from __future__ import annotations
+
+import contextlib
+from base64 import b64encode
+from functools import cache
+from json.encoder import encode_basestring
+from typing import TYPE_CHECKING, Any, Final
+
+import msgpack
+
+from services.http_gateway.go_http import compress
+from services.http_gateway.moment import Moment
+from shared.ipc.errors import IpcError, RemoteError
+from shared.state.errors import StateUnavailableError
+from shared.state.keys import MAX_KV_BYTES
+from shared.state.kvrow import HEADER_SIZE, unpack_header
+
+if TYPE_CHECKING:
+    from services.http_gateway.gateway import Gateway
+    from services.http_gateway.message import Request
+
+_PREFIX_LENGTH: Final = len("/v1/kv/")
+_BODY_BYTES_MAX: Final = 2048
+"""Longer bodies go out chunked."""
+_DEFAULT, _STALE, _CONSISTENT = range(3)
+_MODES: Final = {
+    "": _DEFAULT,
+    "stale": _STALE,
+    "stale=": _STALE,
+    "consistent": _CONSISTENT,
+    "consistent=": _CONSISTENT,
+}
+_BEFORE_CONTACT: Final = (
+    b"HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nVary: Accept-Encoding\r\nX-Consul-Index: %d\r\n"
+    b"X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: "
+)
+_TRUE_BEFORE_DATE: Final = b"HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nVary: Accept-Encoding\r\n"
+_AFTER_DATE: Final = b"Content-Length: %d\r\n\r\n%s"
+_GZIP: Final = b"Content-Encoding: gzip\r\n"
+_PLAIN_ENTRY: Final = b'[{"LockIndex":%d,"Key":%s,"Flags":%d,"Value":%s%s,"CreateIndex":%d,"ModifyIndex":%d}]'
+_PRETTY_ENTRY: Final = (
+    b'[\n    {\n        "LockIndex": %d,\n        "Key": %s,\n        "Flags": %d,\n        "Value": %s%s,\n'
+    b'        "CreateIndex": %d,\n        "ModifyIndex": %d\n    }\n]\n'
+)
+_SESSION: Final = b',"Session":"%s"'
+_PRETTY_SESSION: Final = b',\n        "Session": "%s"'
+
+
+class OneKey:
+    """GET of one key in one mode. Keeps what it rendered until the row changes."""
+
+    __slots__ = ("_after", "_before", "_gzip", "_json_key", "_mark", "_mode", "_pretty", "_raw_key", "_row")
+
+    metric = "v1.kv._"
+
+    def __init__(self, raw_key: bytes, mode: int, *, gzip: bool, pretty: bool) -> None:
+        self._raw_key, self._mode, self._gzip, self._pretty = raw_key, mode, gzip, pretty
+        self._json_key = encode_basestring(raw_key.decode()).encode()
+        self._mark = (0, 0)
+        self._row: bytes | None = None
+        self._before = self._after = b""
+
+    def answer(self, moment: Moment) -> bytes | None:
+        """The answer in default or stale mode, None if the full way has to give it."""
+        if self._mode == _DEFAULT:
+            return self.text(moment) if moment.leads() else None
+        return self.text(moment) if self._mode == _STALE and moment.leadership().known_leader else None
+
+    def text(self, moment: Moment) -> bytes | None:
+        """The answer from the state of this moment, whoever vouches for that; None if it is no plain one."""
+        if self._mark != moment.mark():
+            row = moment.snapshot().get(self._raw_key, None, moment.snapshot().tables.kvs)
+            if row is None or not (row == self._row or self._render(row)):
+                return None
+            self._mark = moment.mark()
+        return b"%s%d\r\n%s%s" % (self._before, moment.last_contact_ms(), moment.date_line(), self._after)
+
+    def _render(self, row: bytes) -> bool:
+        create, modify, lock, flags, session_length, key_length = unpack_header(row)
+        if key_length:
+            return False  # the row of a long key begins with the key
+        value = row[HEADER_SIZE + session_length :]
+        session = b""
+        if session_length:
+            name = _PRETTY_SESSION if self._pretty else _SESSION
+            session = name % row[HEADER_SIZE : HEADER_SIZE + session_length]
+        body = (_PRETTY_ENTRY if self._pretty else _PLAIN_ENTRY) % (
+            lock,
+            self._json_key,
+            flags,
+            b'"%s"' % b64encode(value) if value else b"null",
+            session,
+            create,
+            modify,
+        )
+        if self._gzip:
+            body = compress(body)
+        if len(body) > _BODY_BYTES_MAX:
+            return False
+        self._before = _BEFORE_CONTACT % (_GZIP if self._gzip else b"", modify)
+        self._after = _AFTER_DATE % (len(body), body)
+        self._row = row
+        return True
+
+
+def get(gateway: Gateway, request: Request) -> bool:
+    """GET of one key in any mode. False: the full way decides."""
+    mode = _MODES.get(request.raw_query)
+    if mode is None or not gateway.policy.is_open(request):
+        return False
+    raw_key = _plain_key(request.path)
+    if raw_key is None or b"<" in raw_key or b">" in raw_key or b"&" in raw_key:
+        return False  # escaped in JSON in ways that only the encoder knows
+    moment = gateway.moment
+    one_key = OneKey(raw_key, mode, gzip=request.gzip, pretty=gateway.config.dev_mode)
+    try:
+        if mode == _CONSISTENT:
+            return _get_consistently(gateway, request, one_key)
+        data = one_key.answer(moment)
+    except StateUnavailableError:
+        return False
+    if data is None:
+        return False
+    gateway.repeats.learn(request.head, one_key)
+    gateway.finish_rendered(request, data, one_key.metric)
+    return True
+
+
+def _get_consistently(gateway: Gateway, request: Request, one_key: OneKey) -> bool:
+    if gateway.moment.leadership().role != "leader" or one_key.text(gateway.moment) is None:
+        return False
+
+    def on_done(_index: Any, error: IpcError | None) -> None:
+        if error is not None and not (isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader")):
+            gateway.fail(request, error)
+            return
+        data = None
+        if error is None and gateway.moment.leadership().known_leader:
+            with contextlib.suppress(StateUnavailableError):  # raft_node went away: the full way waits for it
+                data = one_key.text(gateway.moment)
+        if data is not None:
+            gateway.finish_rendered(request, data, one_key.metric)
+        else:
+            gateway.dispatch_fully(request)
+
+    gateway.read_index(on_done)
+    return True
+
+
+def _plain_key(path: str) -> bytes | None:
+    """The key of a path that needs no redirect and no refusal, None for every other."""
+    key = path[_PREFIX_LENGTH:]
+    if not key.isascii() or not key.isprintable() or "//" in path or "/." in path:
+        return None
+    raw_key = key.encode("ascii")
+    return raw_key if 0 < len(raw_key) <= MAX_KV_BYTES else None
+
+
+# -- writes -----------------------------------------------------------------------------------------
+
+
+class SetCommand:
+    """Encodes plain sets as Consul's KVS request: only key and value differ from one to the next."""
+
+    __slots__ = ("_after_key", "_after_value", "_before_key")
+
+    def __init__(self, datacenter: str, token: str) -> None:
+        packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")
+        before = [packer.pack_map_header(4), *map(packer.pack, ("Datacenter", datacenter, "DirEnt"))]
+        before += [packer.pack_map_header(7), *map(packer.pack, ("CreateIndex", 0, "Flags", 0, "Key"))]
+        self._before_key = b"".join(before)
+        self._after_key = b"".join(map(packer.pack, ("LockIndex", 0, "ModifyIndex", 0, "Session", "", "Value")))
+        self._after_value = b"".join(map(packer.pack, ("Op", "set", "Token", token)))
+
+    def encode(self, raw_key: bytes, value: bytes) -> bytes:
+        return b"".join((self._before_key, _pack(raw_key), self._after_key, _pack(value or None), self._after_value))
+
+
+_pack = msgpack.Packer(use_bin_type=False).pack
+WRITE_TIMEOUT_S: Final = 30.0
+
+
+def put(gateway: Gateway, request: Request) -> bool:
+    """PUT of one key without parameters. False: the full way decides."""
+    if request.raw_query or not request.body_complete or not gateway.policy.is_open(request):
+        return False
+    raw_key = _plain_key(request.path)
+    if raw_key is None or request.content_length > gateway.config.limits.kv_max_value_size:
+        return False
+
+    def on_done(_done: Any, error: IpcError | None) -> None:
+        if error is not None:
+            gateway.fail(request, error)
+        else:
+            before, after = _true_answer(request.gzip, gateway.config.dev_mode)
+            gateway.finish_rendered(request, b"".join((before, gateway.moment.date_line(), after)), OneKey.metric)
+
+    payload = ("set", raw_key, gateway.set_command.encode(raw_key, request.body))
+    gateway.rpc.post("KVS.ApplyEncoded", payload, on_done, timeout_s=WRITE_TIMEOUT_S)
+    return True
+
+
+@cache
+def _true_answer(gzip: bool, pretty: bool) -> tuple[bytes, bytes]:
+    """What comes before and after the Date field of the answer to a write that was done."""
+    body = b"true\n" if pretty else b"true"
+    if gzip:
+        body = compress(body)
+    return _TRUE_BEFORE_DATE % (_GZIP if gzip else b""), _AFTER_DATE % (len(body), body)
