@@ -5,6 +5,7 @@ Before it is there, the command that prepares its start takes the same locks; th
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 
@@ -22,11 +23,7 @@ def hold(directory: str, flag: str) -> None:
         os.makedirs(directory, mode=0o755, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise ConfigError(
-            f"cannot write to the directory {directory}: {reason}: give it to the user the agent runs as, "
-            f"or choose another {flag}"
-        ) from error
+        raise _unusable(directory, flag, error) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -36,5 +33,16 @@ def hold(directory: str, flag: str) -> None:
             f"another agent (pid {holder or 'unknown'}) uses the directory {directory}: "
             f"stop that agent, or choose another {flag}"
         ) from error
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+    except OSError as error:
+        os.close(descriptor)
+        raise _unusable(directory, flag, error) from error
+
+
+def _unusable(directory: str, flag: str, error: OSError) -> ConfigError:
+    reason = (error.strerror or str(error)).lower()
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room there" if full else "give it to the user the agent runs as"
+    return ConfigError(f"cannot write to the directory {directory}: {reason}: {advice}, or choose another {flag}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -38,11 +39,15 @@ def resolve_node_id(given: str, data_dir: str, disable_host_node_id: bool) -> st
         os.makedirs(data_dir, mode=0o755, exist_ok=True)
     except OSError as error:
         raise _setup_error(f"mkdir {error.filename}: {_reason(error)}") from error
+    temporary = f"{path}.tmp"  # a full disk must not leave half an id, with which no later start would go on
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(node_id)
+        os.replace(temporary, path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         reason = f"open {path}: {_reason(error)}"
         raise _setup_error(f"failed to write NodeID to disk: {reason}") from error
     return node_id

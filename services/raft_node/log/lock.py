@@ -31,8 +31,12 @@ class DirectoryLock:
                 f"{directory} is in use by another agent{f' (process {holder})' if holder else ''}: stop that "
                 f"one, or give this one a {option} of its own"
             ) from None
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(self._handle)
+            raise StorageError(f"cannot write to {directory}: {error.strerror}") from error
 
     def release(self) -> None:
         if self._handle >= 0:
