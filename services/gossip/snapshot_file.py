@@ -3,6 +3,7 @@
 Lines reach the kernel at once, so killing the process loses nothing; only a leave is also synced to the disk, as
 the rest can be learnt again from any peer."""
 
+import contextlib
 import os
 
 from services.gossip.serf.snapshot import MAX_REPLAY_BYTES, Recovered, replay
@@ -42,10 +43,12 @@ class SnapshotFile:
             raise StartError(f"Failed to setup snapshot: {self._path}: {error.strerror}") from None
         if self._mark and not text.startswith(self._mark):
             os.ftruncate(self._fd, 0)                   # left by another run of the agent
-            _write_all(self._fd, self._mark.encode())
+            self._unwritten = self._mark.encode()
             text = ""
         if text and not text.endswith("\n"):
-            os.write(self._fd, b"\n")                   # a torn last line must not swallow the next one
+            self._unwritten = b"\n"                     # a torn last line must not swallow the next one
+        with contextlib.suppress(OSError):              # a disk that is full now gets it with the next append
+            self._flush()
         found = replay(text.splitlines(), rejoin_after_leave=rejoin_after_leave)
         for problem in found.problems:
             self._logger.warn(problem)
