@@ -57,13 +57,19 @@ ENDPOINTS = [
     "[INFO]  agent: started state syncer",
     "==> Consul agent running!",
 ]
+SYNC = [
+    "[DEBUG] agent: Skipping remote check since it is managed automatically: check=serfHealth",
+    "[INFO]  agent: Synced node info",
+    "[DEBUG] agent: Skipping remote check since it is managed automatically: check=serfHealth",
+    "[DEBUG] agent: Node info in sync",
+]
 NAME_WARNING = (
     f'Node name "{NODE}" will not be discoverable via DNS due to invalid characters. '
     "Valid characters include all alpha-numerics and dashes."
 )
 NAME_WARNINGS = [f"[WARN]  agent: {NAME_WARNING}", f"[WARN]  agent.auto_config: {NAME_WARNING}"]
 START = {"raft": RAFT, "leadership": LEADERSHIP, "new leader": NEW_LEADER, "gossip": GOSSIP, "wan": WAN_SERVER}
-START |= {"endpoints": ENDPOINTS, "name": NAME_WARNINGS}
+START |= {"endpoints": ENDPOINTS, "sync": SYNC, "name": NAME_WARNINGS}
 
 LEAVE = [
     "[INFO]  agent.server: server starting leave",
