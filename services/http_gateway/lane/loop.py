@@ -100,7 +100,7 @@ class Lane:
         self._dirty: list[_Client] = []
         self._again: list[_Client] = []
         self._in_turn = False
-        self._flush_scheduled = False
+        self._awaits_flush = False
         self._accepting_after = 0.0
         self._epoll = select.epoll()
         self._clock: Callable[[], float] = trio.current_time
@@ -214,7 +214,15 @@ class Lane:
             finally:
                 self._work.end_batch()
                 self._in_turn = False
-        self._flush_scheduled = False
+        self._awaits_flush = False
+        if self._again:
+            self._token.run_sync_soon(self._go_on, idempotent=True)  # the serving task may be asleep
+
+    def _go_on(self) -> None:
+        if self._again:
+            self._turn([])
+        if self._again:
+            self._token.run_sync_soon(self._go_on, idempotent=True)
 
     def _wake(self, protocol: Connection) -> None:
         client = self._by_protocol.get(protocol)
@@ -226,9 +234,9 @@ class Lane:
             return
         client.dirty = True
         self._dirty.append(client)
-        if not (self._in_turn or self._flush_scheduled):
-            self._flush_scheduled = True
-            self._token.run_sync_soon(self.flush)
+        if not (self._in_turn or self._awaits_flush):
+            self._awaits_flush = True
+            self._flusher.mark(self)
 
     def _flush_clients(self, now: float) -> None:
         while self._dirty:
@@ -238,10 +246,13 @@ class Lane:
                 if client.fd < 0 or client.discarded >= 0:
                     continue
                 protocol = client.protocol
-                if protocol.blocked and not (protocol.unfinished or client.unsent):
+                was_behind = bool(client.unsent)
+                if protocol.blocked and not (protocol.unfinished or was_behind):
                     protocol.advance(now)
                 self._send(client, now)
-                if protocol.unfinished and not client.unsent and client.fd >= 0:
+                if client.unsent or client.fd < 0:
+                    continue
+                if protocol.unfinished or (was_behind and protocol.blocked):
                     self._again.append(client)
 
     def _send(self, client: _Client, now: float) -> None:
