@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from services.http_gateway.errors import BadRequestError, HttpError, as_http_error, error_response
 from services.http_gateway.message import Request, Response
 from services.http_gateway.options import ReadOptions, parse_options, request_token
+from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError
 from shared.structs import gojson
 from shared.structs.errors import JsonError
@@ -140,6 +141,12 @@ class Call:
         retry_safe: bool = False,
     ) -> Later:
         """The same for any neighbour. `timeout_s` defaults to the time requests are held for a leader."""
+        timeout_s = timeout_s or self.gateway.rpc_timeout_s
+        link.post(method, payload, self.on_done(then), timeout_s=timeout_s, retry_safe=retry_safe)
+        return LATER
+
+    def on_done(self, then: Callable[[Any], Any]) -> OnDone:
+        """What answers with `then(value)`, or with the error."""
 
         def on_done(value: Any, error: IpcError | None) -> None:
             if error is not None:
@@ -147,8 +154,7 @@ class Call:
             else:
                 self.run(lambda: then(value))
 
-        link.post(method, payload, on_done, timeout_s=timeout_s or self.gateway.rpc_timeout_s, retry_safe=retry_safe)
-        return LATER
+        return on_done
 
 
 def decode_failed(error: JsonError) -> BadRequestError:

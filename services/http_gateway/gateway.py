@@ -24,6 +24,7 @@ from services.http_gateway.redirect import clean_path, is_printable, redirect
 from services.http_gateway.repeats import Repeats
 from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
+from services.http_gateway.writes import Writes
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import IpcError, Link
@@ -64,11 +65,13 @@ class Gateway:
         page: LeadershipPage,
     ) -> None:
         self.links, self.rpc = links, links.rpc
+        self.writes = Writes(links.raft, links.rpc)
         self._routes, self._clock = routes, clock
         self.date = DateLine()
         self.moment = Moment(reader, page, self.date)
         self._batch_started_s = 0.0
         self._read_index_waiters: list[OnDone] = []
+        self._read_index_under_way = False
         self._answered: dict[str, int] = {}
         self._logs_requests = False
         self._asked: set[tuple[str, str]] = set()
@@ -113,15 +116,21 @@ class Gateway:
         return min(options.wait_ns / 1e9, self.config.max_query_time_s)
 
     def read_index(self, on_done: OnDone) -> None:
-        """Leadership confirmed and applied after now: one round for all that ask in the same batch."""
+        """Leadership confirmed and applied after now: one round at a time, for all that asked before it."""
         self._read_index_waiters.append(on_done)
         if not self.moment.in_batch:
             self._ask_read_index()
 
     def _ask_read_index(self) -> None:
+        """A round of its own for those who came while one is under way would answer them no sooner than the next
+        shared one does when the machine is busy, and costs every neighbour a wake-up."""
+        if self._read_index_under_way:
+            return
+        self._read_index_under_way = True
         waiters, self._read_index_waiters = self._read_index_waiters, []
 
         def finished(value: Any, error: IpcError | None) -> None:
+            self._read_index_under_way = False
             self.begin_batch()
             for waiter in waiters:
                 waiter(value, error)

@@ -102,6 +102,11 @@ class Link:
 
     # -- calls ----------------------------------------------------------------------------------
 
+    @property
+    def next_id(self) -> int:
+        """The id of the call that is posted next, for who has to say it in that call's payload."""
+        return self._next_id + 1
+
     def post(self, method: str, payload: Any, on_done: OnDone, *, timeout_s: float, retry_safe: bool = False) -> int:
         """Starts a call without a task: `on_done(value, error)` is called once, from the link's own task.
 

@@ -7,12 +7,13 @@ from urllib.parse import quote_plus
 
 import msgpack
 
-from services.http_gateway.call import Call
+from services.http_gateway.call import LATER, Call
 from services.http_gateway.errors import BadRequestError, HttpError, TooLargeError
 from services.http_gateway.message import Response
 from services.http_gateway.options import ReadOptions, parse_uint64, uint64_error
 from services.http_gateway.reads import Read, read
 from services.http_gateway.routes.table import Route
+from services.http_gateway.writes import TIMEOUT_S
 from shared.state.answer import Answer
 from shared.state.queries import kv
 from shared.state.snapshot import Snapshot
@@ -21,7 +22,6 @@ from shared.structs.kv import DirEntry
 if TYPE_CHECKING:
     pass
 
-_WRITE_TIMEOUT_S = 30.0
 _LARGE_URL = "https://www.consul.io/docs/agent/options.html#kv_max_value_size"
 _pack = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape").pack
 
@@ -174,10 +174,10 @@ def _apply(
         return bool(outcome) if shows_outcome else True
 
     if options.datacenter != call.gateway.config.datacenter:
-        return call.rpc("KVS.Apply", request, then, timeout_s=_WRITE_TIMEOUT_S)
+        return call.rpc("KVS.Apply", request, then, timeout_s=TIMEOUT_S)
     raw_key = key.encode("utf-8", "surrogateescape")
-    payload = [operation, raw_key, _pack(request)]
-    return call.rpc("KVS.ApplyEncoded", payload, then, timeout_s=_WRITE_TIMEOUT_S)
+    call.gateway.writes.post(operation, raw_key, _pack(request), call.on_done(then))
+    return LATER
 
 
 def _uint64(text: str) -> int:

@@ -182,7 +182,6 @@ class SetCommand:
 
 
 _pack = msgpack.Packer(use_bin_type=False).pack
-WRITE_TIMEOUT_S: Final = 30.0
 
 
 def put(gateway: Gateway, request: Request) -> bool:
@@ -200,8 +199,7 @@ def put(gateway: Gateway, request: Request) -> bool:
             before, after = _true_answer(request.gzip, gateway.config.dev_mode)
             gateway.finish_rendered(request, b"".join((before, gateway.moment.date_line(), after)), OneKey.metric)
 
-    payload = ("set", raw_key, gateway.set_command.encode(raw_key, request.body))
-    gateway.rpc.post("KVS.ApplyEncoded", payload, on_done, timeout_s=WRITE_TIMEOUT_S)
+    gateway.writes.post("set", raw_key, gateway.set_command.encode(raw_key, request.body), on_done)
     return True
 
 

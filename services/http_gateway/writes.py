@@ -1,0 +1,60 @@
+"""Writes: key/value commands on their way to the log, and the two ways their results come back.
+
+rpc_core checks a command and hands it to raft_node. Told by which connection and tag this process waits, raft_node
+answers here itself, all results of a batch in one `applied` event, together with the change record that wakes the
+readers: so a write wakes this process once, not twice. Whatever does not get that far rpc_core answers as any call;
+the first answer ends the call."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from shared.ipc import ConnectionLostError, IpcError, Link, RemoteError
+from shared.ipc.calls import OnDone
+
+_METHOD: Final = "KVS.ApplyEncoded"
+TIMEOUT_S: Final = 30.0
+
+
+class Writes:
+    """One per process. Belongs to the event loop."""
+
+    def __init__(self, raft: Link, rpc: Link) -> None:
+        self._raft, self._rpc = raft, rpc
+        self._tags: dict[int, None] = {}
+        raft.subscribe("applied", self._applied)
+        raft.on_down(self._lost)
+
+    def post(self, operation: str, raw_key: bytes, command: bytes, on_done: OnDone) -> None:
+        """command: Consul's KVS request in msgpack. `on_done(value, error)` is called once; value: whether the
+        operation took effect, True for those that always do. A lost neighbour leaves the outcome unknown."""
+        rpc, number = self._rpc, self._raft.number
+        if not number:
+            rpc.post(_METHOD, (operation, raw_key, command), on_done, timeout_s=TIMEOUT_S)
+            return
+        tags, tag = self._tags, rpc.next_id
+
+        def finished(value: Any, error: IpcError | None) -> None:
+            tags.pop(tag, None)
+            if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
+                # Refused by the log, so it is in no log: rpc_core knows how to find, or wait for, the leader.
+                rpc.post(_METHOD, (operation, raw_key, command), on_done, timeout_s=TIMEOUT_S)
+            else:
+                on_done(value, error)
+
+        tags[tag] = None
+        rpc.post(_METHOD, (operation, raw_key, command, number, tag), finished, timeout_s=TIMEOUT_S)
+
+    def _applied(self, results: Any) -> None:
+        """[[tag, result], ...]; a write that failed: [tag, None, code, text, data]."""
+        resolve = self._rpc.resolve
+        for tag, result, *failure in results:
+            if failure:
+                resolve(tag, None, RemoteError(*failure))
+            else:
+                resolve(tag, True if result is None else result)
+
+    def _lost(self) -> None:
+        """raft_node has gone, and with it the results that were to come from there."""
+        for tag in tuple(self._tags):
+            self._rpc.resolve(tag, None, ConnectionLostError(self._raft.neighbour, _METHOD))
