@@ -11,7 +11,7 @@ import gc
 import os
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 INTERVAL_S = 10
@@ -19,6 +19,7 @@ SERIES_MAX = 2000
 """Distinct series per interval; more are not kept but counted under `consul.metrics.dropped`."""
 
 Labels = Sequence[tuple[str, str]]
+Collector = Callable[[], Mapping[str, float]]
 _Aggregate = list[float]  # count, sum, sum of squares, min, max
 
 
@@ -87,7 +88,7 @@ class Registry:
         current = self._interval(now)
         shown = self._finished or current
         gauges = dict(shown.gauges)
-        for name, value in _runtime_gauges().items():
+        for name, value in (*_runtime_gauges().items(), *_collected()):
             allowed = self._name(name)
             if allowed is not None:
                 gauges[(self._with_host(allowed), ())] = value
@@ -245,6 +246,21 @@ def _runtime_gauges() -> dict[str, float]:
         "consul.runtime.sys_bytes": int(total_pages) * page,
         "consul.runtime.total_gc_runs": sum(generation["collections"] for generation in gc.get_stats()),
     }
+
+
+_collectors: dict[Collector, None] = {}
+
+
+def collect(collector: Collector) -> Callable[[], None]:
+    """`collector()` gives gauges (name -> value) that are looked up when somebody asks, not kept up to date: sizes of
+    queues and caches. Returns what ends it."""
+    _collectors[collector] = None
+    return lambda: _collectors.pop(collector, None)
+
+
+def _collected() -> Iterator[tuple[str, float]]:
+    for collector in _collectors:
+        yield from collector().items()
 
 
 _registry = Registry()

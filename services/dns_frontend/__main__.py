@@ -91,6 +91,7 @@ async def main(ctx: ServiceContext) -> None:
 
     server = Server(config.socket_path("dns"), name="dns_frontend")
     server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
+    metrics.collect(lane.gauges)
     ctx.on_reload(reload)
     await ctx.wait_turn()
     udp = [bind(address, socket.SOCK_DGRAM) for address in config.dns_listeners]

@@ -77,6 +77,14 @@ class Lane:
         self._max_stale_s = max_stale_s
         self.cache.clear()
 
+    def gauges(self) -> dict[str, float]:
+        """What this lane keeps in memory."""
+        return {
+            "consul.dns.cache.entries": len(self.cache),
+            "consul.dns.cache.bytes": self.cache.size_bytes,
+            "consul.dns.slow_queries": self._slow_queries,
+        }
+
     # -- listeners ------------------------------------------------------------------------------
 
     async def serve_udp(self, sock: socket.socket) -> None:

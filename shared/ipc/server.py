@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import trio
 
+from shared import metrics
 from shared.ipc import frames
 from shared.ipc.errors import IpcError, ProtocolError, RemoteError, SocketPathError
 from shared.ipc.flusher import Flusher
@@ -133,6 +134,7 @@ class Server:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens until cancelled."""
         listener = _bind(self.path)
+        end_metrics = metrics.collect(self._gauges)
         try:
             async with trio.open_nursery() as nursery:
                 task_status.started()
@@ -142,9 +144,18 @@ class Server:
                         sock, _ = listener.accept()
                         self._admit(sock, nursery)
         finally:
+            end_metrics()
             listener.close()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
+
+    def _gauges(self) -> dict[str, float]:
+        connections = self._connections.values()
+        return {
+            f"consul.ipc.server.{self.name}.connections": len(connections),
+            f"consul.ipc.server.{self.name}.running_calls": sum(len(one._running) for one in connections),
+            f"consul.ipc.server.{self.name}.queued_bytes": sum(one.transport.queued_bytes for one in connections),
+        }
 
     def _admit(self, sock: socket.socket, nursery: trio.Nursery) -> None:
         peer = peer_of(sock)
