@@ -8,7 +8,8 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
+_HOST = r"(?:\[[0-9A-Fa-f:.%A-Za-z\-_~]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>\"%\u0080-\U0010ffff]*)"
+_SCHEME_AND_AUTHORITY = re.compile(rf"[A-Za-z][A-Za-z0-9+.\-]*://(?:[^@/?]*@)?{_HOST}(?::[0-9]*)?(?=[/?]|\Z)")
 
 
 class TargetError(ValueError):
@@ -135,11 +136,12 @@ def split_target(target: str) -> tuple[str, str]:
     if target[:1] != "/":
         if target == "*":
             return "*", ""
-        scheme = _SCHEME.match(target)
-        if scheme is None:
+        prefix = _SCHEME_AND_AUTHORITY.match(target)
+        if prefix is None:
             raise TargetError(target)
-        slash = target.find("/", scheme.end())
-        target = target[slash:] if slash >= 0 else "/"
+        target = target[prefix.end() :]
+        if target[:1] != "/":
+            target = f"/{target}"
     path, _, query = target.partition("?")
     if "%" in path:
         if _BAD_ESCAPE.search(path):
