@@ -290,6 +290,21 @@ class Gateway:
         if metric is not None:
             self.note_finished(request, metric)
 
+    def finish_all(self, calls: list[Call], data: bytes, like: Call) -> None:
+        """Answer many with the bytes that `like`, a call for the same thing, was answered with."""
+        keep_alive, metric = like.request.keep_alive, like.route.metric
+        if _log.enabled(log.DEBUG):
+            for call in calls:
+                call.request.keep_alive = keep_alive
+                self.finish_rendered(call.request, data, metric)
+            return
+        now, name = self._clock(), f"consul.http.{like.request.method}.{metric}"
+        for call in calls:
+            request = call.request
+            request.keep_alive = keep_alive
+            request.channel.finish(request, data)
+            metrics.sample(name, (now - request.started_s) * 1000)
+
     def note_finished(self, request: Request, metric: str) -> None:
         """Metric and debug line of a finished API request."""
         latency_s = self._clock() - request.started_s

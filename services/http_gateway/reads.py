@@ -281,9 +281,7 @@ class Blocking:
         except HttpError as error:
             first.call.failed(error)
         data = self._gateway.last_answer
-        for waiter in waiters[1:]:
-            waiter.call.request.keep_alive = first.call.request.keep_alive
-            self._gateway.finish_rendered(waiter.call.request, data, waiter.call.route.metric)
+        self._gateway.finish_all([waiter.call for waiter in waiters[1:]], data, first.call)
 
     def _forget(self, group: _Group) -> None:
         for waiter in group.waiters:
