@@ -146,7 +146,7 @@ def split_target(target: str) -> tuple[str, str]:
     if "%" in path:
         if _BAD_ESCAPE.search(path):
             raise TargetError(target)
-        path = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
+        path = unquote_to_bytes(path.encode("utf-8", "surrogateescape")).decode("utf-8", "surrogateescape")
     return path, query
 
 
