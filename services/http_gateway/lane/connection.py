@@ -59,6 +59,7 @@ class Connection:
         "_current",
         "_dispatch",
         "_held",
+        "_is_last",
         "_known",
         "_limits",
         "_output_bytes",
@@ -109,6 +110,7 @@ class Connection:
         self._body_bytes = bytearray()
         self._pumping = False
         self._refused = False
+        self._is_last = False
         self._output_bytes = 0
 
     @property
@@ -134,6 +136,9 @@ class Connection:
     def receive(self, data: bytes, now: float) -> None:
         """Bytes from the client. Never raises: a mistake of the client becomes an answer and `closing`."""
         if self.closing or self.ended or self._refused:
+            return
+        if self._is_last:  # read only to notice when the client goes
+            self.linger = True
             return
         if not (self._pending or self._buffer or self._output_bytes or self._held or self._current):
             answer = self._known(data)  # between requests, and all output is taken: a request of its own
@@ -199,6 +204,9 @@ class Connection:
         turn = self._limits.requests_per_turn
         self._pumping = True
         while not (self.closing or self._refused):
+            if self._is_last:
+                self.linger = self.linger or at < len(data)
+                break
             turn -= 1
             if self._current is None and (turn < 0 or self._output_bytes > self._limits.output_bytes_max):
                 # Others wait, or this client does not read what it asked for: go on in a later turn.
@@ -348,6 +356,7 @@ class Connection:
     def _hand_over(self, request: Request) -> None:
         """Dispatch, unless it has to wait for what is ahead of it in the pipeline."""
         pending = self._pending
+        self._is_last = not request.keep_alive  # what the client sends behind it must have no effect
         if pending and pending[-1].writes != request.writes:
             self._held = request
             return

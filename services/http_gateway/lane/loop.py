@@ -31,7 +31,7 @@ _log = get_logger("agent.http")
 _READ_BYTES = 64 * 1024
 _EVENTS_PER_TURN = 512
 _ACCEPTS_PER_TURN = 64
-_TURNS_BEFORE_OTHERS = 16
+_TURNS_BEFORE_OTHERS = 8
 _LINGER_S, _LINGER_BYTES_MAX = 2.0, 1 << 20
 _WRITE_TIMEOUT_S = 60.0
 _TICK_S = 1.0
@@ -144,17 +144,21 @@ class Lane:
 
     async def _serve(self) -> None:
         fd = self._epoll.fileno()
-        poll = self._epoll.poll
+        poll, flusher = self._epoll.poll, self._flusher
         while True:
             if self._again:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(fd)
-            for _ in range(_TURNS_BEFORE_OTHERS):
-                events = poll(0, _EVENTS_PER_TURN)
-                if not (events or self._again):
-                    break
-                self._turn(events)
+            flusher.begin()  # what the turns write for neighbours leaves together, as they are woken by each send
+            try:
+                for _ in range(_TURNS_BEFORE_OTHERS):
+                    events = poll(0, _EVENTS_PER_TURN)
+                    if not (events or self._again):
+                        break
+                    self._turn(events)
+            finally:
+                flusher.end()
 
     def _turn(self, events: list[tuple[int, int]]) -> None:
         now = self._clock()
