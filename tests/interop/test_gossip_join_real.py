@@ -64,14 +64,21 @@ async def test_ours_joins_a_real_agent_and_lives_fails_returns_and_leaves(make: 
             seen = await in_thread(wait_status, real, "ours", ALIVE)
             assert isinstance(seen, dict)
             assert seen["Tags"] == {
-                "acls": "0", "build": "1.8.7:", "dc": "dc1", "id": ours.config.node_id, "role": "node", "segment": "",
-                "vsn": "2", "vsn_max": "3", "vsn_min": "2",
+                "acls": "0",
+                "build": "1.8.7:",
+                "dc": "dc1",
+                "id": ours.config.node_id,
+                "role": "node",
+                "segment": "",
+                "vsn": "2",
+                "vsn_max": "3",
+                "vsn_min": "2",
             }
             versions = [seen[f"{kind}{end}"] for kind in ("Protocol", "Delegate") for end in ("Min", "Max", "Cur")]
             assert versions == [1, 5, 2, 2, 5, 4]
             await in_thread(wait_until, lambda: serf_health(real, "ours") == "passing", 10.0, "serfHealth")
 
-            await trio.sleep(5)                # fifty probe rounds of dev agents, in both directions
+            await trio.sleep(5)  # fifty probe rounds of dev agents, in both directions
             assert "EventMemberFailed" not in real.output()
             assert await call.statuses() == {"ours": ALIVE, "real": ALIVE}
             assert (await call("Coordinate", pool="lan", node="real"))["Error"] < 1.5

@@ -73,9 +73,7 @@ class Client:
 
 
 @pytest.fixture
-def client(
-    server: RuntimeConfig, real_consul: Path, loopback: Callable[[], str], tmp_path: Path
-) -> Iterator[Client]:
+def client(server: RuntimeConfig, real_consul: Path, loopback: Callable[[], str], tmp_path: Path) -> Iterator[Client]:
     address = loopback()
     (tmp_path / "web.json").write_text(json.dumps(SERVICE))
     command = [
