@@ -191,14 +191,17 @@ class Lane:
         self._work.begin_batch()
         try:
             for client, data in arrived:
-                if data:
-                    client.protocol.receive(data, now)
+                try:
+                    if data:
+                        client.protocol.receive(data, now)
+                    else:
+                        client.protocol.receive_end(now)
+                except Exception as error:  # a bug that one client meets must not cost the others theirs
+                    self._drop_broken(client, error)
                 else:
-                    client.protocol.receive_end(now)
-                self._mark_client(client)
+                    self._mark_client(client)
             for client in again:
-                if client.fd >= 0:
-                    client.protocol.advance(now)
+                if client.fd >= 0 and self._advance(client, now):
                     self._mark_client(client)
             self._flush_clients(now)
         finally:
@@ -251,13 +254,27 @@ class Lane:
                     continue
                 protocol = client.protocol
                 was_behind = bool(client.unsent)
-                if protocol.blocked and not (protocol.unfinished or was_behind):
-                    protocol.advance(now)
+                held_back = protocol.blocked and not (protocol.unfinished or was_behind)
+                if held_back and not self._advance(client, now):
+                    continue
                 self._send(client, now)
                 if client.unsent or client.fd < 0:
                     continue
                 if protocol.unfinished or (was_behind and protocol.blocked):
                     self._again.append(client)
+
+    def _advance(self, client: _Client, now: float) -> bool:
+        """Let the connection go on with what it held back; whether it is still there."""
+        try:
+            client.protocol.advance(now)
+        except Exception as error:  # as for bytes that arrive
+            self._drop_broken(client, error)
+        return client.fd >= 0
+
+    def _drop_broken(self, client: _Client, error: Exception) -> None:
+        _log.error("Closing a connection that met a bug", remote=client.protocol.remote, error=repr(error))
+        metrics.incr("consul.http.connections.broken")
+        self._drop(client)
 
     def _send(self, client: _Client, now: float) -> None:
         protocol = client.protocol
