@@ -1,19 +1,15 @@
-"""Sorting an answer by round trip time from a node (`?near=`), by network coordinates."""
+"""Sorting an answer by round trip time from the source node of a query (`?near=`)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
-from shared.state.queries import coordinate
+from shared.state import near
 from shared.state.snapshot import Snapshot
-from shared.structs.coordinate import Vivaldi
 from shared.structs.query import QuerySource
 
 T = TypeVar("T")
-Coordinates = Mapping[str, Vivaldi]
-"""Coordinates of one node by network segment."""
 
 
 def sort_by_distance(
@@ -22,43 +18,5 @@ def sort_by_distance(
     """Sort `items` in place, nearest first; those without a coordinate come last, in their order.
 
     Without a source node of our datacenter that has a coordinate nothing is sorted."""
-    if not source.node or source.datacenter != datacenter:
-        return
-    origin = _coordinates(snap, source.node)
-    if not origin:
-        return
-    distances: dict[str, float] = {}
-    for item in items:
-        name = node_of(item)
-        if name not in distances:
-            distances[name] = _between(origin, _coordinates(snap, name))
-    items.sort(key=lambda item: distances[node_of(item)])
-
-
-def _coordinates(snap: Snapshot, node: str) -> Coordinates:
-    found = coordinate.node(snap, node).value
-    return {one.segment: one.coord for one in found if one.coord is not None}
-
-
-def _between(one: Coordinates, other: Coordinates) -> float:
-    """Seconds between two nodes in a segment both are in, infinity if there is none.
-
-    A node in one segment only may be a client: its segment counts."""
-    segment = ""
-    for candidates in (one, other):
-        if len(candidates) == 1:
-            segment = next(iter(candidates))
-    first, second = one.get(segment), other.get(segment)
-    if first is None or second is None:
-        return math.inf
-    return round_trip_s(first, second)
-
-
-def round_trip_s(one: Vivaldi, other: Vivaldi) -> float:
-    """Estimated round trip time in seconds; infinity for coordinates of different dimensions."""
-    first, second = one.vec or [], other.vec or []
-    if len(first) != len(second):
-        return math.inf
-    raw = math.dist(first, second) + one.height + other.height
-    adjusted = raw + one.adjustment + other.adjustment
-    return adjusted if adjusted > 0 else raw
+    if source.node and source.datacenter == datacenter:
+        near.sort_by_distance(snap, source.node, items, node_of)

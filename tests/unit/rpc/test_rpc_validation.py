@@ -10,11 +10,11 @@ import pytest
 import trio
 import trio.testing
 
-from services.rpc_core.endpoints.near import round_trip_s
 from services.rpc_core.endpoints.validation import check_node, check_type, complete_service, uuid_mistake
 from services.rpc_core.errors import NoLeaderError, NoPathToDatacenterError, RpcError
 from services.rpc_core.router import Router
 from shared.state.leadership import FOLLOWER, LEADER, Leadership
+from shared.state.near import round_trip_s
 from shared.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService
 from shared.structs.coordinate import Vivaldi
 from shared.structs.proxy import ConnectProxyConfig, Upstream
