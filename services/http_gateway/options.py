@@ -7,7 +7,7 @@ from typing import Any
 
 from services.http_gateway.errors import BadRequestError
 from services.http_gateway.message import Request
-from shared.bexpr.quote import go_quote
+from shared.gotext.quoting import quote
 from shared.config.runtime import RuntimeConfig
 from shared.structs.errors import JsonError
 from shared.structs.gotime import parse_duration
@@ -93,7 +93,7 @@ def parse_consistency(options: ReadOptions, request: Request, config: RuntimeCon
         try:
             options.max_stale_ns = parse_duration(max_stale)
         except JsonError:
-            raise BadRequestError(f"Invalid max_stale value {go_quote(max_stale)}") from None
+            raise BadRequestError(f"Invalid max_stale value {quote(max_stale)}") from None
         if options.max_stale_ns > 0:
             options.allow_stale, default = True, False
     if default:
@@ -156,4 +156,4 @@ def parse_uint64(text: str) -> int | None:
 def uint64_error(text: str) -> str:
     """The text of strconv.ParseUint's error."""
     reason = "value out of range" if text.isascii() and text.isdigit() else "invalid syntax"
-    return f"strconv.ParseUint: parsing {go_quote(text)}: {reason}"
+    return f"strconv.ParseUint: parsing {quote(text)}: {reason}"

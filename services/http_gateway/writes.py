@@ -1,4 +1,4 @@
-"""Writes: key/value commands on their way to the log, and the two ways their results come back.
+"""Writes: commands on their way to the log, and the two ways their results come back.
 
 rpc_core checks a command and hands it to raft_node. Told by which connection and tag this process waits, raft_node
 answers here itself, all results of a batch in one `applied` event, together with the change record that wakes the
@@ -7,12 +7,14 @@ the first answer ends the call."""
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any, Final
 
+from shared import metrics
 from shared.ipc import ConnectionLostError, IpcError, Link, RemoteError
 from shared.ipc.calls import OnDone
 
-_METHOD: Final = "KVS.ApplyEncoded"
+_KV_METHOD: Final = "KVS.ApplyEncoded"
 TIMEOUT_S: Final = 30.0
 
 
@@ -28,22 +30,39 @@ class Writes:
     def post(self, operation: str, raw_key: bytes, command: bytes, on_done: OnDone) -> None:
         """command: Consul's KVS request in msgpack. `on_done(value, error)` is called once; value: whether the
         operation took effect, True for those that always do. A lost neighbour leaves the outcome unknown."""
-        rpc, number = self._rpc, self._raft.number
-        if not number:
-            rpc.post(_METHOD, (operation, raw_key, command), on_done, timeout_s=TIMEOUT_S)
+        plain = (operation, raw_key, command)
+        number, tag = self._raft.number, self._rpc.next_id
+        direct = (*plain, number, tag) if number else None
+        self._post(_KV_METHOD, plain, _KV_METHOD, direct, tag, "consul.kvs.apply", on_done)
+
+    def post_request(self, method: str, request: dict[str, Any], metric: str, on_done: OnDone) -> None:
+        """The same for a write of rpc_core's that needs no waiting there (`Direct`), by its Consul name.
+
+        request: its arguments in wire form. metric: sample of the time until it was applied."""
+        number, tag = self._raft.number, self._rpc.next_id
+        direct = (method, request, number, tag) if number else None
+        self._post(method, request, "Direct", direct, tag, metric, on_done)
+
+    def _post(
+        self, method: str, plain: Any, direct_method: str, direct: Any, tag: int, metric: str, on_done: OnDone
+    ) -> None:
+        rpc = self._rpc
+        if direct is None:
+            rpc.post(method, plain, on_done, timeout_s=TIMEOUT_S)
             return
-        tags, tag = self._tags, rpc.next_id
+        tags, started = self._tags, monotonic()
 
         def finished(value: Any, error: IpcError | None) -> None:
             tags.pop(tag, None)
             if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
                 # Refused by the log, so it is in no log: rpc_core knows how to find, or wait for, the leader.
-                rpc.post(_METHOD, (operation, raw_key, command), on_done, timeout_s=TIMEOUT_S)
-            else:
-                on_done(value, error)
+                rpc.post(method, plain, on_done, timeout_s=TIMEOUT_S)
+                return
+            metrics.sample(metric, (monotonic() - started) * 1000)
+            on_done(value, error)
 
         tags[tag] = None
-        rpc.post(_METHOD, (operation, raw_key, command, number, tag), finished, timeout_s=TIMEOUT_S)
+        rpc.post(direct_method, direct, finished, timeout_s=TIMEOUT_S)
 
     def _applied(self, results: Any) -> None:
         """[[tag, result], ...]; a write that failed: [tag, None, code, text, data]."""
@@ -57,4 +76,4 @@ class Writes:
     def _lost(self) -> None:
         """raft_node has gone, and with it the results that were to come from there."""
         for tag in tuple(self._tags):
-            self._rpc.resolve(tag, None, ConnectionLostError(self._raft.neighbour, _METHOD))
+            self._rpc.resolve(tag, None, ConnectionLostError(self._raft.neighbour, "a write"))

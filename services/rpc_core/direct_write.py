@@ -1,11 +1,14 @@
 """Writes without a task: a local call that is checked, encoded and posted to raft_node in one step.
 
 For methods whose work before the log needs no waiting. A call that has to wait for a leader is handed to `later`, which
-serves it as any other call, in a task."""
+serves it as any other call, in a task.
+
+`Direct` [method, arguments, number, tag] is such a call whose caller has a connection of its own to raft_node, the one of
+this number: raft_node answers a command that is passed on there, with this tag (see hot_path)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -35,6 +38,10 @@ class DirectWrite:
         self._reply = reply
 
     def __call__(self, request: Request) -> None:
+        self.serve(request, ())
+
+    def serve(self, request: Request, direct: tuple[int, ...]) -> None:
+        """direct: (number, tag) of where raft_node is to answer, () for here."""
         core = self._core
         if not core.router.leads():
             self._later(request)
@@ -52,6 +59,9 @@ class DirectWrite:
         except RpcError as error:
             request.fail(error.code, str(error))
             return
+        encoded = encode(command)
+        if direct and core.raft.notify("Raft.ApplyFor", (*direct, encoded)):
+            return
         started = monotonic()
 
         def on_done(_: Any, error: IpcError | None) -> None:
@@ -64,4 +74,22 @@ class DirectWrite:
                 failure = from_neighbour(error)
                 request.fail(failure.code, str(failure))
 
-        core.raft.post("Raft.Apply", encode(command), on_done, timeout_s=APPLY_TIMEOUT_S)
+        core.raft.post("Raft.Apply", encoded, on_done, timeout_s=APPLY_TIMEOUT_S)
+
+
+def serve_direct(writes: Mapping[str, DirectWrite]) -> Callable[[Request], None]:
+    """The handler of `Direct`."""
+
+    def serve(request: Request) -> None:
+        try:
+            method, arguments, number, tag = request.payload
+            write = writes[method]
+        except (TypeError, ValueError, KeyError):
+            request.fail(
+                "bad_request", "Direct takes [method, arguments, number, tag] of a write"
+            )
+            return
+        request.payload = arguments
+        write.serve(request, (number, tag))
+
+    return serve

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.http_gateway.call import Call, decode_failed
+from services.http_gateway.call import LATER, Call, decode_failed
 from services.http_gateway.message import Response
 from services.http_gateway.options import ReadOptions, parse_consistency
 from services.http_gateway.reads import ZERO_META, Read, read
@@ -34,7 +34,7 @@ from shared.structs.catalog import (
 )
 from shared.structs.errors import JsonError
 
-_WRITE_TIMEOUT_S = 30.0
+_APPLY_METRICS = {"Catalog.Register": "consul.catalog.register", "Catalog.Deregister": "consul.catalog.deregister"}
 
 
 def _count(call: Call, name: str) -> None:
@@ -67,7 +67,8 @@ def _write(call: Call, metric: str, method: str, body_type: type[RegisterRequest
         _count_success(call, metric)
         return True
 
-    return call.rpc(method, body.to_wire(), then, timeout_s=_WRITE_TIMEOUT_S)
+    call.gateway.writes.post_request(method, body.to_wire(), _APPLY_METRICS[method], call.on_done(then))
+    return LATER
 
 
 def datacenters(call: Call) -> Any:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from services.rpc_core.core import Core
-from services.rpc_core.direct_write import DirectWrite
+from services.rpc_core.direct_write import DirectWrite, serve_direct
 from services.rpc_core.endpoints import (
     catalog,
     coordinate,
@@ -83,16 +83,17 @@ class EndpointTable:
         """Offer all methods to local processes, under the agent's own rate limit.
 
         later: runs a call in a task after all, because it has to wait."""
+        direct: dict[str, DirectWrite] = {}
         for method, handler in self.methods.items():
             slow = self._local(method, handler)
             if method in catalog.DIRECT_WRITES:
                 prepare, metric = catalog.DIRECT_WRITES[method]
-                server.fast(
-                    method,
-                    DirectWrite(self._core, method, prepare, partial(later, slow), metric=metric, reply={}),
-                )
+                write = DirectWrite(self._core, method, prepare, partial(later, slow), metric=metric, reply={})
+                direct[method] = write
+                server.fast(method, write)
             else:
                 server.slow(method, slow)
+        server.fast("Direct", serve_direct(direct))
 
     def _local(self, method: str, handler: Handler) -> SlowHandler:
         async def serve(request: Request) -> Any:
