@@ -3,8 +3,8 @@
 For methods whose work before the log needs no waiting. A call that has to wait for a leader is handed to `later`, which
 serves it as any other call, in a task.
 
-`Direct` [method, arguments, number, tag] is such a call whose caller has a connection of its own to raft_node, the one of
-this number: raft_node answers a command that is passed on there, with this tag (see hot_path)."""
+`Direct` [method, arguments, number, tag] is such a call whose caller has a connection of its own to raft_node, the one
+of this number: raft_node answers a command that is passed on there, with this tag (see hot_path)."""
 
 from __future__ import annotations
 
