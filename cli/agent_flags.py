@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.base.flags import BoolFlag, Flag, FlagSet, ListFlag, OptionalBoolFlag, StringFlag
 from cli.base.strconv import parse_bool
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 
 class KeyFlag(Flag):

@@ -7,7 +7,7 @@ from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, FlagSet, StringFlag
 from cli.base.http import AgentFlags
 from cli.base.usage import usage
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ Parsing stops at the first argument that is not a flag; what follows is returned
 from __future__ import annotations
 
 from cli.base import strconv, ui
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

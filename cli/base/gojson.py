@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64 as _base64
 import binascii
 
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})

@@ -15,7 +15,7 @@ import httptools
 from cli.base.dial import Dialer
 from cli.base.errors import TransportError
 from cli.base.ui import to_bytes
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 from shared.version import PROCONSUL_VERSION
 
 TYPE_CHECKING = False

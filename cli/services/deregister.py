@@ -8,7 +8,7 @@ from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
 from cli.services.definitions import DefinitionError, from_files
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 NAME = "services deregister"
 SYNOPSIS = "Remove services from the agent"

@@ -10,7 +10,7 @@ from cli.base.flags import FlagSet, IntFlag, ListFlag, MapFlag, StringFlag
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
 from cli.services.definitions import DefinitionError, from_files
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

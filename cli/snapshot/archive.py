@@ -10,7 +10,7 @@ import tarfile
 import zlib
 
 from cli.base import gojson
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

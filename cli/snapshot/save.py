@@ -13,7 +13,7 @@ from cli.base.source import describe
 from cli.base.usage import usage
 from cli.snapshot import file_argument
 from cli.snapshot.archive import ArchiveError, verify
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Any
 
 from services.http_gateway.errors import BadRequestError
 from services.http_gateway.message import Request
-from shared.gotext.quoting import quote
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError
 from shared.structs.gotime import parse_duration
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from shared.bexpr.ast import MatchOperator as Op
 from shared.bexpr.errors import FilterError
-from shared.bexpr.quote import go_quote
+from shared.gotext.quoting import quote
 
 _COMPARE = frozenset({Op.EQUAL, Op.NOT_EQUAL})
 _TEXT = _COMPARE | {Op.IN, Op.NOT_IN, Op.MATCHES, Op.NOT_MATCHES}
@@ -74,7 +74,7 @@ def _parse_bool(raw: str) -> bool:
         return True
     if raw in ("0", "f", "F", "false", "FALSE", "False"):
         return False
-    raise FilterError(f"strconv.ParseBool: parsing {go_quote(raw)}: invalid syntax")
+    raise FilterError(f"strconv.ParseBool: parsing {quote(raw)}: invalid syntax")
 
 
 def _parse_integer(raw: str, *, signed: bool) -> int:
@@ -82,14 +82,14 @@ def _parse_integer(raw: str, *, signed: bool) -> int:
     function = "ParseInt" if signed else "ParseUint"
     digits = raw[1:] if signed and raw[:1] in ("+", "-") else raw
     if not raw.isascii() or not digits[:1].isdigit():
-        raise FilterError(f"strconv.{function}: parsing {go_quote(raw)}: invalid syntax")
+        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: invalid syntax")
     old_octal = digits[0] == "0" and digits[1:2].isdigit()
     try:
         value = int("0o" + digits[1:] if old_octal else digits, 0)
     except ValueError:
-        raise FilterError(f"strconv.{function}: parsing {go_quote(raw)}: invalid syntax") from None
+        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: invalid syntax") from None
     value = -value if raw[0] == "-" else value
     low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << 64) - 1)
     if not low <= value <= high:
-        raise FilterError(f"strconv.{function}: parsing {go_quote(raw)}: value out of range")
+        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: value out of range")
     return value

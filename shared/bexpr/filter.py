@@ -9,8 +9,8 @@ from shared.bexpr.ast import And, Expression, Match, MatchOperator, Not, Or
 from shared.bexpr.errors import FilterError
 from shared.bexpr.fields import FieldConfig, StructFields, coerce, struct_of
 from shared.bexpr.grammar import parse
-from shared.bexpr.quote import go_quote
 from shared.bexpr.re2 import PatternError, compile_pattern
+from shared.gotext.quoting import quote
 
 Predicate = Callable[[Any], bool]
 
@@ -78,14 +78,14 @@ def _bind(match: Match, top: FieldConfig) -> Predicate:
             config = config.item
         else:
             raise _invalid_selector(match, depth)
-    selector = go_quote(".".join(match.selector))
+    selector = quote(".".join(match.selector))
     if match.operator not in config.operators:
-        raise FilterError(f"Invalid match operator {go_quote(match.operator.value)} for selector {selector}")
+        raise FilterError(f"Invalid match operator {quote(match.operator.value)} for selector {selector}")
     return _walk(tuple(steps), 0, match.operator, _test(match, config, selector))
 
 
 def _invalid_selector(match: Match, depth: int) -> FilterError:
-    return FilterError(f"Selector {go_quote('.'.join(match.selector[: depth + 1]))} is not valid")
+    return FilterError(f"Selector {quote('.'.join(match.selector[: depth + 1]))} is not valid")
 
 
 def _test(match: Match, config: FieldConfig, selector: str) -> Predicate:
@@ -97,12 +97,12 @@ def _test(match: Match, config: FieldConfig, selector: str) -> Predicate:
     try:
         wanted = coerce(config, raw)
     except FilterError as error:
-        raise FilterError(f"Failed to coerce value {go_quote(raw)} for selector {selector}: {error}") from None
+        raise FilterError(f"Failed to coerce value {quote(raw)} for selector {selector}: {error}") from None
     if operator in (MatchOperator.MATCHES, MatchOperator.NOT_MATCHES):
         try:
             search = compile_pattern(wanted)
         except PatternError as error:
-            raise FilterError(f"Failed to compile regular expression {go_quote(wanted)}: {error}") from None
+            raise FilterError(f"Failed to compile regular expression {quote(wanted)}: {error}") from None
         return (lambda value: not search(value)) if operator.negated else search
     if operator is MatchOperator.EQUAL:
         return lambda value: bool(value == wanted)

@@ -27,7 +27,7 @@ from shared.bexpr.peg import (
     sequence,
     text_of,
 )
-from shared.bexpr.quote import go_unquote
+from shared.bexpr.unquote import unquote
 
 EXPRESSION_LENGTH_MAX = 16 * 1024
 """Longest expression in characters. Consul has no limit but that of the URL; this one bounds time and memory."""
@@ -52,7 +52,7 @@ def _quoted_string() -> Parse:
 
     closed = choice(*(sequence(body(quote), literal(quote)) for quote in ("`", '"')))
     return choice(
-        action(text_of(closed), go_unquote, rule='"string"'),
+        action(text_of(closed), unquote, rule='"string"'),
         sequence(choice(body("`"), body('"')), _eof, fail('"string"', "Unterminated string literal")),
     )
 

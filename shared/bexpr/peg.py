@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from shared.bexpr.errors import FilterError
-from shared.bexpr.quote import go_quote
+from shared.gotext.quoting import quote
 
 Result = tuple[Any, int] | None
 Parse = Callable[["Parser", int], Result]
@@ -68,7 +68,7 @@ class Parser:
 
 
 def literal(text: str) -> Parse:
-    quoted = go_quote(text)
+    quoted = quote(text)
 
     def parse(parser: Parser, at: int) -> Result:
         matched = parser.text.startswith(text, at)

@@ -6,12 +6,13 @@ import re
 import socket
 from typing import NamedTuple
 
-from shared.config.gotext import error_list, quote
+from shared.config.error_list import error_list
 from shared.config.options import ConfigError
 from shared.config.runtime import join_host_port
 from shared.config.sections import Addresses
 from shared.config.sockaddr import TemplateError, expand
 from shared.config.values import Values
+from shared.gotext.quoting import quote
 
 UNIX = "unix://"
 _DOTTED = re.compile(r"[0-9]+(\.[0-9]+){3}", re.ASCII)

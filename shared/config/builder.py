@@ -9,12 +9,13 @@ from typing import Any
 
 from shared.config import addresses, schema, services, sources
 from shared.config import sections as s
-from shared.config.gotext import error_list, quote
+from shared.config.error_list import error_list
 from shared.config.options import ConfigError, Options
 from shared.config.runtime import RuntimeConfig
 from shared.config.tls_names import parse_cipher_suites
 from shared.config.validate import validate
 from shared.config.values import Values
+from shared.gotext.quoting import quote
 
 MAX_RAFT_MULTIPLIER = 10
 _PORT_RANGES = ("proxy", "sidecar", "expose")

@@ -1,54 +1,6 @@
-"""Texts as Go prints them: quoted strings, lists of errors."""
+"""What encoding/base64 says about bad keys."""
 
 from __future__ import annotations
-
-_ESCAPES = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\t": "\\t",
-    "\n": "\\n",
-    "\v": "\\v",
-    "\f": "\\f",
-    "\r": "\\r",
-    '"': '\\"',
-    "\\": "\\\\",
-}
-
-
-def quote(text: str) -> str:
-    """A double-quoted Go literal (%q). Bytes that were not UTF-8 (surrogates here) become \\x.."""
-    return '"' + "".join(map(_quote_char, text)) + '"'
-
-
-def quote_ascii(text: str) -> str:
-    """The same with nothing but ASCII in it (%+q)."""
-    return "".join(char if char.isascii() else _escape(ord(char)) for char in quote(text))
-
-
-def _quote_char(char: str) -> str:
-    if char in _ESCAPES:
-        return _ESCAPES[char]
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:
-        return f"\\x{code - 0xDC00:02x}"
-    if char.isprintable():
-        return char
-    return _escape(code)
-
-
-def _escape(code: int) -> str:
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def error_list(reasons: list[str]) -> str:
-    """Several errors as one, in the layout of HashiCorp's go-multierror."""
-    if len(reasons) == 1:
-        return f"1 error occurred:\n\t* {reasons[0]}\n\n"
-    points = "\n\t".join(f"* {reason}" for reason in reasons)
-    return f"{len(reasons)} errors occurred:\n\t{points}\n\n"
-
 
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/")
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shared.config.gotext import error_list, quote
+from shared.config.error_list import error_list
 from shared.config.options import ConfigError
 from shared.config.runtime import join_host_port
 from shared.config.values import Values
+from shared.gotext.quoting import quote
 
 MAX_META_PAIRS, MAX_META_KEY, MAX_META_VALUE = 64, 128, 512
 RESERVED_META_PREFIX = "consul-"

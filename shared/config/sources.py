@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from shared.config import defaults, schema
 from shared.config.decode import DecodeError, decode
+from shared.config.error_list import error_list
 from shared.config.gojson import JsonError, loads_object
-from shared.config.gotext import error_list, quote
 from shared.config.hcl1 import HclError
 from shared.config.hcl1 import loads as loads_hcl
 from shared.config.merge import merge, split_lists
 from shared.config.options import ConfigError, Options
+from shared.gotext.quoting import quote
 
 
 class Text(NamedTuple):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shared.config.gotext import quote
 from shared.config.values import Values
+from shared.gotext.quoting import quote
 
 CIPHER_SUITES = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": 0xC009,

@@ -7,11 +7,13 @@ import re
 import stat
 
 from shared.config.addresses import UNIX, is_any
-from shared.config.gotext import base64_error, error_list, quote
+from shared.config.error_list import error_list
+from shared.config.gotext import base64_error
 from shared.config.options import ConfigError
 from shared.config.runtime import RuntimeConfig
 from shared.config.services import invalid_metadata, validate_service
 from shared.config.values import Values
+from shared.gotext.quoting import quote
 
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
 _UI_PATH = re.compile(r"[A-Za-z0-9/_-]+")

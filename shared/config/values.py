@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from shared.config.goduration import DurationError, parse_duration
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 
 class Values:

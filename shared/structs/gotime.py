@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from struct import Struct as Packing
 
+from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError
-from shared.structs.gotext import quote
 
 _TIME = Packing(">BqIh")
 _YEAR_1_TO_UNIX_S = 62135596800

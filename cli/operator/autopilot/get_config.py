@@ -8,7 +8,7 @@ from cli.base.flags import FlagSet
 from cli.base.http import QueryFlags
 from cli.base.usage import usage
 from cli.operator import parse_and_connect
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 NAME = "operator autopilot get-config"
 SYNOPSIS = "Show the settings of Autopilot"

@@ -8,7 +8,7 @@ from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import QueryFlags
 from cli.base.usage import usage
 from cli.operator import parse_and_connect
-from shared.config.gotext import quote
+from shared.gotext.quoting import quote
 
 NAME = "operator raft remove-peer"
 SYNOPSIS = "Remove a server from the Raft peers"

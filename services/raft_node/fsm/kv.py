@@ -11,6 +11,7 @@ from typing import Any
 import msgpack
 
 from services.raft_node.fsm.errors import CommandError
+from shared.gotext.quoting import quote
 from shared.state.keys import MAX_KV_BYTES, bytes_text, kv_key
 from shared.state.kvrow import HEADER, HEADER_SIZE, entry_of, full_key, row_session, unpack_header
 from shared.state.queries.kv import rows_under
@@ -18,8 +19,8 @@ from shared.state.queries.session import session_key
 from shared.state.tables import pack_u64, unpack_u64
 from shared.state.topics import KEY, TREE, V_KVS
 from shared.state.transaction import WriteTransaction
-from shared.structs.gotext import quote, uuid_index_problem
 from shared.structs.kv import DirEntry
+from shared.structs.uuids import uuid_index_problem
 
 _pack_header = HEADER.pack
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.raft_node.fsm import checks, services, sessions
 from services.raft_node.fsm.errors import CommandError
 from services.raft_node.fsm.service_indexes import bump_service, bump_services_of_node
+from shared.gotext.quoting import quote
 from shared.state.keys import fold
 from shared.state.records import (
     checks_on,
@@ -18,7 +19,7 @@ from shared.state.records import (
 from shared.state.topics import COORDINATE, NODE
 from shared.state.transaction import WriteTransaction
 from shared.structs.catalog import CRITICAL, SERF_CHECK_ID, Node
-from shared.structs.gotext import quote, uuid_problem
+from shared.structs.uuids import uuid_problem
 
 
 def is_same(one: Node, other: Node) -> bool:

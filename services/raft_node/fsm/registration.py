@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from services.raft_node.fsm import checks, nodes, services
 from services.raft_node.fsm.errors import CommandError
+from shared.gotext.quoting import quote
 from shared.state.records import find_node
 from shared.state.transaction import WriteTransaction
 from shared.structs import wire
 from shared.structs.catalog import DeregisterRequest, HealthCheck, Node, RegisterRequest
-from shared.structs.gotext import quote
 
 
 def register(tx: WriteTransaction, index: int, data: bytes, now_ns: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from services.raft_node.fsm import families, kv
 from services.raft_node.fsm.errors import CommandError
+from shared.gotext.quoting import quote
 from shared.state.keys import fold, kv_key, pair
 from shared.state.queries.session import session_key
 from shared.state.records import find_check, find_node
@@ -17,8 +18,8 @@ from shared.state.topics import NODE_SESSIONS, SESSION
 from shared.state.transaction import WriteTransaction
 from shared.structs import wire
 from shared.structs.catalog import CRITICAL
-from shared.structs.gotext import quote, uuid_index_problem
 from shared.structs.session import CREATE, DELETE, DESTROY, RELEASE, Session, SessionRequest
+from shared.structs.uuids import uuid_index_problem
 
 MAX_LOCK_DELAY_NS = 60_000_000_000
 _DELAYS_KEPT = 10_000

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 from services.raft_node.fsm import checks, kv, nodes, services, sessions
 from services.raft_node.fsm.errors import CommandError
+from shared.gotext.quoting import quote
 from shared.state.keys import text_bytes
 from shared.state.queries import txn as reads
 from shared.state.queries.txn import OperationError
@@ -16,7 +17,6 @@ from shared.state.records import find_check, find_node, find_service
 from shared.state.transaction import WriteTransaction
 from shared.structs import kv as ops
 from shared.structs import wire
-from shared.structs.gotext import quote
 from shared.structs.txn import (
     TxnCheckOp,
     TxnError,

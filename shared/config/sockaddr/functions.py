@@ -7,10 +7,10 @@ import ipaddress
 import re
 from collections.abc import Callable
 
-from shared.config.gotext import quote
 from shared.config.sockaddr import interfaces
 from shared.config.sockaddr.interfaces import InterfaceAddress, interface_addresses
 from shared.config.sockaddr.rfcs import FORWARDING_BLACKLIST, in_rfc, is_known
+from shared.gotext.quoting import quote
 
 Addresses = list[InterfaceAddress]
 

@@ -8,8 +8,8 @@ from shared.state.keys import fold
 from shared.state.snapshot import Snapshot
 from shared.state.tables import unpack_row
 from shared.state.topics import ALL, NODE_SESSIONS, SESSION
-from shared.structs.gotext import uuid_index_problem
 from shared.structs.session import Session
+from shared.structs.uuids import uuid_index_problem
 
 
 def get(snap: Snapshot, session_id: str) -> Answer[Session | None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from shared.gotext.quoting import quote
 from shared.state.queries import kv as kv_queries
 from shared.state.records import find_check, find_node, find_node_by_id, find_service
 from shared.state.snapshot import Snapshot
 from shared.structs import kv as ops
-from shared.structs.gotext import quote, uuid_problem
 from shared.structs.txn import (
     TxnCheckOp,
     TxnError,
@@ -17,6 +17,7 @@ from shared.structs.txn import (
     TxnResult,
     TxnServiceOp,
 )
+from shared.structs.uuids import uuid_problem
 
 KV_VERBS = frozenset((ops.GET, ops.GET_TREE, ops.CHECK_SESSION, ops.CHECK_INDEX, ops.CHECK_NOT_EXISTS))
 """KV verbs that only read."""

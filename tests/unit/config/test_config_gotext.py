@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.config.error_list import error_list
 from shared.config.goduration import DurationError, format_duration, parse_duration, parse_duration_ns
 from shared.config.gojson import JsonError, loads_object
-from shared.config.gotext import base64_error, error_list, quote
+from shared.config.gotext import base64_error
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,6 @@ def test_durations_are_printed_as_go_does(seconds: float, text: str) -> None:
 @given(st.integers(-(2**50), 2**50))
 def test_a_printed_duration_is_read_as_the_same(nanoseconds: int) -> None:
     assert parse_duration_ns(format_duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds, abs=1)
-
-
-def test_quoting() -> None:
-    assert quote('a"b\\\n\x01é\u200b\udcff') == '"a\\"b\\\\\\n\\x01é\\u200b\\xff"'
 
 
 def test_lists_of_errors() -> None:

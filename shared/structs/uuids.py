@@ -1,33 +1,8 @@
-"""Texts as Go formats them: %q of a string, and the rules and error texts of UUIDs."""
+"""UUIDs: what is one, and in which words Consul refuses the rest."""
 
 from __future__ import annotations
 
 import re
-
-_SHORT = {"\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
-_NEEDS_ESCAPE = re.compile(r"[^ !#-\[\]-~]")
-
-
-def quote(text: str) -> str:
-    """A Go string literal, as %q and %#v print it."""
-    return f'"{_NEEDS_ESCAPE.sub(_escape, text)}"'
-
-
-def _escape(match: re.Match[str]) -> str:
-    char = match[0]
-    if char in '"\\':
-        return "\\" + char
-    if char in _SHORT:
-        return _SHORT[char]
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, kept by surrogateescape
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x20 or code == 0x7F:
-        return f"\\x{code:02x}"
-    if char.isprintable():
-        return char
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
 
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 

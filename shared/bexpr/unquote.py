@@ -1,48 +1,19 @@
-"""Go's quoted strings: `%q` for messages, strconv.Unquote for literals."""
+"""Go's string literals, as strconv.Unquote reads them."""
 
 from __future__ import annotations
 
 import re
 
-_SHORT = {
-    "\a": "\\a",
-    "\b": "\\b",
-    "\f": "\\f",
-    "\n": "\\n",
-    "\r": "\\r",
-    "\t": "\\t",
-    "\v": "\\v",
-    "\\": "\\\\",
-    '"': '\\"',
-}
-_UNSHORT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
+_SHORT = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "\\": "\\", '"': '"'}
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL)
 
 
-def go_quote(text: str) -> str:
-    """What `fmt.Sprintf("%q", text)` gives."""
-    return '"' + "".join(map(_quoted, text)) + '"'
-
-
-def _quoted(char: str) -> str:
-    if char in _SHORT:
-        return _SHORT[char]
-    if char.isprintable():
-        return char
-    code = ord(char)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as surrogateescape carries it
-        return f"\\x{code - 0xDC00:02x}"
-    if code < 0x80:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def go_unquote(literal: str) -> str:
+def unquote(literal: str) -> str:
     """The string a Go literal stands for, in double quotes or back quotes.
 
     Raises ValueError("invalid syntax") as strconv.Unquote does: raw newline, unknown escape, bad code point."""
-    quote, body = literal[0], literal[1:-1]
-    if quote == "`":
+    mark, body = literal[0], literal[1:-1]
+    if mark == "`":
         return body.replace("\r", "")
     if "\n" in body:
         raise ValueError("invalid syntax")
@@ -68,8 +39,8 @@ def _unescaped(match: re.Match[str]) -> bytes:
         return bytes([int(two, 16)])
     if octal is not None and int(octal, 8) < 256:
         return bytes([int(octal, 8)])
-    if short in _UNSHORT:
-        return _UNSHORT[short].encode()
+    if short in _SHORT:
+        return _SHORT[short].encode()
     code = int(four or eight or "-1", 16)
     if not 0 <= code <= 0x10FFFF or 0xD800 <= code <= 0xDFFF:
         raise ValueError("invalid syntax")
