@@ -24,6 +24,9 @@ UNSENT_BYTES_MAX = 64 << 20
 """Answers that one connection may have waiting for its peer; beyond it the session is given up."""
 HELD_BYTES_MAX = 256 << 20
 """Incomplete calls that one connection may have us hold, over all streams."""
+DECODER_BYTES = 48 << 10
+"""What a decoder takes by itself, which counts as held."""
+SPARE_DECODERS_MAX = 4
 ENDED_GRACE_S = 10.0
 """How long a call may go on after its caller has closed the stream: it may still read the answer."""
 
@@ -66,7 +69,8 @@ class _StreamCalls:
     __slots__ = ("busy", "decoder", "failure", "held_credit", "peer_ended", "queue", "scope")
 
     def __init__(self) -> None:
-        self.decoder = rpc.RequestDecoder()
+        self.decoder: rpc.RequestDecoder | None = None
+        """Only while a call is incomplete: a decoder is large, and most streams rest between calls."""
         self.queue: deque[rpc.Request] = deque()
         self.busy = False
         self.peer_ended = False
@@ -84,6 +88,7 @@ class MultiplexedConnection:
         self._source = source
         self._session = yamux.Session(client=False, now=trio.current_time())
         self._streams: dict[int, _StreamCalls] = {}
+        self._spare_decoders: list[rpc.RequestDecoder] = []
         self._held_bytes = 0
         self._write_wanted = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
@@ -141,12 +146,7 @@ class MultiplexedConnection:
         calls = self._streams.get(stream_id)
         if calls is None or calls.failure is not None:
             return
-        held_before = calls.decoder.held_bytes
-        try:
-            calls.queue.extend(calls.decoder.feed(data))
-        except rpc.WireError as error:
-            calls.failure = error
-        self._held_bytes += calls.decoder.held_bytes - held_before
+        self._decode(calls, data)
         if not calls.busy and not calls.queue and calls.failure is None:
             self._session.consumed(stream_id, len(data))
             return
@@ -155,6 +155,28 @@ class MultiplexedConnection:
             calls.busy = True
             calls.scope = trio.CancelScope()
             nursery.start_soon(self._serve_stream, stream_id, calls)
+
+    def _decode(self, calls: _StreamCalls, data: bytes) -> None:
+        """Takes the calls that are complete with `data` into the queue, or notes why that is no call."""
+        decoder = self._take_decoder(calls)
+        try:
+            calls.queue.extend(decoder.feed(data))
+        except rpc.WireError as error:
+            calls.failure = error
+            return
+        if not decoder.is_between_calls:
+            calls.decoder = decoder
+            self._held_bytes += decoder.held_bytes + DECODER_BYTES
+        elif len(self._spare_decoders) < SPARE_DECODERS_MAX:
+            self._spare_decoders.append(decoder)
+
+    def _take_decoder(self, calls: _StreamCalls) -> rpc.RequestDecoder:
+        """The decoder that holds the stream's incomplete call, else one that is between calls."""
+        decoder, calls.decoder = calls.decoder, None
+        if decoder is not None:
+            self._held_bytes -= decoder.held_bytes + DECODER_BYTES
+            return decoder
+        return self._spare_decoders.pop() if self._spare_decoders else rpc.RequestDecoder()
 
     async def _serve_stream(self, stream_id: int, calls: _StreamCalls) -> None:
         """Answers what is queued, in order, then rests until more comes."""
@@ -199,7 +221,8 @@ class MultiplexedConnection:
     def _drop(self, stream_id: int) -> None:
         calls = self._streams.pop(stream_id, None)
         if calls is not None:
-            self._held_bytes -= calls.decoder.held_bytes
+            if calls.decoder is not None:
+                self._take_decoder(calls)
             calls.queue.clear()
             calls.scope.cancel()
 

@@ -173,6 +173,11 @@ class RequestDecoder:
     def held_bytes(self) -> int:
         return self._values.held_bytes
 
+    @property
+    def is_between_calls(self) -> bool:
+        """Nothing of a call has been read: any stream may go on with this decoder."""
+        return self._header is None and self._values.held_bytes == 0
+
     def feed(self, data: bytes) -> Iterator[Request]:
         """Complete calls, one by one. Raises WireError; with its `method` set it can be answered."""
         self._values.feed(data)

@@ -16,7 +16,7 @@ from tests.loopback import LoopbackPool
 @pytest.fixture(scope="module")
 def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agent]:
     """One agent for a module, whose components must all be the same processes in the end: nothing has crashed."""
-    agent = Agent(loopback(), tmp_path_factory.mktemp("ours"))
+    agent = Agent(loopback(), tmp_path_factory.mktemp("ours"), ["-log-level", "info"])
     with agent.running():
         before = agent.pids()
         yield agent
