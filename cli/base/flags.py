@@ -159,7 +159,7 @@ class OptionalDurationFlag(Flag):
         self.value: int | None = None
 
     def set(self, text: str) -> None:
-        from shared.config.goduration import parse_duration_ns
+        from shared.gotext.durations import parse_duration_ns
 
         self.value = parse_duration_ns(text)
 

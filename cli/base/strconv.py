@@ -1,7 +1,7 @@
 """Text to booleans, numbers and bytes by the rules of Go's strconv and encoding/base64, error texts included.
 
 Scripts depend on what Consul accepts: `-detailed=T`, `-flags=0x2a`. Durations and quoting are in
-shared/config (goduration, gotext).
+shared/gotext.
 """
 
 from __future__ import annotations

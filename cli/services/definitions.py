@@ -60,9 +60,9 @@ def to_api(service: Definition) -> Definition:
 
 def _translate(key: str, value: Any) -> Any:
     if key in DURATIONS and isinstance(value, int | float):
-        from shared.config.goduration import format_duration
+        from shared.gotext.durations import format_duration_s
 
-        return format_duration(value)
+        return format_duration_s(value)
     if isinstance(value, dict):
         keep = key in USER_KEYED
         return {

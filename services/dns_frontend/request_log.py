@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from services.dns_frontend import message as dns
 from shared.config.runtime import join_host_port
+from shared.gotext.durations import format_duration_ns
 from shared.log import Logger
-from shared.structs.gotime import format_duration
 
 # fmt: off
 _TYPES: Final = {
@@ -57,7 +57,7 @@ def log_served(
     log.debug(
         "request served from client",
         **fields,
-        latency=format_duration(int(latency_s * 1e9)),
+        latency=format_duration_ns(int(latency_s * 1e9)),
         client=join_host_port(client[0], client[1]),
         client_network=network,
     )

@@ -27,6 +27,7 @@ from services.http_gateway.routes.table import Route, Routes
 from services.http_gateway.writes import Writes
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.durations import format_duration_ns
 from shared.ipc import IpcError, Link
 from shared.ipc.calls import OnDone
 from shared.state.answer import Answer
@@ -35,7 +36,6 @@ from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
-from shared.structs.gotime import format_duration
 
 _log = log.get_logger("agent.http")
 
@@ -315,7 +315,7 @@ class Gateway:
                 method=request.method,
                 url=self.policy.shown_url(request),
                 **{"from": request.remote},
-                latency=format_duration(int(latency_s * 1e9)),
+                latency=format_duration_ns(int(latency_s * 1e9)),
             )
 
     def log_failure(self, request: Request, error: HttpError) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 from services.http_gateway.errors import BadRequestError
 from services.http_gateway.message import Request
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.gotext.quoting import quote
-from shared.structs.errors import JsonError
-from shared.structs.gotime import parse_duration
 
 _MAX_UINT64 = (1 << 64) - 1
 
@@ -91,8 +90,8 @@ def parse_consistency(options: ReadOptions, request: Request, config: RuntimeCon
     max_stale = request.first("max_stale")
     if max_stale:
         try:
-            options.max_stale_ns = parse_duration(max_stale)
-        except JsonError:
+            options.max_stale_ns = parse_duration_ns(max_stale)
+        except DurationError:
             raise BadRequestError(f"Invalid max_stale value {quote(max_stale)}") from None
         if options.max_stale_ns > 0:
             options.allow_stale, default = True, False
@@ -134,8 +133,8 @@ def _parse_wait(options: ReadOptions, request: Request) -> None:
     wait = request.first("wait")
     if wait:
         try:
-            options.wait_ns = parse_duration(wait)
-        except JsonError:
+            options.wait_ns = parse_duration_ns(wait)
+        except DurationError:
             raise BadRequestError("Invalid wait time") from None
     index = request.first("index")
     if index:

@@ -6,7 +6,7 @@ import math
 
 from services.raft_node.core.types import LEADER
 from services.raft_node.replica import Replica
-from shared.config.goduration import format_duration
+from shared.gotext.durations import format_duration_s
 
 
 def raft_stats(replica: Replica, now: float) -> dict[str, str]:
@@ -18,7 +18,7 @@ def raft_stats(replica: Replica, now: float) -> dict[str, str]:
     if core.role == LEADER:
         contact = "0"
     else:
-        contact = "never" if last_contact == -math.inf else format_duration(now - last_contact)
+        contact = "never" if last_contact == -math.inf else format_duration_s(now - last_contact)
     return {
         "applied_index": str(replica.applied_index),
         "commit_index": str(core.commit_index),

@@ -56,6 +56,6 @@ async def _give_up_the_vote(core: Core) -> None:
 
 
 def _duration(seconds: float) -> str:
-    from shared.config.goduration import format_duration
+    from shared.gotext.durations import format_duration_s
 
-    return format_duration(seconds)
+    return format_duration_s(seconds)

@@ -6,9 +6,9 @@ import socket
 from typing import Any
 
 from shared.config.debug_services import show_check, show_service
-from shared.config.goduration import format_duration
 from shared.config.runtime import RuntimeConfig
 from shared.config.sections import Gossip
+from shared.gotext.durations import format_duration_s
 from shared.version import CONSUL_REVISION
 
 HIDDEN = "hidden"
@@ -113,17 +113,17 @@ def _acl(config: RuntimeConfig) -> Object:
         "ACLAgentToken": acl.tokens.agent,
         "ACLDatacenter": config.primary_datacenter,
         "ACLDefaultPolicy": acl.default_policy,
-        "ACLDisabledTTL": format_duration(acl.disabled_ttl_s),
+        "ACLDisabledTTL": format_duration_s(acl.disabled_ttl_s),
         "ACLDownPolicy": acl.down_policy,
         "ACLEnableKeyListPolicy": acl.enable_key_list_policy,
         "ACLEnableTokenPersistence": acl.enable_token_persistence,
         "ACLMasterToken": acl.tokens.master,
-        "ACLPolicyTTL": format_duration(acl.policy_ttl_s),
+        "ACLPolicyTTL": format_duration_s(acl.policy_ttl_s),
         "ACLReplicationToken": acl.tokens.replication,
-        "ACLRoleTTL": format_duration(acl.role_ttl_s),
+        "ACLRoleTTL": format_duration_s(acl.role_ttl_s),
         "ACLToken": acl.tokens.default,
         "ACLTokenReplication": acl.token_replication,
-        "ACLTokenTTL": _Plain(format_duration(acl.token_ttl_s)),
+        "ACLTokenTTL": _Plain(format_duration_s(acl.token_ttl_s)),
         "ACLsEnabled": acl.enabled,
     }
 
@@ -172,33 +172,33 @@ def _addresses(config: RuntimeConfig) -> Object:
 
 def _agent(config: RuntimeConfig) -> Object:
     return {
-        "AEInterval": format_duration(config.ae_interval_s),
+        "AEInterval": format_duration_s(config.ae_interval_s),
         "Cache": {
             "EntryFetchMaxBurst": config.cache.entry_fetch_max_burst,
             "EntryFetchRate": config.cache.entry_fetch_rate,
         },
         "DataDir": config.data_dir,
         "Datacenter": config.datacenter,
-        "DefaultQueryTime": format_duration(config.default_query_time_s),
+        "DefaultQueryTime": format_duration_s(config.default_query_time_s),
         "DevMode": config.dev_mode,
         "DisableAnonymousSignature": config.disable_anonymous_signature,
         "DisableHostNodeID": config.disable_host_node_id,
         "DisableRemoteExec": config.disable_remote_exec,
         "DisableUpdateCheck": config.disable_update_check,
-        "DiscoveryMaxStale": format_duration(config.discovery_max_stale_s),
+        "DiscoveryMaxStale": format_duration_s(config.discovery_max_stale_s),
         "EnableDebug": config.enable_debug,
         "EnableUI": config.ui,
         "EnterpriseRuntimeConfig": {},
         "KVMaxValueSize": config.limits.kv_max_value_size,
-        "LeaveDrainTime": format_duration(config.performance.leave_drain_time_s),
+        "LeaveDrainTime": format_duration_s(config.performance.leave_drain_time_s),
         "LeaveOnTerm": config.leave_on_terminate,
-        "MaxQueryTime": format_duration(config.max_query_time_s),
+        "MaxQueryTime": format_duration_s(config.max_query_time_s),
         "NodeID": config.node_id,
         "NodeMeta": config.node_meta,
         "NodeName": config.node_name,
         "PidFile": config.pid_file,
         "Revision": CONSUL_REVISION,
-        "SessionTTLMin": format_duration(_as_given(config, "session_ttl_min_s")),
+        "SessionTTLMin": format_duration_s(_as_given(config, "session_ttl_min_s")),
         "SkipLeaveOnInt": config.skip_leave_on_interrupt,
         "TxnMaxReqLen": config.limits.txn_max_req_len,
         "UIContentPath": config.ui_content_path,
@@ -220,23 +220,23 @@ def _autopilot(config: RuntimeConfig) -> Object:
     return {
         "AutopilotCleanupDeadServers": autopilot.cleanup_dead_servers,
         "AutopilotDisableUpgradeMigration": autopilot.disable_upgrade_migration,
-        "AutopilotLastContactThreshold": format_duration(autopilot.last_contact_threshold_s),
+        "AutopilotLastContactThreshold": format_duration_s(autopilot.last_contact_threshold_s),
         "AutopilotMaxTrailingLogs": autopilot.max_trailing_logs,
         "AutopilotMinQuorum": autopilot.min_quorum,
         "AutopilotRedundancyZoneTag": autopilot.redundancy_zone_tag,
-        "AutopilotServerStabilizationTime": format_duration(autopilot.server_stabilization_time_s),
+        "AutopilotServerStabilizationTime": format_duration_s(autopilot.server_stabilization_time_s),
         "AutopilotUpgradeVersionTag": autopilot.upgrade_version_tag,
-        "ConsulServerHealthInterval": format_duration(autopilot.server_health_interval_s),
+        "ConsulServerHealthInterval": format_duration_s(autopilot.server_health_interval_s),
     }
 
 
 def _checks_and_services(config: RuntimeConfig) -> Object:
     connect = config.connect
     return {
-        "CheckDeregisterIntervalMin": format_duration(config.check_deregister_interval_min_s),
+        "CheckDeregisterIntervalMin": format_duration_s(config.check_deregister_interval_min_s),
         "CheckOutputMaxSize": config.check_output_max_size,
-        "CheckReapInterval": format_duration(config.check_reap_interval_s),
-        "CheckUpdateInterval": format_duration(config.check_update_interval_s),
+        "CheckReapInterval": format_duration_s(config.check_reap_interval_s),
+        "CheckUpdateInterval": format_duration_s(config.check_update_interval_s),
         "Checks": [show_check(check) for check in config.checks],
         "ConfigEntryBootstrap": config.config_entries_bootstrap,
         "ConnectCAConfig": connect.ca_config,
@@ -264,12 +264,12 @@ def _cluster(config: RuntimeConfig) -> Object:
         "NonVotingServer": config.non_voting_server,
         "PrimaryDatacenter": config.primary_datacenter,
         "PrimaryGateways": config.primary_gateways,
-        "PrimaryGatewaysInterval": format_duration(config.primary_gateways_interval_s),
-        "ReconnectTimeoutLAN": format_duration(_as_given(config, "reconnect_timeout_s")),
-        "ReconnectTimeoutWAN": format_duration(_as_given(config, "reconnect_timeout_wan_s")),
+        "PrimaryGatewaysInterval": format_duration_s(config.primary_gateways_interval_s),
+        "ReconnectTimeoutLAN": format_duration_s(_as_given(config, "reconnect_timeout_s")),
+        "ReconnectTimeoutWAN": format_duration_s(_as_given(config, "reconnect_timeout_wan_s")),
         "RejoinAfterLeave": config.rejoin_after_leave,
-        "RetryJoinIntervalLAN": format_duration(config.retry_interval_s),
-        "RetryJoinIntervalWAN": format_duration(config.retry_interval_wan_s),
+        "RetryJoinIntervalLAN": format_duration_s(config.retry_interval_s),
+        "RetryJoinIntervalWAN": format_duration_s(config.retry_interval_wan_s),
         "RetryJoinLAN": [_clean_join(address) for address in config.retry_join],
         "RetryJoinMaxAttemptsLAN": config.retry_max,
         "RetryJoinMaxAttemptsWAN": config.retry_max_wan,
@@ -290,15 +290,15 @@ def _dns(config: RuntimeConfig) -> Object:
         "DNSARecordLimit": dns.a_record_limit,
         "DNSAllowStale": dns.allow_stale,
         "DNSAltDomain": config.alt_domain,
-        "DNSCacheMaxAge": format_duration(dns.cache_max_age_s),
+        "DNSCacheMaxAge": format_duration_s(dns.cache_max_age_s),
         "DNSDisableCompression": dns.disable_compression,
         "DNSDomain": config.domain,
         "DNSEnableTruncate": dns.enable_truncate,
-        "DNSMaxStale": format_duration(dns.max_stale_s),
+        "DNSMaxStale": format_duration_s(dns.max_stale_s),
         "DNSNodeMetaTXT": dns.enable_additional_node_meta_txt,
-        "DNSNodeTTL": format_duration(dns.node_ttl_s),
+        "DNSNodeTTL": format_duration_s(dns.node_ttl_s),
         "DNSOnlyPassing": dns.only_passing,
-        "DNSRecursorTimeout": format_duration(dns.recursor_timeout_s),
+        "DNSRecursorTimeout": format_duration_s(dns.recursor_timeout_s),
         "DNSRecursors": config.recursors,
         "DNSSOA": {
             "Expire": dns.soa.expire,
@@ -306,7 +306,7 @@ def _dns(config: RuntimeConfig) -> Object:
             "Refresh": dns.soa.refresh,
             "Retry": dns.soa.retry,
         },
-        "DNSServiceTTL": {name: format_duration(ttl) for name, ttl in dns.service_ttl_s.items()},
+        "DNSServiceTTL": {name: format_duration_s(ttl) for name, ttl in dns.service_ttl_s.items()},
         "DNSUDPAnswerLimit": dns.udp_answer_limit,
         "DNSUseCache": dns.use_cache,
     }
@@ -314,10 +314,10 @@ def _dns(config: RuntimeConfig) -> Object:
 
 def _gossip(pool: str, gossip: Gossip) -> Object:
     return {
-        f"Gossip{pool}GossipInterval": format_duration(gossip.gossip_interval_s),
+        f"Gossip{pool}GossipInterval": format_duration_s(gossip.gossip_interval_s),
         f"Gossip{pool}GossipNodes": gossip.gossip_nodes,
-        f"Gossip{pool}ProbeInterval": format_duration(gossip.probe_interval_s),
-        f"Gossip{pool}ProbeTimeout": format_duration(gossip.probe_timeout_s),
+        f"Gossip{pool}ProbeInterval": format_duration_s(gossip.probe_interval_s),
+        f"Gossip{pool}ProbeTimeout": format_duration_s(gossip.probe_timeout_s),
         f"Gossip{pool}RetransmitMult": gossip.retransmit_mult,
         f"Gossip{pool}SuspicionMult": gossip.suspicion_mult,
     }
@@ -330,7 +330,7 @@ def _http(config: RuntimeConfig) -> Object:
         "HTTPBlockEndpoints": config.http_config.block_endpoints,
         "HTTPMaxConnsPerClient": config.limits.http_max_conns_per_client,
         "HTTPResponseHeaders": config.http_config.response_headers,
-        "HTTPSHandshakeTimeout": format_duration(config.limits.https_handshake_timeout_s),
+        "HTTPSHandshakeTimeout": format_duration_s(config.limits.https_handshake_timeout_s),
         "HTTPUseCache": config.http_config.use_cache,
     }
 
@@ -339,22 +339,22 @@ def _raft_and_rpc(config: RuntimeConfig) -> Object:
     return {
         "ConsulCoordinateUpdateBatchSize": config.coordinate.update_batch_size,
         "ConsulCoordinateUpdateMaxBatches": config.coordinate.update_max_batches,
-        "ConsulCoordinateUpdatePeriod": format_duration(config.coordinate.update_period_s),
-        "ConsulRaftElectionTimeout": format_duration(config.raft.election_timeout_s),
-        "ConsulRaftHeartbeatTimeout": format_duration(config.raft.heartbeat_timeout_s),
-        "ConsulRaftLeaderLeaseTimeout": format_duration(config.raft.leader_lease_timeout_s),
+        "ConsulCoordinateUpdatePeriod": format_duration_s(config.coordinate.update_period_s),
+        "ConsulRaftElectionTimeout": format_duration_s(config.raft.election_timeout_s),
+        "ConsulRaftHeartbeatTimeout": format_duration_s(config.raft.heartbeat_timeout_s),
+        "ConsulRaftLeaderLeaseTimeout": format_duration_s(config.raft.leader_lease_timeout_s),
         "DisableCoordinates": config.disable_coordinates,
-        "RPCHandshakeTimeout": format_duration(config.limits.rpc_handshake_timeout_s),
-        "RPCHoldTimeout": format_duration(config.performance.rpc_hold_timeout_s),
+        "RPCHandshakeTimeout": format_duration_s(config.limits.rpc_handshake_timeout_s),
+        "RPCHoldTimeout": format_duration_s(config.performance.rpc_hold_timeout_s),
         "RPCMaxBurst": config.limits.rpc_max_burst,
         "RPCMaxConnsPerClient": config.limits.rpc_max_conns_per_client,
         "RPCProtocol": config.protocol,
         "RPCRateLimit": config.limits.rpc_rate,
         "RaftProtocol": _as_given(config, "raft_protocol"),
-        "RaftSnapshotInterval": format_duration(_as_given(config, "raft_snapshot_interval_s")),
+        "RaftSnapshotInterval": format_duration_s(_as_given(config, "raft_snapshot_interval_s")),
         "RaftSnapshotThreshold": _as_given(config, "raft_snapshot_threshold"),
         "RaftTrailingLogs": _as_given(config, "raft_trailing_logs"),
-        "SyncCoordinateIntervalMin": format_duration(config.coordinate.sync_interval_min_s),
+        "SyncCoordinateIntervalMin": format_duration_s(config.coordinate.sync_interval_min_s),
         "SyncCoordinateRateTarget": config.coordinate.sync_rate_target,
     }
 
@@ -440,7 +440,7 @@ def _logging(config: RuntimeConfig) -> Object:
         "LogJSON": config.log_json,
         "LogLevel": config.log_level,
         "LogRotateBytes": config.log.rotate_bytes,
-        "LogRotateDuration": format_duration(config.log.rotate_duration_s),
+        "LogRotateDuration": format_duration_s(config.log.rotate_duration_s),
         "LogRotateMaxFiles": config.log.rotate_max_files,
         "Name": "",
         "SyslogFacility": config.log.syslog_facility,
@@ -459,7 +459,7 @@ def _telemetry(config: RuntimeConfig) -> Object:
         "DogstatsdTags": telemetry.dogstatsd_tags,
         "FilterDefault": telemetry.filter_default,
         "MetricsPrefix": telemetry.metrics_prefix,
-        "PrometheusRetentionTime": format_duration(telemetry.prometheus_retention_time_s),
+        "PrometheusRetentionTime": format_duration_s(telemetry.prometheus_retention_time_s),
         "StatsdAddr": telemetry.statsd_address,
         "StatsiteAddr": telemetry.statsite_address,
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.config.goduration import format_duration
+from shared.gotext.durations import format_duration_s
 
 Object = dict[str, Any]
 
@@ -37,7 +37,7 @@ def _sorted(fields: Object) -> Object:
 def _common(check: Object) -> Object:
     return {
         **{label: check.get(key, "") for label, key in _CHECK_TYPE_TEXTS},
-        **{label: format_duration(check.get(key, 0)) for label, key in _CHECK_DURATIONS},
+        **{label: format_duration_s(check.get(key, 0)) for label, key in _CHECK_DURATIONS},
         "FailuresBeforeCritical": check.get("failures_before_critical", 0),
         "GRPCUseTLS": check.get("grpc_use_tls", False),
         "Header": check.get("header", {}),

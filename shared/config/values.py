@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from shared.config.goduration import DurationError, parse_duration
+from shared.gotext.durations import DurationError, parse_duration_s
 from shared.gotext.quoting import quote
 
 
@@ -57,7 +57,7 @@ class Values:
         if text is None:
             return default
         try:
-            return parse_duration(text)
+            return parse_duration_s(text)
         except DurationError as error:
             # Consul forgets here what it had collected before; users see the same last message.
             self.errors[:] = [f"{name}: invalid duration: {quote(text)}: {error}"]

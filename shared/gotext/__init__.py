@@ -1,5 +1,6 @@
 """gotext: texts as Go reads and writes them. Consul's clients see these words, so they are part of its API.
 
 quoting      quote quote_ascii: %q and %+q
+durations    parse_duration_ns parse_duration_s format_duration_ns format_duration_s; DurationError
 
 Import the module you need: this package imports nothing itself."""

@@ -13,7 +13,7 @@ txn         TxnRequest TxnOp TxnResult TxnResponse
 query       QueryOptions QueryMeta QuerySource and the read requests
 wire        pack(value) -> bytes, unpack(bytes) -> value, WireStream: Consul's msgpack
 gojson      dumps(value) -> bytes, loads(bytes): JSON text as Go writes and reads it
-gotime      durations and times as Go writes them
+gotime      times as Go writes them
 errors      WireTypeError, JsonError, JsonTypeError
 
 Import the module you need (`from shared.structs.catalog import Node`): this package imports nothing itself."""

@@ -236,7 +236,7 @@ def _json_out(kind: Kind, value: str) -> str:
     if kind.name == "time":
         return f"time_to_text({value})"
     if kind.name == "duration_text":
-        return f"format_duration({value})"
+        return f"format_duration_ns({value})"
     if kind.name == "any":
         return f"json_any({value})"
     if kind.name == "struct":

@@ -6,11 +6,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
+from shared.gotext.durations import format_duration_ns
 from shared.structs.errors import WireTypeError
-from shared.structs.gotime import ZERO_TIME, format_duration, time_to_text
+from shared.structs.gotime import ZERO_TIME, time_to_text
 from shared.structs.schema import Struct
 
-__all__ = ["ZERO_TIME", "format_duration", "time_to_text"]
+__all__ = ["ZERO_TIME", "format_duration_ns", "time_to_text"]
 
 
 def _wrong(value: object, expected: str, where: str) -> WireTypeError:

@@ -1,6 +1,5 @@
-"""Go's time.Duration and time.Time: their texts, and the 15 raw bytes of a time on the wire.
+"""Go's time.Time: its text, and its 15 raw bytes on the wire.
 
-format_duration(90_000_000_000) -> "1m30s"       parse_duration("1m30s") -> 90_000_000_000
 time_to_text(raw) -> RFC 3339 with nanoseconds   time_from_text(text) -> raw
 time_from_unix_ns(ns) -> raw (UTC)               ZERO_TIME = Go's zero time"""
 
@@ -9,92 +8,12 @@ from __future__ import annotations
 import re
 from struct import Struct as Packing
 
-from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError
 
 _TIME = Packing(">BqIh")
 _YEAR_1_TO_UNIX_S = 62135596800
 UTC_MARKER = -1
 ZERO_TIME = _TIME.pack(1, 0, 0, UTC_MARKER)
-
-_UNITS_NS = {
-    "ns": 1,
-    "us": 1_000,
-    "µs": 1_000,
-    "μs": 1_000,
-    "ms": 1_000_000,
-    "s": 1_000_000_000,
-    "m": 60_000_000_000,
-    "h": 3_600_000_000_000,
-}
-_PART = re.compile(r"(\d*)(?:\.(\d*))?([^\d.]+)", re.ASCII)
-_MAX_NS = 2**63 - 1
-_MAX_DIGITS = 19
-"""Of a number below _MAX_NS; Python refuses to convert thousands."""
-
-
-def format_duration(ns: int) -> str:
-    """The text Go's Duration.String gives: "0s", "1.5ms", "1m30s", "-2h0m0s"."""
-    if ns == 0:
-        return "0s"
-    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
-    if ns < 1_000:
-        return f"{sign}{ns}ns"
-    if ns < 1_000_000:
-        return f"{sign}{_decimal(ns, 1_000)}µs"
-    if ns < 1_000_000_000:
-        return f"{sign}{_decimal(ns, 1_000_000)}ms"
-    minutes, rest_ns = divmod(ns, 60_000_000_000)
-    text = f"{_decimal(rest_ns, 1_000_000_000)}s"
-    if minutes:
-        hours, minutes = divmod(minutes, 60)
-        text = f"{minutes}m{text}"
-        if hours:
-            text = f"{hours}h{text}"
-    return sign + text
-
-
-def _decimal(value: int, unit: int) -> str:
-    whole, fraction = divmod(value, unit)
-    if not fraction:
-        return str(whole)
-    return f"{whole}.{str(fraction).zfill(len(str(unit)) - 1).rstrip('0')}"
-
-
-def parse_duration(text: str) -> int:
-    """Nanoseconds of a Go duration text. Raises JsonError with Go's words (time: invalid duration ...)."""
-    rest, negative = text, False
-    if rest[:1] in ("-", "+"):
-        negative, rest = rest[0] == "-", rest[1:]
-    if rest == "0":
-        return 0
-    if not rest:
-        raise JsonError(f"time: invalid duration {quote(text)}")
-    total = 0
-    at = 0
-    while at < len(rest):
-        match = _PART.match(rest, at)
-        if match is None:
-            digits_only = re.fullmatch(r"\d*\.?\d*", rest[at:], re.ASCII)
-            if digits_only and rest[at:].strip("."):
-                raise JsonError(f"time: missing unit in duration {quote(text)}")
-            raise JsonError(f"time: invalid duration {quote(text)}")
-        whole, fraction, unit = match.group(1), match.group(2) or "", match.group(3)
-        if not whole and not fraction:
-            raise JsonError(f"time: invalid duration {quote(text)}")
-        scale = _UNITS_NS.get(unit)
-        if scale is None:
-            raise JsonError(f"time: unknown unit {quote(unit)} in duration {quote(text)}")
-        if len(whole.lstrip("0")) > _MAX_DIGITS:
-            raise JsonError(f"time: invalid duration {quote(text)}")
-        total += int(whole[-_MAX_DIGITS:] or "0") * scale
-        if fraction:
-            fraction = fraction[:_MAX_DIGITS]
-            total += int(fraction) * scale // 10 ** len(fraction)
-        if total > _MAX_NS:
-            raise JsonError(f"time: invalid duration {quote(text)}")
-        at = match.end()
-    return -total if negative else total
 
 
 def time_from_unix_ns(unix_ns: int) -> bytes:

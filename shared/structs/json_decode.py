@@ -11,9 +11,10 @@ import math
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.structs.errors import JsonError, JsonTypeError
 from shared.structs.gojson import JsonFloat
-from shared.structs.gotime import parse_duration, time_from_text
+from shared.structs.gotime import time_from_text
 from shared.structs.schema import Attr, Kind, Struct
 
 S = TypeVar("S", bound=Struct)
@@ -137,7 +138,10 @@ def _integer(kind: Kind, go_type: str, item: Any, owner: str, where: str) -> int
 def _duration_ns(item: Any, owner: str, where: str) -> int:
     """A duration given as text ("10s") or as a number of nanoseconds; other types count as nothing."""
     if isinstance(item, str):
-        return parse_duration(item)
+        try:
+            return parse_duration_ns(item)
+        except DurationError as error:
+            raise JsonError(str(error)) from None
     if isinstance(item, int | float) and not isinstance(item, bool):
         number = int(_float64(item, owner, where))
         return number if abs(number) < 1 << 63 else -1 << 63  # what the conversion gives on amd64

@@ -11,7 +11,7 @@ from cli.base.http import QueryFlags
 from cli.base.usage import usage
 from cli.operator import parse_and_connect
 from cli.operator.autopilot.get_config import ENDPOINT
-from shared.config.goduration import format_duration
+from shared.gotext.durations import format_duration_ns
 
 NAME = "operator autopilot set-config"
 SYNOPSIS = "Change settings of Autopilot"
@@ -95,4 +95,4 @@ def run(argv: list[str]) -> int:
 
 
 def _duration(nanoseconds: int | None) -> str | None:
-    return None if nanoseconds is None else format_duration(nanoseconds / 1e9)
+    return None if nanoseconds is None else format_duration_ns(nanoseconds)

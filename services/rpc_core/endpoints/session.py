@@ -9,9 +9,8 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
 from shared import metrics
+from shared.gotext.durations import DurationError, format_duration_ns, parse_duration_ns, parse_duration_s
 from shared.state.queries import session as sessions
-from shared.structs.errors import JsonError
-from shared.structs.gotime import format_duration, parse_duration
 from shared.structs.query import NodeSpecificRequest, SessionSpecificRequest
 from shared.structs.session import CREATE, DELETE, DESTROY, RELEASE, Session, SessionRequest
 
@@ -31,7 +30,7 @@ async def apply(core: Core, body: Any) -> str:
     result = await core.apply(args, "Session.Apply")
     now = trio.current_time()
     if args.op == CREATE and session.ttl:
-        core.session_timers.reset(session.id, parse_duration(session.ttl) / 1e9, now)
+        core.session_timers.reset(session.id, parse_duration_s(session.ttl), now)
     elif args.op == DESTROY:
         core.session_timers.clear(session.id)
     metrics.sample("consul.session.apply", (now - started) * 1000)
@@ -50,12 +49,12 @@ def _validate(core: Core, args: SessionRequest) -> None:
         raise RpcError(f"Invalid Behavior setting '{session.behavior}'")
     if session.ttl:
         try:
-            ttl_ns = parse_duration(session.ttl)
-        except JsonError as error:
+            ttl_ns = parse_duration_ns(session.ttl)
+        except DurationError as error:
             raise RpcError(f"Session TTL '{session.ttl}' invalid: {error}") from None
         ttl_min_ns = round(core.config.session_ttl_min_s * 1e9)
         if ttl_ns and not ttl_min_ns <= ttl_ns <= TTL_MAX_NS:
-            allowed = f"{format_duration(ttl_min_ns)}={format_duration(TTL_MAX_NS)}"
+            allowed = f"{format_duration_ns(ttl_min_ns)}={format_duration_ns(TTL_MAX_NS)}"
             raise RpcError(f"Invalid Session TTL '{ttl_ns}', must be between [{allowed}]")
 
 
@@ -99,7 +98,7 @@ async def renew(core: Core, body: Any) -> dict[str, Any]:
         answer = sessions.get(snap, args.session_id or args.session)
     found = answer.value
     if found is not None and found.ttl:
-        core.session_timers.reset(found.id, parse_duration(found.ttl) / 1e9, trio.current_time())
+        core.session_timers.reset(found.id, parse_duration_s(found.ttl), trio.current_time())
     metrics.sample("consul.session.renew", (trio.current_time() - started) * 1000)
     return {
         "Index": answer.index,

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.durations import DurationError, parse_duration_s
 from shared.state.queries import operator, session
 from shared.state.snapshot import Snapshot
-from shared.structs.errors import JsonError
-from shared.structs.gotime import parse_duration
 from shared.structs.operator import AutopilotConfig, AutopilotSetConfigRequest
 
 
@@ -31,8 +30,8 @@ def inherit(snap: Snapshot) -> Inheritance:
     for found in session.all_sessions(snap).value:
         if found.ttl:
             try:
-                ttls[found.id] = parse_duration(found.ttl) / 1e9
-            except JsonError:
+                ttls[found.id] = parse_duration_s(found.ttl)
+            except DurationError:
                 continue  # written by a server that checked less: it never expires, as there
     return Inheritance(ttls, operator.autopilot_config(snap).value is not None, snap.index("tombstones"))
 

@@ -11,44 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.config.error_list import error_list
-from shared.config.goduration import DurationError, format_duration, parse_duration, parse_duration_ns
 from shared.config.gojson import JsonError, loads_object
 from shared.config.gotext import base64_error
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("0", 0.0),
-        ("300ms", 0.3),
-        ("-1.5h", -5400.0),
-        ("2h45m30.5s", 9930.5),
-        ("1µs", 1e-6),
-        (".5s", 0.5),
-        ("87600h", 315360000.0),
-    ],
-)
-def test_durations(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "1", "s", ".s", "1x", "1..5s", "1 s", "9999999h", "-"])
-def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(DurationError):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0s"), (0.2, "200ms"), (1.5, "1.5s"), (90, "1m30s"), (315360000, "87600h0m0s"), (-5e-9, "-5ns"), (60, "1m0s")],
-)
-def test_durations_are_printed_as_go_does(seconds: float, text: str) -> None:
-    assert format_duration(seconds) == text
-
-
-@given(st.integers(-(2**50), 2**50))
-def test_a_printed_duration_is_read_as_the_same(nanoseconds: int) -> None:
-    assert parse_duration_ns(format_duration(nanoseconds / 1e9)) == pytest.approx(nanoseconds, abs=1)
 
 
 def test_lists_of_errors() -> None:

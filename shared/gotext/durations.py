@@ -1,4 +1,4 @@
-"""Go durations: "1m30s" to seconds and back, with the texts of Go's time package."""
+"""Durations as Go's time package writes and reads them: "1m30s", "1.5ms", "-2h0m0s"."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _UNITS_NS = {
     "m": 60_000_000_000,
     "h": 3_600_000_000_000,
 }
-_PART = re.compile(r"(\d*)(\.\d*)?([^\d.]*)")
+_PART = re.compile(r"(\d*)(\.\d*)?([^\d.]*)", re.ASCII)
 _MAX_NS = (1 << 63) - 1
 _MAX_DIGITS = 19
 """Of a number below _MAX_NS; Python refuses to convert thousands."""
@@ -24,15 +24,15 @@ class DurationError(ValueError):
     """The text is not a duration; the message is the one Go gives."""
 
 
-def parse_duration(text: str) -> float:
-    """Seconds of a Go duration string such as "300ms", "-1.5h" or "2h45m".
-
-    Raises DurationError for anything else, bare numbers included (only "0" needs no unit)."""
+def parse_duration_s(text: str) -> float:
+    """As parse_duration_ns, in seconds."""
     return parse_duration_ns(text) / 1e9
 
 
 def parse_duration_ns(text: str) -> int:
-    """As parse_duration, in nanoseconds and exact."""
+    """Nanoseconds of a Go duration string such as "300ms", "-1.5h" or "2h45m".
+
+    Raises DurationError for anything else, bare numbers included (only "0" needs no unit)."""
     invalid = f"time: invalid duration {_quote(text)}"
     rest, sign = text, 1
     if rest[:1] in ("-", "+"):
@@ -67,17 +67,24 @@ def parse_duration_ns(text: str) -> int:
     return sign * total
 
 
-def format_duration(seconds: float) -> str:
-    """The shortest form Go prints: 90 -> "1m30s", 0.2 -> "200ms", 0 -> "0s"."""
-    total = round(seconds * 1e9)
-    sign, ns = ("-", -total) if total < 0 else ("", total)
+def format_duration_s(seconds: float) -> str:
+    """As format_duration_ns: 90 -> "1m30s", 0.2 -> "200ms", 0 -> "0s"."""
+    return format_duration_ns(round(seconds * 1e9))
+
+
+def format_duration_ns(ns: int) -> str:
+    """The text Go's Duration.String gives: "0s", "1.5ms", "1m30s", "-2h0m0s"."""
     if ns == 0:
         return "0s"
-    for unit, scale in (("ns", 1), ("µs", 1_000), ("ms", 1_000_000)):
-        if ns < scale * 1000:
-            return f"{sign}{_decimal(ns, scale)}{unit}"
-    minutes, rest = divmod(ns, _UNITS_NS["m"])
-    text = f"{_decimal(rest, _UNITS_NS['s'])}s"
+    sign, ns = ("-", -ns) if ns < 0 else ("", ns)
+    if ns < 1_000:
+        return f"{sign}{ns}ns"
+    if ns < 1_000_000:
+        return f"{sign}{_decimal(ns, 1_000)}µs"
+    if ns < 1_000_000_000:
+        return f"{sign}{_decimal(ns, 1_000_000)}ms"
+    minutes, rest_ns = divmod(ns, 60_000_000_000)
+    text = f"{_decimal(rest_ns, 1_000_000_000)}s"
     if minutes:
         hours, minutes = divmod(minutes, 60)
         text = (f"{hours}h" if hours else "") + f"{minutes}m" + text
@@ -93,4 +100,3 @@ def _decimal(value: int, scale: int) -> str:
     if not fraction:
         return str(whole)
     return f"{whole}.{str(fraction).zfill(len(str(scale)) - 1).rstrip('0')}"
-
