@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from cli.base.flags import BoolFlag, Flag, FlagSet, ListFlag, OptionalBoolFlag, StringFlag
-from cli.base.strconv import parse_bool
+from shared.gotext.numbers import parse_bool
 from shared.gotext.quoting import quote
 
 

@@ -6,7 +6,8 @@ Parsing stops at the first argument that is not a flag; what follows is returned
 
 from __future__ import annotations
 
-from cli.base import strconv, ui
+from cli.base import ui
+from shared.gotext import numbers
 from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
@@ -67,7 +68,7 @@ class BoolFlag(Flag):
 
     def set(self, text: str) -> None:
         try:
-            self.value = strconv.parse_bool(text)
+            self.value = numbers.parse_bool(text)
         except ValueError:
             raise ValueError("parse error") from None
 
@@ -83,7 +84,7 @@ class OptionalBoolFlag(BoolFlag):
         self.given: bool | None = None
 
     def set(self, text: str) -> None:
-        self.value = self.given = strconv.parse_bool(text)
+        self.value = self.given = numbers.parse_bool(text)
 
 
 class StringFlag(Flag):
@@ -121,13 +122,13 @@ class UintFlag(Flag):
     def set(self, text: str) -> None:
         try:
             self.value = self._parse(text)
-        except strconv.RangeError:
+        except numbers.RangeError:
             raise ValueError("value out of range") from None
         except ValueError:
             raise ValueError("parse error") from None
 
     def _parse(self, text: str) -> int:
-        return strconv.parse_uint(text)
+        return numbers.parse_uint(text)
 
     def default_text(self) -> str:
         return str(self._default) if self._default else ""
@@ -141,14 +142,14 @@ class OptionalUintFlag(Flag):
         self.value: int | None = None
 
     def set(self, text: str) -> None:
-        self.value = strconv.parse_uint(text)
+        self.value = numbers.parse_uint(text)
 
 
 class IntFlag(UintFlag):
     placeholder = "int"
 
     def _parse(self, text: str) -> int:
-        return strconv.parse_int(text)
+        return numbers.parse_int(text)
 
 
 class OptionalDurationFlag(Flag):

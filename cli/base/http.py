@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import time
 
-from cli.base import strconv, ui
+from cli.base import ui
 from cli.base.errors import SettingsError
 from cli.base.flags import FlagGroup, OptionalBoolFlag, OptionalStringFlag
 from cli.base.source import describe
+from shared.gotext.numbers import parse_bool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def _switch(variable: str, default: bool) -> bool:
     if not text:
         return default
     try:
-        return strconv.parse_bool(text)
+        return parse_bool(text)
     except ValueError as error:
         now = time.time()
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now * 1000) % 1000:03d}Z"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from cli.base import gojson, source, strconv, ui
+from cli.base import gojson, source, ui
 from cli.base.errors import ApiError
 from cli.base.flags import FlagSet
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
 from cli.kv.put import write
+from shared.gotext import base64_text
 
 NAME = "kv import"
 SYNOPSIS = "Set keys from JSON"
@@ -60,7 +61,7 @@ def run(argv: list[str]) -> int:
         return 1
     for entry in entries:
         try:
-            value = strconv.base64_decode(ui.to_bytes(entry.value))
+            value = base64_text.decode(ui.to_bytes(entry.value))
         except ValueError as error:
             ui.error(f"Error base 64 decoding value for key {entry.key}: {error}")
             return 1

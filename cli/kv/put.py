@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from cli.base import source, strconv, ui
+from cli.base import source, ui
 from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, FlagSet, StringFlag, UintFlag
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
+from shared.gotext import base64_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def run(argv: list[str]) -> int:
     try:
         key, data = _key_and_data(arguments)
         if flags.base64.value:
-            data = strconv.base64_decode(data)
+            data = base64_text.decode(data)
     except source.SourceError as error:
         ui.error(f"Error! {error}")
         return 1

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from shared.bexpr.ast import MatchOperator as Op
-from shared.bexpr.errors import FilterError
-from shared.gotext.quoting import quote
+from shared.gotext.numbers import parse_bool, parse_int, parse_uint
 
 _COMPARE = frozenset({Op.EQUAL, Op.NOT_EQUAL})
 _TEXT = _COMPARE | {Op.IN, Op.NOT_IN, Op.MATCHES, Op.NOT_MATCHES}
@@ -56,40 +55,16 @@ def struct_of(fields: StructFields) -> FieldConfig:
 
 
 def coerce(config: FieldConfig, raw: str) -> Any:
-    """The literal `raw` as the field (or the items of the list) needs it. Raises FilterError.
+    """The literal `raw` as the field (or the items of the list) needs it. Raises ValueError.
 
     Texts are those of Go's strconv, which the API shows."""
     kind = config.kind
     if kind == "list" and config.item is not None:
         kind = config.item.kind
     if kind == "bool":
-        return _parse_bool(raw)
-    if kind in ("int", "uint"):
-        return _parse_integer(raw, signed=kind == "int")
+        return parse_bool(raw)
+    if kind == "int":
+        return parse_int(raw)
+    if kind == "uint":
+        return parse_uint(raw)
     return raw
-
-
-def _parse_bool(raw: str) -> bool:
-    if raw in ("1", "t", "T", "true", "TRUE", "True"):
-        return True
-    if raw in ("0", "f", "F", "false", "FALSE", "False"):
-        return False
-    raise FilterError(f"strconv.ParseBool: parsing {quote(raw)}: invalid syntax")
-
-
-def _parse_integer(raw: str, *, signed: bool) -> int:
-    """strconv.ParseInt/ParseUint with base 0 and 64 bits: 0x, 0o, 0b, a leading 0 for octal, underscores."""
-    function = "ParseInt" if signed else "ParseUint"
-    digits = raw[1:] if signed and raw[:1] in ("+", "-") else raw
-    if not raw.isascii() or not digits[:1].isdigit():
-        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: invalid syntax")
-    old_octal = digits[0] == "0" and digits[1:2].isdigit()
-    try:
-        value = int("0o" + digits[1:] if old_octal else digits, 0)
-    except ValueError:
-        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: invalid syntax") from None
-    value = -value if raw[0] == "-" else value
-    low, high = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << 64) - 1)
-    if not low <= value <= high:
-        raise FilterError(f"strconv.{function}: parsing {quote(raw)}: value out of range")
-    return value

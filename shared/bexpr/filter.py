@@ -96,7 +96,7 @@ def _test(match: Match, config: FieldConfig, selector: str) -> Predicate:
     assert raw is not None  # the grammar gives every other operator a value
     try:
         wanted = coerce(config, raw)
-    except FilterError as error:
+    except ValueError as error:
         raise FilterError(f"Failed to coerce value {quote(raw)} for selector {selector}: {error}") from None
     if operator in (MatchOperator.MATCHES, MatchOperator.NOT_MATCHES):
         try:

@@ -8,11 +8,11 @@ import stat
 
 from shared.config.addresses import UNIX, is_any
 from shared.config.error_list import error_list
-from shared.config.gotext import base64_error
 from shared.config.options import ConfigError
 from shared.config.runtime import RuntimeConfig
 from shared.config.services import invalid_metadata, validate_service
 from shared.config.values import Values
+from shared.gotext import base64_text
 from shared.gotext.quoting import quote
 
 _DATACENTER = re.compile(r"[a-z0-9_-]+")
@@ -163,8 +163,10 @@ def _validate_numbers(config: RuntimeConfig) -> None:
     _refuse_negative("dns_config.a_record_limit", config.dns_config.a_record_limit)
     if reason := invalid_metadata(config.node_meta):
         raise ConfigError(f"node_meta invalid: {reason}")
-    if config.encrypt and (reason := base64_error(config.encrypt)):
-        raise ConfigError(f"encrypt has invalid key: {reason}")
+    try:
+        base64_text.decode(config.encrypt.encode("utf-8", "surrogateescape"))
+    except ValueError as error:
+        raise ConfigError(f"encrypt has invalid key: {error}") from None
 
 
 def _refuse_negative(key: str, value: int) -> None:

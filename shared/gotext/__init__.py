@@ -2,5 +2,7 @@
 
 quoting      quote quote_ascii: %q and %+q
 durations    parse_duration_ns parse_duration_s format_duration_ns format_duration_s; DurationError
+numbers      parse_bool parse_int parse_uint: strconv with base 0; RangeError
+base64_text  decode
 
 Import the module you need: this package imports nothing itself."""

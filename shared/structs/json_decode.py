@@ -5,12 +5,11 @@ pointer; a number for a text is an error that names struct, field path and Go ty
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from shared.gotext import base64_text
 from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.structs.errors import JsonError, JsonTypeError
 from shared.structs.gojson import JsonFloat
@@ -173,10 +172,9 @@ def _float64(item: int | float, owner: str, where: str) -> float:
 
 def _base64(item: str) -> bytes:
     try:
-        return base64.b64decode(item.replace("\r", "").replace("\n", ""), validate=True)
-    except (binascii.Error, ValueError) as error:
-        good = len(item) - len(item.lstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
-        raise JsonError(f"illegal base64 data at input byte {good}") from error
+        return base64_text.decode(item.encode())
+    except ValueError as error:
+        raise JsonError(str(error)) from None
 
 
 def _json_kind(item: Any) -> str:

@@ -1,51 +1,20 @@
-"""Numbers, base64 and JSON: what Go accepts, and what it says about the rest."""
+"""JSON: what Go accepts, and what it says about the rest."""
 
 from __future__ import annotations
 
-import base64
 import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.base import gojson, strconv
+from cli.base import gojson
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda children: st.lists(children) | st.dictionaries(st.text(), children),
     max_leaves=20,
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [("0", 0), ("0x1F", 31), ("0b11", 3), ("0o17", 15), ("017", 15), ("1_000", 1000), ("0x_1", 1), ("0_7", 7)],
-)
-def test_integers_have_gos_literal_forms(text: str, value: int) -> None:
-    assert strconv.parse_uint(text) == value
-
-
-@pytest.mark.parametrize("text", ["", "+1", "-1", " 1", "1 ", "_1", "1_", "1__0", "0x", "09", "١", "1e3"])
-def test_other_forms_of_unsigned_integers_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"strconv\.ParseUint: parsing .*: invalid syntax"):
-        strconv.parse_uint(text)
-
-
-@given(st.binary())
-def test_base64_round_trip_with_line_breaks(data: bytes) -> None:
-    assert strconv.base64_decode(base64.encodebytes(data)) == data
-
-
-@given(st.text(alphabet="ab=/\n é", max_size=12))
-def test_base64_gives_data_or_an_offset_within_the_text(text: str) -> None:
-    data = text.encode()
-    offset = 0
-    try:
-        strconv.base64_decode(data)
-    except ValueError as error:
-        offset = int(str(error).rpartition(" ")[2])
-    assert 0 <= offset <= len(data)
 
 
 @given(JSON_VALUES)

@@ -1,9 +1,7 @@
-"""Go's texts: durations, quoting, JSON and base64 errors."""
+"""Lists of errors, and the JSON of configuration files."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 
 import pytest
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 
 from shared.config.error_list import error_list
 from shared.config.gojson import JsonError, loads_object
-from shared.config.gotext import base64_error
 
 
 def test_lists_of_errors() -> None:
@@ -45,15 +42,3 @@ def test_any_text_is_an_object_or_a_json_error(text: str) -> None:
 def test_deep_json_is_an_error() -> None:
     with pytest.raises(JsonError):
         loads_object('{"a":' * 200_000)
-
-
-@given(st.text(st.sampled_from("ABz019+/=\n-"), max_size=12))
-def test_base64_is_refused_exactly_when_it_is_wrong(text: str) -> None:
-    clean = text.replace("\n", "")
-    try:
-        base64.b64decode(clean, validate=True)
-        # Python takes "=" where nothing is to be filled up, Go does not.
-        valid = len(clean) % 4 == 0 and not (clean.count("=") > 2)
-    except binascii.Error:
-        valid = False
-    assert (base64_error(text) is None) == valid

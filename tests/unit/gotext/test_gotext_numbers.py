@@ -1,0 +1,52 @@
+"""Booleans and integers: what strconv accepts, and what it says about the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from shared.gotext import numbers
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0", 0),
+        ("0x1F", 31),
+        ("0b11", 3),
+        ("0o17", 15),
+        ("017", 15),
+        ("1_000", 1000),
+        ("0x_1", 1),
+        ("0_7", 7),
+        ("0X1f", 31),
+        ("00", 0),
+    ],
+)
+def test_integers_have_gos_literal_forms(text: str, value: int) -> None:
+    assert numbers.parse_uint(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "+1", "-1", " 1", "1 ", "_1", "1_", "1__0", "0x", "09", "١", "1e3", "0x-1", "0x 1", "0x0x1", "0_"],
+)
+def test_other_forms_of_unsigned_integers_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"strconv\.ParseUint: parsing .*: invalid syntax"):
+        numbers.parse_uint(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("-0x8000000000000000", -(2**63)), ("+9", 9), ("-0", 0)])
+def test_signed_integers(text: str, value: int) -> None:
+    assert numbers.parse_int(text) == value
+
+
+@pytest.mark.parametrize("text", ["9223372036854775808", "-9223372036854775809", "1" * 5000])
+def test_integers_that_do_not_fit(text: str) -> None:
+    with pytest.raises(numbers.RangeError, match=r"^strconv\.ParseInt: parsing .*: value out of range$"):
+        numbers.parse_int(text)
+
+
+def test_booleans() -> None:
+    assert [numbers.parse_bool(text) for text in ("T", "1", "f", "False")] == [True, True, False, False]
+    with pytest.raises(ValueError, match=r'^strconv\.ParseBool: parsing "yes": invalid syntax$'):
+        numbers.parse_bool("yes")
