@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from services.http_gateway.errors import BadRequestError, HttpError, as_http_error, error_response
+from services.http_gateway.go_http import true_answer
 from services.http_gateway.message import Request, Response
 from services.http_gateway.options import ReadOptions, parse_options, request_token
 from shared.ipc.calls import OnDone
@@ -83,6 +84,9 @@ class Call:
         """Answer with what a handler may return."""
         if result is LATER:
             return
+        if result is True and self._is_plain():
+            self._done_plainly()
+            return
         if isinstance(result, Response):
             response = result
             response.headers = {**self.headers, **response.headers}
@@ -92,6 +96,18 @@ class Call:
             self.headers["Content-Type"] = "application/json"
             response = Response(200, self.headers, self.json_text(result))
         self.gateway.finish(self.request, response, self.route.metric)
+
+    def _is_plain(self) -> bool:
+        """Whether the answer has no header field but those that every answer has."""
+        request = self.request
+        kept = request.keep_alive and request.version == 11 and request.method != "HEAD"
+        return kept and not self.headers and self.gateway.policy.is_open(request)
+
+    def _done_plainly(self) -> None:
+        """`true`, as most writes are answered, without rendering it anew."""
+        gateway, request = self.gateway, self.request
+        before, after = true_answer(request.gzip, self._pretty())
+        gateway.finish_rendered(request, b"".join((before, gateway.moment.date_line(), after)), self.route.metric)
 
     def failed(self, error: Exception) -> None:
         """Answer with an error; any other than the foreseen kinds is raised again."""
@@ -111,10 +127,13 @@ class Call:
             self.gateway.failed_badly(self, error)
 
     def json_text(self, value: Any) -> bytes:
-        """Pretty on request, and always in dev mode, as Consul does."""
-        if self.gateway.config.dev_mode or "pretty" in self.request.query:
+        if self._pretty():
             return gojson.dumps(value, pretty=True) + b"\n"
         return gojson.dumps(value)
+
+    def _pretty(self) -> bool:
+        """On request, and always in dev mode, as Consul does."""
+        return self.gateway.config.dev_mode or "pretty" in self.request.query
 
     # -- neighbours -----------------------------------------------------------------------------
 

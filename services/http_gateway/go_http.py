@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import zlib
+from functools import cache
 from http import HTTPStatus
 
 from services.http_gateway.message import Request, Response
@@ -129,3 +130,14 @@ def _one_line(value: str) -> str:
     if "\n" in value or "\r" in value:
         return value.replace("\n", " ").replace("\r", " ")
     return value
+
+
+@cache
+def true_answer(gzip: bool, pretty: bool) -> tuple[bytes, bytes]:
+    """What comes before and after the Date field of the answer to a write that was done: the JSON text `true`."""
+    body = b"true\n" if pretty else b"true"
+    encoding = b""
+    if gzip:
+        body, encoding = compress(body), b"Content-Encoding: gzip\r\n"
+    before = b"HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nVary: Accept-Encoding\r\n" % encoding
+    return before, b"Content-Length: %d\r\n\r\n%s" % (len(body), body)

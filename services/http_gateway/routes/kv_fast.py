@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64encode
-from functools import cache
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
 import msgpack
 
-from services.http_gateway.go_http import compress
+from services.http_gateway.go_http import compress, true_answer
 from services.http_gateway.moment import Moment
 from shared.ipc.errors import IpcError, RemoteError
 from shared.state.errors import StateUnavailableError
@@ -39,7 +38,6 @@ _BEFORE_CONTACT: Final = (
     b"HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nVary: Accept-Encoding\r\nX-Consul-Index: %d\r\n"
     b"X-Consul-Knownleader: true\r\nX-Consul-Lastcontact: "
 )
-_TRUE_BEFORE_DATE: Final = b"HTTP/1.1 200 OK\r\n%sContent-Type: application/json\r\nVary: Accept-Encoding\r\n"
 _AFTER_DATE: Final = b"Content-Length: %d\r\n\r\n%s"
 _GZIP: Final = b"Content-Encoding: gzip\r\n"
 _PLAIN_ENTRY: Final = b'[{"LockIndex":%d,"Key":%s,"Flags":%d,"Value":%s%s,"CreateIndex":%d,"ModifyIndex":%d}]'
@@ -196,17 +194,8 @@ def put(gateway: Gateway, request: Request) -> bool:
         if error is not None:
             gateway.fail(request, error)
         else:
-            before, after = _true_answer(request.gzip, gateway.config.dev_mode)
+            before, after = true_answer(request.gzip, gateway.config.dev_mode)
             gateway.finish_rendered(request, b"".join((before, gateway.moment.date_line(), after)), OneKey.metric)
 
     gateway.writes.post("set", raw_key, gateway.set_command.encode(raw_key, request.body), on_done)
     return True
-
-
-@cache
-def _true_answer(gzip: bool, pretty: bool) -> tuple[bytes, bytes]:
-    """What comes before and after the Date field of the answer to a write that was done."""
-    body = b"true\n" if pretty else b"true"
-    if gzip:
-        body = compress(body)
-    return _TRUE_BEFORE_DATE % (_GZIP if gzip else b""), _AFTER_DATE % (len(body), body)
