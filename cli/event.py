@@ -8,6 +8,7 @@ from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import AgentFlags
 from cli.base.pattern import compile_pattern
 from cli.base.usage import usage
+from shared.gotext.json_syntax import JsonSyntaxError
 
 NAME = "event"
 SYNOPSIS = "Fire a user event"
@@ -53,7 +54,7 @@ def run(argv: list[str]) -> int:
     try:
         answer = client.put(f"/v1/event/fire/{flags.name.value}", params, payload)
         event_id = gojson.decode_first(answer)["ID"]
-    except (ApiError, gojson.JSONSyntaxError) as error:
+    except (ApiError, JsonSyntaxError) as error:
         ui.error(f"Error firing event: {error}")
         return 1
     ui.output(f"Event ID: {event_id}")

@@ -10,6 +10,7 @@ from cli.base import gojson
 from cli.base.errors import ApiError, TransportError
 from cli.base.transport import Connection, escape_path, escape_query
 from cli.base.ui import to_bytes
+from shared.gotext.json_syntax import JsonSyntaxError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Client:
     def _decode(self, response: Response) -> Any:
         try:
             return gojson.decode_first(response.read())
-        except gojson.JSONSyntaxError as error:
+        except JsonSyntaxError as error:
             raise ApiError(str(error)) from None
 
 

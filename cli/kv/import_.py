@@ -9,6 +9,7 @@ from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
 from cli.kv.put import write
 from shared.gotext import base64_text
+from shared.gotext.json_numbers import JsonFloat
 
 NAME = "kv import"
 SYNOPSIS = "Set keys from JSON"
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
     client = flags.agent.client()
     try:
         entries = parse_entries(data)
-    except (gojson.JSONSyntaxError, ValueError) as error:
+    except ValueError as error:
         ui.error(f"Cannot unmarshal data: {error}")
         return 1
     for entry in entries:
@@ -90,7 +91,7 @@ def _document(arguments: list[str]) -> bytes:
 def parse_entries(data: bytes) -> list[Entry]:
     """The document's entries. Names of fields are taken in any case, unknown ones are ignored.
 
-    Raises JSONSyntaxError, and ValueError for JSON of another shape; both with encoding/json's texts."""
+    Raises JsonSyntaxError, and ValueError for JSON of another shape; both with encoding/json's texts."""
     document = gojson.loads(data)
     if document is None:
         return []
@@ -115,7 +116,7 @@ def _entry(item: object) -> Entry:
             fits = type(value) is int and 0 <= value < 2**64
             shown = gojson.type_name(value)
             if shown == "number":
-                shown += f" {value.text if isinstance(value, gojson.Number) else value}"
+                shown += f" {value.literal if isinstance(value, JsonFloat) else value}"
         if not fits:
             raise ValueError(f"json: cannot unmarshal {shown} into Go struct field Entry.{field} of type {wanted}")
         setattr(entry, field, value)

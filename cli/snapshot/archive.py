@@ -10,6 +10,7 @@ import tarfile
 import zlib
 
 from cli.base import gojson
+from shared.gotext.json_syntax import JsonSyntaxError
 from shared.gotext.quoting import quote
 
 TYPE_CHECKING = False
@@ -100,7 +101,7 @@ def _read_members(plain: gzip.GzipFile) -> tuple[dict[str, _Member], bytes]:
             contents[info.name].hash.update(data)
             try:
                 contents[info.name].document = gojson.loads(data)
-            except gojson.JSONSyntaxError as error:
+            except JsonSyntaxError as error:
                 raise ArchiveError(f"{prefix} failed to decode snapshot metadata: {error}") from None
     return contents, sums
 

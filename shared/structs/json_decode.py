@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 
 from shared.gotext import base64_text
 from shared.gotext.durations import DurationError, parse_duration_ns
+from shared.gotext.json_numbers import JsonFloat
 from shared.structs.errors import JsonError, JsonTypeError
-from shared.structs.gojson import JsonFloat
 from shared.structs.gotime import time_from_text
 from shared.structs.schema import Attr, Kind, Struct
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.base import gojson
+from shared.gotext.json_syntax import JsonSyntaxError
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -28,7 +29,7 @@ def test_json_is_refused_exactly_when_python_refuses_it(text: str) -> None:
     try:
         expected = json.loads(text)
     except ValueError:
-        with pytest.raises(gojson.JSONSyntaxError):
+        with pytest.raises(JsonSyntaxError):
             gojson.loads(text.encode())
     else:
         assert gojson.loads(text.encode()) == expected
@@ -46,7 +47,7 @@ def test_json_is_refused_exactly_when_python_refuses_it(text: str) -> None:
     ],
 )
 def test_a_stream_that_ends_early_is_an_unexpected_eof(text: bytes, message: str) -> None:
-    with pytest.raises(gojson.JSONSyntaxError) as caught:
+    with pytest.raises(JsonSyntaxError) as caught:
         gojson.decode_first(text)
     assert str(caught.value) == message
 
