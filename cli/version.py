@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from cli.base import gojson, ui
+from cli.base import ui
 from cli.base.flags import FlagSet, StringFlag
 from cli.base.usage import usage
+from shared.structs.gojson import dumps_indent
 from shared.version import (
     CONSUL_PROTOCOL_MAX,
     CONSUL_PROTOCOL_MIN,
@@ -59,7 +60,7 @@ def _pretty() -> str:
 
 
 def _json() -> str:
-    return gojson.dumps_indent(
+    return dumps_indent(
         {
             "Version": CONSUL_VERSION,
             "Revision": CONSUL_REVISION,

@@ -57,30 +57,3 @@ def type_name(value: object) -> str:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(name)  # NaN and Infinity are Python's extension
-
-
-_STRING_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_ESCAPED_FOR_HTML = frozenset("<>&\u2028\u2029")
-
-
-def dumps_indent(value: Any, indent: str, level: int = 0) -> str:
-    """JSON as json.MarshalIndent lays it out: one member per line, <, > and & escaped, keys in given order."""
-    inner, outer = "\n" + indent * (level + 1), "\n" + indent * level
-    if isinstance(value, dict) and value:
-        members = (f"{_string(str(key))}: {dumps_indent(item, indent, level + 1)}" for key, item in value.items())
-        return "{" + inner + f",{inner}".join(members) + outer + "}"
-    if isinstance(value, list) and value:
-        return "[" + inner + f",{inner}".join(dumps_indent(item, indent, level + 1) for item in value) + outer + "]"
-    return _string(value) if isinstance(value, str) else json.dumps(value)
-
-
-def _string(text: str) -> str:
-    parts = []
-    for char in text:
-        if char in _STRING_ESCAPES:
-            parts.append(_STRING_ESCAPES[char])
-        elif char < " " or char in _ESCAPED_FOR_HTML:
-            parts.append(f"\\u{ord(char):04x}")
-        else:
-            parts.append("\ufffd" if "\ud800" <= char <= "\udfff" else char)
-    return '"' + "".join(parts) + '"'

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from cli.base import gojson, ui
+from cli.base import ui
 from cli.base.errors import ApiError
 from cli.base.flags import FlagSet
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
 from cli.kv import key_argument
+from shared.structs.gojson import dumps_indent
 
 NAME = "kv export"
 SYNOPSIS = "Print a tree of keys as JSON"
@@ -52,5 +53,5 @@ def run(argv: list[str]) -> int:
         if pair.get("Namespace"):
             entry["namespace"] = pair["Namespace"]
         entries.append(entry)
-    ui.output(gojson.dumps_indent(entries, "\t"))
+    ui.output(dumps_indent(entries, "\t"))
     return 0

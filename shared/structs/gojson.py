@@ -2,6 +2,7 @@
 
 dumps(value, pretty=False) -> bytes   <, > and & escaped, invalid UTF-8 as \\ufffd, Go's float format;
                                       pretty: four spaces, as ?pretty gives. Dicts keep their order.
+dumps_indent(value, indent) -> str    the same, with an indentation of one's own
 loads(data) -> value                  numbers with a fraction or exponent keep their literal (JsonFloat);
                                       raises JsonError with Go's words"""
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from shared.gotext.json_numbers import JsonFloat, format_float
@@ -28,27 +30,37 @@ _ESCAPES = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028",
 
 def dumps(value: Any, pretty: bool = False) -> bytes:
     """Go's JSON text of plain data (dicts, lists, str, numbers, bools, None)."""
-    text = _encode_pretty(value) if pretty else _encode_compact(value)
+    text = _as_go(value, _encode_pretty if pretty else _encode_compact)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return _SURROGATE.sub(r"\\ufffd", text).encode()
+
+
+def dumps_indent(value: Any, indent: str) -> str:
+    """The same as text, laid out by json.MarshalIndent with the given indentation."""
+    encode = json.JSONEncoder(ensure_ascii=False, indent=indent, allow_nan=False).encode
+    return _SURROGATE.sub("\ufffd", _as_go(value, encode))
+
+
+def _as_go(value: Any, encode: Callable[[Any], str]) -> str:
+    text = encode(value)
     if _MAYBE_FLOAT.search(text):
-        text = _floats_as_go(value, text, pretty)
+        text = _floats_as_go(value, text, encode)
     if "\\b" in text or "\\f" in text:
         text = _SHORT_ESCAPE.sub(lambda m: m[1] + ("\\u0008" if m[2] == "b" else "\\u000c"), text)
     if _SPECIAL.search(text):
         text = _SPECIAL.sub(lambda m: _ESCAPES[m[0]], text)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        return re.sub("[\ud800-\udfff]", r"\\ufffd", text).encode()
+    return text
 
 
-def _floats_as_go(value: Any, text: str, pretty: bool) -> str:
+def _floats_as_go(value: Any, text: str, encode: Callable[[Any], str]) -> str:
     """Writes the value again with floats in Go's format, if there are floats in it at all."""
     marks: list[str] = []
     marked = _mark_floats(value, marks)
     if not marks:
         return text
-    text = _encode_pretty(marked) if pretty else _encode_compact(marked)
-    return re.sub(f'"{_MARK}(\\d+)"', lambda m: marks[int(m[1])], text)
+    return re.sub(f'"{_MARK}(\\d+)"', lambda m: marks[int(m[1])], encode(marked))
 
 
 _MARK = "\ue0f1float:"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cli.base import gojson
 from shared.gotext.json_syntax import JsonSyntaxError
+from shared.structs.gojson import dumps_indent
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -21,7 +22,7 @@ JSON_VALUES = st.recursive(
 @given(JSON_VALUES)
 def test_json_round_trip(value: object) -> None:
     assert gojson.loads(json.dumps(value).encode()) == value
-    assert gojson.loads(gojson.dumps_indent(value, "\t").encode()) == value
+    assert gojson.loads(dumps_indent(value, "\t").encode()) == value
 
 
 @given(st.text(alphabet='[]{}",:0123456789-+.eEtruefalsn\\ \n\x01é', max_size=16))
@@ -57,7 +58,7 @@ def test_only_the_first_value_of_a_stream_counts() -> None:
 
 
 def test_indented_json_escapes_what_html_would_read() -> None:
-    text = gojson.dumps_indent([{"key": "<a&b>\x08\u2028", "flags": 0, "empty": []}], "\t")
+    text = dumps_indent([{"key": "<a&b>\x08\u2028", "flags": 0, "empty": []}], "\t")
     assert (
         text == '[\n\t{\n\t\t"key": "\\u003ca\\u0026b\\u003e\\u0008\\u2028",\n\t\t"flags": 0,\n\t\t"empty": []\n\t}\n]'
     )
