@@ -6,9 +6,9 @@ Before it is there, the command that prepares its start takes the same locks; th
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 
+from shared import pid_lock
 from shared.config.options import ConfigError
 
 LOCK_NAME = "agent.lock"
@@ -18,26 +18,15 @@ def hold(directory: str, flag: str) -> None:
     """Makes the directory and locks it for this process. `flag` is the option that chose it.
 
     Raises ConfigError if it cannot be written to, or belongs to an agent that runs."""
-    path = os.path.join(directory, LOCK_NAME)
     try:
         os.makedirs(directory, mode=0o755, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise _unusable(directory, flag, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-        os.close(descriptor)
+        pid_lock.lock(os.path.join(directory, LOCK_NAME))
+    except pid_lock.HeldError as error:
         raise ConfigError(
-            f"another agent (pid {holder or 'unknown'}) uses the directory {directory}: "
+            f"another agent (pid {error.holder or 'unknown'}) uses the directory {directory}: "
             f"stop that agent, or choose another {flag}"
         ) from error
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     except OSError as error:
-        os.close(descriptor)
         raise _unusable(directory, flag, error) from error
 
 
