@@ -15,7 +15,7 @@ Reading (any process)
   queries.internal  node_info  node_dump  service_dump
   queries.coordinate  nodes  node          queries.operator  autopilot_config
       Each is f(snap, ...) -> answer.Answer(index, value, watch).
-  queries.txn       is_read_only(ops)  read(snap, ops) -> TxnResponse
+  queries.txn       read(snap, ops) -> TxnResponse
   watch.WatchHub    register(watch, callback) -> Registration (.cancel()), notify(topics), wake_all()
       feed it with the topics of every change record [index, topics] of raft.sock's `changes`
   leadership.LeadershipPage.open(path).read() -> Leadership

@@ -8,13 +8,13 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints.kvs import may_apply
-from services.rpc_core.endpoints.txn_read import read_all
 from services.rpc_core.endpoints.validation import check_node, complete_check, complete_service
 from services.rpc_core.errors import RpcError
 from shared import metrics
+from shared.state.queries.txn import read
 from shared.structs.kv import GET
 from shared.structs.query import TxnReadRequest
-from shared.structs.txn import TxnError, TxnOp, TxnRequest
+from shared.structs.txn import TxnError, TxnOp, TxnRequest, TxnResult
 
 
 async def _apply(core: Core, body: Any) -> dict[str, Any]:
@@ -40,14 +40,15 @@ async def _read(core: Core, body: Any) -> dict[str, Any]:
     ops = [TxnOp.from_wire(op) for op in args.ops or ()]
     meta = core.query_meta(0).to_wire()
     errors = _mistakes(core, ops)
-    results = None
+    results: list[TxnResult] = []
     if not errors:
         with core.snapshot() as snap:
-            results, errors = read_all(snap, ops)
+            answer = read(snap, ops)
+        results, errors = answer.results or [], answer.errors or []
         metrics.sample("consul.txn.read", (trio.current_time() - started) * 1000)
     return {
         **meta,
-        "Results": [result.to_wire() for result in results or ()] or None,
+        "Results": [result.to_wire() for result in results] or None,
         "Errors": [error.to_wire() for error in errors] or None,
     }
 

@@ -27,25 +27,8 @@ class OperationError(Exception):
     """One operation failed; the text is what the client sees."""
 
 
-def is_read_only(operations: list[TxnOp]) -> bool:
-    """Whether a transaction only reads, so that it needs no log entry."""
-    for each in operations:
-        if each.kv is not None:
-            if each.kv.verb not in KV_VERBS:
-                return False
-        elif each.node is not None:
-            if each.node.verb != "get":
-                return False
-        elif each.service is not None:
-            if each.service.verb != "get":
-                return False
-        elif each.check is None or each.check.verb != "get":
-            return False
-    return True
-
-
 def read(snap: Snapshot, operations: list[TxnOp]) -> TxnResponse:
-    """Runs a read-only transaction. Results and errors as the writing kind has them."""
+    """Runs a read-only transaction. Results and errors as the writing kind has them; writing operations fail."""
     results: list[TxnResult] = []
     errors: list[TxnError] = []
     for at, each in enumerate(operations):
@@ -60,12 +43,20 @@ def _one(snap: Snapshot, operation: TxnOp) -> list[TxnResult]:
     if operation.kv is not None:
         return kv(snap, operation.kv)
     if operation.node is not None:
+        _must_be_get(operation.node.verb, "Node")
         return node(snap, operation.node)
     if operation.service is not None:
+        _must_be_get(operation.service.verb, "Service")
         return service(snap, operation.service)
     if operation.check is not None:
+        _must_be_get(operation.check.verb, "Check")
         return check(snap, operation.check)
     raise OperationError("no operation specified")
+
+
+def _must_be_get(verb: str, kind: str) -> None:
+    if verb != ops.GET:
+        raise OperationError(f"unknown {kind} verb {quote(verb)}")
 
 
 def kv(snap: Snapshot, operation: TxnKVOp) -> list[TxnResult]:

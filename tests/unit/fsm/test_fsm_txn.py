@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.state.queries import catalog, kv, session
-from shared.state.queries.txn import is_read_only, read
+from shared.state.queries.txn import read
 from shared.structs.catalog import HealthCheck, Node, NodeService
 from shared.structs.kv import DirEntry
 from shared.structs.session import Session
@@ -147,14 +147,18 @@ def test_reading_transactions_run_on_a_snapshot(fsm: Driver) -> None:
         node("get", "n"),
         service("get", "n", "s"),
     ]
-    assert is_read_only(operations)
-    assert not is_read_only([*operations, key("set", "k")])
-    assert not is_read_only([node("set", "n")])
     with fsm.store.snapshot() as snap:
         response = read(snap, operations)
         assert response.errors is None
         assert response.results is not None
         assert [r.kv.value for r in response.results if r.kv is not None] == [b"v", None]
+        writing = read(snap, [key("set", "k"), node("set", "n"), service("delete", "n", "s"), check("cas", "n", "c")])
+        assert [error.what for error in writing.errors or ()] == [
+            'unknown KV verb "set"',
+            'unknown Node verb "set"',
+            'unknown Service verb "delete"',
+            'unknown Check verb "cas"',
+        ]
         failed = read(snap, [check("get", "n", "c"), TxnOp()])
         assert [error.what for error in failed.errors or ()] == [
             'check "c" on node "n" doesn\'t exist',
