@@ -20,13 +20,6 @@ def load(argument: str) -> bytes:
     return read_stdin() if argument == "-" else to_bytes(argument)
 
 
-def load_no_raw(argument: str) -> bytes:
-    """A file or standard input, never the argument itself. Raises SourceError."""
-    if not argument:
-        raise SourceError("Failed to load data: must specify a file path or '-' for stdin")
-    return read_stdin() if argument == "-" else read_file(argument)
-
-
 def read_file(path: str) -> bytes:
     try:
         with open(path, "rb") as file:

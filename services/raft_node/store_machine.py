@@ -8,17 +8,13 @@ from typing import Any, Final
 
 from services.raft_node.core.types import Entry
 from services.raft_node.fsm import machine as fsm
-from services.raft_node.fsm.errors import CommandError, SnapshotError
+from services.raft_node.fsm.errors import SnapshotError
 from services.raft_node.log.errors import StorageError
 from services.raft_node.machine import Applied, NoRoomError, StateReader
 from shared.state.errors import StateBrokenError, StateFullError
 from shared.state.store import StateStore
 
 _PIECE_BYTES: Final = 256 << 10
-
-FailedCommand = CommandError
-"""The result of a command that was applied and failed; its text is what the client must see."""
-
 
 class StoreMachine:
     """Implements `services.raft_node.machine.StateMachine` over `StateStore.open(state_dir)`."""

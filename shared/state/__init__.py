@@ -10,7 +10,7 @@ Reading (any process)
   queries.kv        get  tree  keys  lock_delay_until
   queries.catalog   nodes  node  node_by_id  services  service_list  service_nodes  service_address_nodes
                     node_services  node_service_list
-  queries.health    node_checks  service_checks  checks_in_state  service_nodes  is_healthy
+  queries.health    node_checks  service_checks  checks_in_state  service_nodes
   queries.session   get  all_sessions  node_sessions
   queries.internal  node_info  node_dump  service_dump
   queries.coordinate  nodes  node          queries.operator  autopilot_config

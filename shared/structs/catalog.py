@@ -27,7 +27,6 @@ PASSING, WARNING, CRITICAL, MAINTENANCE = "passing", "warning", "critical", "mai
 ANY_STATE = "any"
 SERF_CHECK_ID = "serfHealth"
 
-KIND_TYPICAL = ""
 KIND_CONNECT_PROXY = "connect-proxy"
 KIND_MESH_GATEWAY = "mesh-gateway"
 KIND_TERMINATING_GATEWAY = "terminating-gateway"

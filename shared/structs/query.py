@@ -102,12 +102,6 @@ class SessionSpecificRequest(QueryOptions):
     session: str = attr("Session", STR)
 
 
-class EventFireRequest(QueryOptions):
-    datacenter: str = attr("Datacenter", STR)
-    name: str = attr("Name", STR)
-    payload: Any = attr("Payload", ANY)
-
-
 class TxnReadRequest(QueryOptions):
     """Ops are read with txn.TxnOp.from_wire."""
 

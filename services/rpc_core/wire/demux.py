@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-FIRST_TLS_RECORD_BYTE_MIN = 8
-"""A server with certificates takes any first byte from here on as a native TLS ClientHello."""
-
 
 class ConnectionKind(IntEnum):
     """Type bytes of Consul 1.8 (byte 2, the old multiplexer, is dead; 6 belongs to enterprise areas)."""

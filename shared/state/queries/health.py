@@ -19,8 +19,6 @@ from shared.state.snapshot import Snapshot
 from shared.state.topics import ALL, CONNECT, NODE, NODE_CHECKS, SERVICE, SERVICE_CHECKS, STATE_CHECKS, Watch
 from shared.structs.catalog import (
     ANY_STATE,
-    CRITICAL,
-    PASSING,
     CheckServiceNode,
     HealthCheck,
     Node,
@@ -71,7 +69,7 @@ def service_nodes(
 ) -> Answer[list[CheckServiceNode]]:
     """Instances of a service (having all tags) with node and checks; with `connect` what speaks Connect for it.
 
-    Unhealthy instances are included: see `is_healthy`. Index: that of the service, for Connect the highest of
+    Unhealthy instances are included. Index: that of the service, for Connect the highest of
     the services found; without instances (tags not looked at) the last extinction's."""
     instances = list(instances_of(snap, name, connect))
     tables = ("nodes", "services", "checks")
@@ -89,14 +87,6 @@ def service_nodes(
         if made.node is not None and satisfies_meta(made.node.meta, node_meta)
     ]
     return Answer(max(1, index), found, tuple(watch))
-
-
-def is_healthy(instance: CheckServiceNode, passing_only: bool = False) -> bool:
-    """Whether no check of an instance is critical, or (passing_only) all are passing."""
-    for check in instance.checks or ():
-        if check.status == CRITICAL or (passing_only and check.status != PASSING):
-            return False
-    return True
 
 
 def with_checks(snap: Snapshot, instances: list[tuple[str, NodeService]]) -> Iterator[CheckServiceNode]:
