@@ -9,7 +9,6 @@ transport  HTTP/1.1 over TCP, TLS or a Unix socket; failures in the words of Go'
 ui         lines on standard output and standard error
 text       columns as Consul prints them
 source     values given as an argument, as @file or as - for standard input
-strconv    booleans, numbers and base64 as Go reads them
 pattern    regular expressions of users, by RE2's rules
 gojson     JSON whose syntax errors read as encoding/json's do
 """
