@@ -12,6 +12,8 @@ import contextlib
 import errno
 import select
 import socket
+import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -20,6 +22,7 @@ import trio
 
 from services.http_gateway.lane.connection import Connection, ConnectionLimits
 from services.http_gateway.lane.head import HeadParser
+from services.http_gateway.lane.shedding import largest
 from services.http_gateway.lane.wheel import TimerWheel
 from services.http_gateway.message import Request
 from shared import metrics
@@ -32,6 +35,10 @@ _READ_BYTES = 64 * 1024
 _EVENTS_PER_TURN = 512
 _ACCEPTS_PER_TURN = 64
 _TURNS_BEFORE_OTHERS = 8
+_TURN_S = 0.02
+"""Work of a turn after which the requests that are left wait for later ones, one by one: whoever comes meanwhile
+with a small question must not wait for all large ones before it."""
+_UNREAD_GRACE_S = 2.0
 _LINGER_S, _LINGER_BYTES_MAX = 2.0, 1 << 20
 _WRITE_TIMEOUT_S = 60.0
 _TICK_S = 1.0
@@ -58,18 +65,32 @@ class Work(Protocol):
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
     """Connections per client address (as Consul's http_max_conns_per_client; 0 = no limit) and altogether; bytes
-    of unsent output at which a connection is not read any more; input kept for all connections together."""
+    of unsent output at which a connection is not read any more; input, and output that is not taken, kept for all
+    connections together."""
 
     connections_per_client: int = 200
     connections: int = 8192
     unsent_bytes: int = 1 << 20
     buffered_bytes: int = 64 << 20
+    unread_bytes: int = 128 << 20
 
 
 class _Client:
     """A socket and its protocol state. `client` is the address that per-client limits count, "" for none."""
 
-    __slots__ = ("client", "dirty", "discarded", "fd", "mask", "on_sent", "protocol", "sock", "stuck_until", "unsent")
+    __slots__ = (
+        "client",
+        "dirty",
+        "discarded",
+        "fd",
+        "is_late",
+        "mask",
+        "on_sent",
+        "protocol",
+        "sock",
+        "stuck_until",
+        "unsent",
+    )
 
     def __init__(self, sock: socket.socket, client: str) -> None:
         self.sock, self.fd, self.client = sock, sock.fileno(), client
@@ -77,6 +98,7 @@ class _Client:
         self.unsent = b""
         self.mask = select.EPOLLIN
         self.dirty = False
+        self.is_late = False
         self.on_sent: trio.Event | None = None
         self.stuck_until = 0.0
         self.discarded = -1
@@ -99,6 +121,9 @@ class Lane:
         self._per_client: dict[str, int] = {}
         self._dirty: list[_Client] = []
         self._again: list[_Client] = []
+        self._late: dict[str, deque[tuple[_Client, bytes]]] = {}
+        """What was read in earlier turns and not worked on, by the address of the client, whose turn comes first
+        in front. Nothing more is read from these clients meanwhile."""
         self._in_turn = False
         self._awaits_flush = False
         self._accepting_after = 0.0
@@ -146,7 +171,7 @@ class Lane:
         fd = self._epoll.fileno()
         poll, flusher = self._epoll.poll, self._flusher
         while True:
-            if self._again:
+            if self._again or self._late:
                 await trio.lowlevel.checkpoint()
             else:
                 await trio.lowlevel.wait_readable(fd)
@@ -154,9 +179,11 @@ class Lane:
             try:
                 for _ in range(_TURNS_BEFORE_OTHERS):
                     events = poll(0, _EVENTS_PER_TURN)
-                    if not (events or self._again):
+                    if not (events or self._again or self._late):
                         break
                     self._turn(events)
+                    if self._late:
+                        break
             finally:
                 flusher.end()
 
@@ -172,6 +199,10 @@ class Lane:
             if event & select.EPOLLOUT:
                 self._mark_client(client)
             if event & select.EPOLLIN:
+                if client.is_late:
+                    if event & _GONE:
+                        self._drop(client)
+                    continue
                 try:
                     data = client.sock.recv(_READ_BYTES)
                 except BlockingIOError:
@@ -190,16 +221,17 @@ class Lane:
         self._flusher.begin()
         self._work.begin_batch()
         try:
-            for client, data in arrived:
-                try:
-                    if data:
-                        client.protocol.receive(data, now)
-                    else:
-                        client.protocol.receive_end(now)
-                except Exception as error:  # a bug that one client meets must not cost the others theirs
-                    self._drop_broken(client, error)
-                else:
-                    self._mark_client(client)
+            until = time.monotonic() + _TURN_S
+            had_late = bool(self._late)
+            for position, (client, data) in enumerate(arrived, 1):
+                self._receive(client, data, now)
+                if time.monotonic() > until:
+                    self._postpone(arrived[position:])
+                    break
+            while had_late and self._late:
+                self._receive_late(now)
+                if time.monotonic() > until:
+                    break
             for client in again:
                 if client.fd >= 0 and self._advance(client, now):
                     self._mark_client(client)
@@ -208,6 +240,33 @@ class Lane:
             self._work.end_batch()
             self._in_turn = False
             self._flusher.end()
+
+    def _receive(self, client: _Client, data: bytes, now: float) -> None:
+        try:
+            if data:
+                client.protocol.receive(data, now)
+            else:
+                client.protocol.receive_end(now)
+        except Exception as error:  # a bug that one client meets must not cost the others theirs
+            self._drop_broken(client, error)
+        else:
+            self._mark_client(client)
+
+    def _postpone(self, arrived: list[tuple[_Client, bytes]]) -> None:
+        for client, data in arrived:
+            client.is_late = True
+            self._late.setdefault(client.client, deque()).append((client, data))
+
+    def _receive_late(self, now: float) -> None:
+        """One of those that wait; addresses take turns, so that many connections of one do not count for more."""
+        address = next(iter(self._late))
+        waiting = self._late.pop(address)
+        client, data = waiting.popleft()
+        if waiting:
+            self._late[address] = waiting
+        client.is_late = False
+        if client.fd >= 0:
+            self._receive(client, data, now)
 
     # -- output ---------------------------------------------------------------------------------
 
@@ -222,13 +281,13 @@ class Lane:
                 self._work.end_batch()
                 self._in_turn = False
         self._awaits_flush = False
-        if self._again:
+        if self._again or self._late:
             self._token.run_sync_soon(self._go_on, idempotent=True)  # the serving task may be asleep
 
     def _go_on(self) -> None:
-        if self._again:
+        if self._again or self._late:
             self._turn([])
-        if self._again:
+        if self._again or self._late:
             self._token.run_sync_soon(self._go_on, idempotent=True)
 
     def _wake(self, protocol: Connection) -> None:
@@ -440,12 +499,18 @@ class Lane:
             metrics.gauge("consul.http.connections", len(self._clients))
 
     def _shed(self, now: float) -> None:
-        """Too much half-received input altogether: let go of the connections that hold most of it."""
-        held = [(client.protocol.buffered_bytes, fd) for fd, client in self._clients.items()]
-        total = sum(size for size, _ in held)
-        metrics.gauge("consul.http.buffered_bytes", total)
-        for size, fd in sorted(held, reverse=True):
-            if total <= self._limits.buffered_bytes:
-                return
-            total -= size
-            self._drop(self._clients[fd])
+        """Too much altogether: let go of those that hold most of it, half-received input or output they have not
+        taken any of for a while."""
+        clients = self._clients.values()
+        received = [(client.protocol.buffered_bytes, client) for client in clients]
+        unread = [(len(client.unsent), client) for client in clients if client.unsent]
+        received_bytes, unread_bytes = sum(size for size, _ in received), sum(size for size, _ in unread)
+        metrics.gauge("consul.http.buffered_bytes", received_bytes)
+        metrics.gauge("consul.http.unread_bytes", unread_bytes)
+        since = now + _WRITE_TIMEOUT_S - _UNREAD_GRACE_S
+        stuck = [(size, client) for size, client in unread if client.stuck_until < since]
+        gone = largest(received, received_bytes - self._limits.buffered_bytes)
+        gone += largest(stuck, unread_bytes - self._limits.unread_bytes)
+        for client in gone:
+            metrics.incr("consul.http.connections.shed")
+            self._drop(client)
