@@ -8,7 +8,6 @@ import sys
 from cli.base import ui
 from cli.base.flags import FlagSet, StringFlag
 from cli.base.usage import usage
-from shared.structs.gojson import dumps_indent
 from shared.version import (
     CONSUL_PROTOCOL_MAX,
     CONSUL_PROTOCOL_MIN,
@@ -60,6 +59,8 @@ def _pretty() -> str:
 
 
 def _json() -> str:
+    from shared.structs.gojson import dumps_indent
+
     return dumps_indent(
         {
             "Version": CONSUL_VERSION,
