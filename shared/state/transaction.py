@@ -1,8 +1,8 @@
 """WriteTransaction: one batch of log entries becoming state, all or nothing.
 
 Collects what LMDB need not be told at once: Consul's index rows, version rows and touched topics are written
-when the batch commits, once each, however many entries moved them. A mark makes one entry atomic inside the
-batch: `rollback` undoes what was written since `mark`."""
+when the batch commits, once each, however many entries moved them. A savepoint makes one entry atomic inside the
+batch: `rollback` undoes what was written since the `savepoint`."""
 
 from __future__ import annotations
 
@@ -93,19 +93,19 @@ class WriteTransaction(Snapshot):
 
     # Writing with a way back -----------------------------------------------------------------------------
 
-    def mark(self) -> tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]:
+    def savepoint(self) -> tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]:
         """Starts a part that can be undone. Until `release` or `rollback`, put and delete keep a journal."""
         self._journal = []
         self.put, self.delete = self._put_journalled, self._delete_journalled
         return dict(self._indexes), dict(self._versions), dict(self.topics)
 
     def release(self) -> None:
-        """Keeps what was written since the mark."""
+        """Keeps what was written since the savepoint."""
         self._journal = None
         self.put, self.delete = self._txn.put, self._txn.delete
 
-    def rollback(self, mark: tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]) -> None:
-        """Undoes everything since the mark."""
+    def rollback(self, savepoint: tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]) -> None:
+        """Undoes everything since the savepoint."""
         journal = self._journal or []
         self.release()
         for table, key, before in reversed(journal):
@@ -113,7 +113,7 @@ class WriteTransaction(Snapshot):
                 self.delete(key, db=table)
             else:
                 self.put(key, before, db=table)
-        self._indexes, self._versions, self.topics = mark
+        self._indexes, self._versions, self.topics = savepoint
 
     def _put_journalled(self, key: bytes, value: bytes, db: Any) -> bool:
         assert self._journal is not None

@@ -124,20 +124,20 @@ def test_a_batch_that_raises_leaves_no_trace(tmp_path: Path) -> None:
         assert snap.index("nodes") == 0
 
 
-def test_a_mark_undoes_one_part_of_a_batch(tmp_path: Path) -> None:
+def test_a_savepoint_undoes_one_part_of_a_batch(tmp_path: Path) -> None:
     store = StateStore.open(str(tmp_path), BOOT)
     put(store, b"kept", b"v", 1)
     with store.write() as tx:
         tx.put(b"first", b"1", db=tx.tables.settings)
         tx.set_index("nodes", 5)
-        mark = tx.mark()
+        savepoint = tx.savepoint()
         tx.put(b"first", b"2", db=tx.tables.settings)
         tx.put(b"second", b"2", db=tx.tables.settings)
         tx.delete(b"kept", db=tx.tables.settings)
         tx.delete(b"absent", db=tx.tables.settings)
         tx.set_index("nodes", 6)
         tx.touch("node", "n", 6)
-        tx.rollback(mark)
+        tx.rollback(savepoint)
         assert tx.topics == {}
         assert tx.index("nodes") == 5
     assert [get(store, key) for key in (b"first", b"second", b"kept")] == [b"1", None, b"v"]
