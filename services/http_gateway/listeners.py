@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -29,6 +30,8 @@ def open_listener(address: str, unix_sockets: UnixSockets) -> socket.socket:
         shown = address.removeprefix(_UNIX_PREFIX)
         network = "unix" if is_unix(address) else "tcp"
         reason = (error.strerror or str(error)).lower()
+        if error.errno == errno.EADDRINUSE and network == "tcp":
+            reason += " (another program has this port: stop it, or choose another with -http-port)"
         raise StartError(f"listen {network} {shown}: bind: {reason}") from error
 
 

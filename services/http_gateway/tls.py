@@ -41,6 +41,7 @@ async def serve_https(
     """Serves until cancelled. Raises StartError for missing files and addresses in use."""
     if not (config.cert_file and config.key_file):
         raise StartError("ports.https is set, but cert_file and key_file are not: name a certificate and its key")
+    _check_certificate(config.cert_file, config.key_file)
     settings = _TlsConfig()
     settings.agent = config
     settings.bind = [address.replace("unix://", "unix:") for address in config.https_listeners]
@@ -57,9 +58,40 @@ async def serve_https(
         door = Door(gateway, limits, nursery)
         try:
             await nursery.start(_serve, door, settings)
-        except OSError as error:
-            raise StartError(f"HTTPS listener: {error.strerror or error}: check cert_file, key_file, ports") from error
+        except (OSError, ExceptionGroup) as error:  # Hypercorn's own tasks wrap it
+            reason = _os_error(error)
+            if reason is None:
+                raise
+            listeners = ", ".join(config.https_listeners)
+            raise StartError(
+                f"listen tcp {listeners}: {(reason.strerror or str(reason)).lower()}: "
+                "check ports.https, addresses.https and ca_file"
+            ) from error
         task_status.started()
+
+
+def _check_certificate(cert_file: str, key_file: str) -> None:
+    """Raises StartError in Consul's words."""
+    import ssl
+
+    for path in (cert_file, key_file):
+        try:
+            with open(path, "rb"):
+                continue
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise StartError(f"Failed to load cert/key pair: open {path}: {reason}") from error
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert_file, key_file)
+    except (ssl.SSLError, OSError) as error:
+        raise StartError(f"Failed to load cert/key pair: {cert_file}, {key_file}: {error}") from error
+
+
+def _os_error(error: BaseException) -> OSError | None:
+    """The error of the operating system in (groups of) exceptions that hold nothing else."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error if isinstance(error, OSError) else None
 
 
 async def _serve(door: Door, settings: Config, *, task_status: trio.TaskStatus[Any]) -> None:

@@ -58,7 +58,7 @@ class GenerationPage:
         """Maps the page for reading, None while it does not exist."""
         try:
             fd = os.open(str(Path(directory, FILE)), os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         try:
             if os.fstat(fd).st_size < _PAGE.size:

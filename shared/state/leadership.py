@@ -136,7 +136,7 @@ class LeadershipPage:
 def _map_for_reading(path: str) -> mmap.mmap | None:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     try:
         if os.fstat(fd).st_size < _PAGE_SIZE:
