@@ -14,17 +14,21 @@ from shared.state.snapshot import Snapshot
 from shared.state.tables import Tables, pack_u64
 from shared.state.topics import SERVICE, SERVICE_VERSIONS, V_KVS, VERSION_OF, VERSION_OF_INDEX, Topic, service_version
 
+_Collected = tuple[dict[str, tuple[str, int] | None], dict[bytes, int], dict[Topic, None]]
+"""Index rows by folded name, version rows, touched topics."""
+
 
 class WriteTransaction(Snapshot):
     """Also a Snapshot: queries over it see what the batch has written so far (index rows included)."""
 
-    __slots__ = ("_deleted", "_indexes", "_journal", "_versions", "delete", "put", "topics")
+    __slots__ = ("_indexes", "_journal", "_kept", "_versions", "delete", "put", "topics")
 
     def __init__(self, txn: Any, tables: Tables, generation: int) -> None:
         super().__init__(txn, tables, generation)
         self._indexes: dict[str, tuple[str, int] | None] = {}
         self._versions: dict[bytes, int] = {}
         self._journal: list[tuple[Any, bytes, bytes | None]] | None = None
+        self._kept: _Collected | None = None
         self.topics: dict[Topic, None] = {}
         self.put: Callable[..., Any] = txn.put
         self.delete: Callable[..., Any] = txn.delete
@@ -39,9 +43,10 @@ class WriteTransaction(Snapshot):
 
     def index_row(self, name: str) -> int | None:
         folded = name.lower()
-        if folded in self._indexes:
-            pending = self._indexes[folded]
-            return None if pending is None else pending[1]
+        for pending in (self._indexes, self._kept[0] if self._kept is not None else {}):
+            if folded in pending:
+                row = pending[folded]
+                return None if row is None else row[1]
         return super().index_row(name)
 
     def set_index(self, name: str, index: int) -> None:
@@ -93,27 +98,38 @@ class WriteTransaction(Snapshot):
 
     # Writing with a way back -----------------------------------------------------------------------------
 
-    def savepoint(self) -> tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]:
-        """Starts a part that can be undone. Until `release` or `rollback`, put and delete keep a journal."""
+    def savepoint(self) -> None:
+        """Starts a part that can be undone, until `release` or `rollback`: put and delete keep a journal, and what
+        is collected goes into dictionaries of its own, so that the cost is that of the part alone."""
         self._journal = []
         self.put, self.delete = self._put_journalled, self._delete_journalled
-        return dict(self._indexes), dict(self._versions), dict(self.topics)
+        self._kept = (self._indexes, self._versions, self.topics)
+        self._indexes, self._versions, self.topics = {}, {}, {}
 
     def release(self) -> None:
         """Keeps what was written since the savepoint."""
-        self._journal = None
-        self.put, self.delete = self._txn.put, self._txn.delete
+        assert self._kept is not None
+        indexes, versions, topics = self._kept
+        indexes.update(self._indexes)
+        versions.update(self._versions)
+        topics.update(self.topics)
+        self._end_part()
 
-    def rollback(self, savepoint: tuple[dict[str, Any], dict[bytes, Any], dict[Topic, None]]) -> None:
+    def rollback(self) -> None:
         """Undoes everything since the savepoint."""
         journal = self._journal or []
-        self.release()
+        self._end_part()
         for table, key, before in reversed(journal):
             if before is None:
                 self.delete(key, db=table)
             else:
                 self.put(key, before, db=table)
-        self._indexes, self._versions, self.topics = savepoint
+
+    def _end_part(self) -> None:
+        assert self._kept is not None
+        self._indexes, self._versions, self.topics = self._kept
+        self._kept = self._journal = None
+        self.put, self.delete = self._txn.put, self._txn.delete
 
     def _put_journalled(self, key: bytes, value: bytes, db: Any) -> bool:
         assert self._journal is not None

@@ -113,20 +113,20 @@ def _apply(tx: WriteTransaction, entry: Entry, now_ns: int) -> Any:
 
 def _apply_guarded(tx: WriteTransaction, index: int, message_type: int, data: bytes, now_ns: int) -> Any:
     """Commands that may fail after their first write: whatever they wrote is undone then."""
-    savepoint = tx.savepoint()
+    tx.savepoint()
     try:
         result = _dispatch(tx, index, message_type, data, now_ns)
     except lmdb.BadValsizeError as error:
         # A name that is empty, or longer than any the store can look up: one odd command must not end the server,
         # and would end it again at every start.
-        tx.rollback(savepoint)
+        tx.rollback()
         raise CommandError(f"failed to look up a name in the command: {error}") from error
     except BaseException:
-        tx.rollback(savepoint)
+        tx.rollback()
         raise
     if isinstance(result, TxnResponse):
         if result.errors:
-            tx.rollback(savepoint)
+            tx.rollback()
         else:
             tx.release()
         return result.to_wire()
