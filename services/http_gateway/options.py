@@ -126,7 +126,7 @@ def _seconds_ns(text: str) -> int:
     digits = text[1:] if text[:1] in ("+", "-") else text
     if not (digits.isascii() and digits.isdigit()) or len(digits) > 18:
         raise BadRequestError("Invalid Cache-Control header.")
-    return int(text) * 1_000_000_000
+    return (int(text) * 1_000_000_000 + (1 << 63)) % (1 << 64) - (1 << 63)  # Go's product wraps
 
 
 def _parse_wait(options: ReadOptions, request: Request) -> None:

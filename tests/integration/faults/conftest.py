@@ -24,9 +24,7 @@ def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture(scope="module")
-def consul(
-    loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory, real_consul: Path
-) -> Iterator[RealConsul]:
+def consul(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory, real_consul: Path) -> Iterator[RealConsul]:
     real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul)
     with real.running(timeout_s=30):
         yield real

@@ -138,9 +138,7 @@ LONG = "x" * 110
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_settings_that_cannot_be(
-    loopback: LoopbackPool, tmp_path: Path, config: dict[str, Any], message: str
-) -> None:
+def test_settings_that_cannot_be(loopback: LoopbackPool, tmp_path: Path, config: dict[str, Any], message: str) -> None:
     assert_refused(Agent(loopback(), tmp_path, config=config), message)
 
 
