@@ -226,7 +226,8 @@ class Agent(_Process):
         return ["-server", "-bootstrap-expect=1", "-data-dir", str(self.data_dir)]
 
     def environment(self) -> dict[str, str]:
-        return {**super().environment(), "PROCONSUL_RUN_DIR": str(self.run_dir)}
+        own = {"PROCONSUL_RUN_DIR": str(self.run_dir), "XDG_RUNTIME_DIR": str(self.directory)}
+        return {**super().environment(), **own}
 
     def cli(self, *arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
         """`proconsul ARGUMENTS` against this agent."""

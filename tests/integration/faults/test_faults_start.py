@@ -150,7 +150,7 @@ def test_a_run_dir_too_long_for_sockets(loopback: LoopbackPool, tmp_path: Path) 
 
 
 class ByDefault(Agent):
-    """Chooses its run directory itself, below XDG_RUNTIME_DIR."""
+    """Chooses its run directory itself, below XDG_RUNTIME_DIR, which is the directory of the test."""
 
     def command(self) -> list[str]:
         words = super().command()
@@ -158,8 +158,7 @@ class ByDefault(Agent):
         return words[:at] + words[at + 2 :]
 
     def environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in super().environment().items() if name != "PROCONSUL_RUN_DIR"}
-        return {**kept, "XDG_RUNTIME_DIR": str(self.directory)}
+        return {name: value for name, value in super().environment().items() if name != "PROCONSUL_RUN_DIR"}
 
 
 def test_a_dev_agent_leaves_nothing_in_the_runtime_directory(loopback: LoopbackPool, tmp_path: Path) -> None:
