@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tracemalloc
 from collections.abc import Sequence
 
@@ -78,6 +79,11 @@ class Server:
         return [(r.method, r.target, r.body, r.body_complete) for r in self.requests]
 
 
+def essence(sent: bytes) -> bytes:
+    """Without what may depend on the cut: an invitation to send on, and the reason of a refusal that came early."""
+    return re.sub(rb"HTTP/1\.1 400 .*", b"400", sent.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b""), flags=re.DOTALL)
+
+
 STREAMS = st.lists(damaged(GOOD + SMUGGLED) | st.sampled_from(GOOD), max_size=5).map(b"".join)
 
 
@@ -88,9 +94,7 @@ def test_no_cut_of_any_stream_changes_what_is_asked_and_answered(stream: bytes, 
     parts = Server().feed(data.draw(cut_up(stream)))
     assert parts.seen() == whole.seen()
     assert parts.connection.closing == whole.connection.closing
-    assert parts.sent.replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"") == whole.sent.replace(
-        b"HTTP/1.1 100 Continue\r\n\r\n", b""
-    )
+    assert essence(parts.sent) == essence(whole.sent)
 
 
 @given(stream=STREAMS, data=st.data())
