@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -33,6 +34,13 @@ def open_listener(address: str, unix_sockets: UnixSockets) -> socket.socket:
         if error.errno == errno.EADDRINUSE and network == "tcp":
             reason += " (another program has this port: stop it, or choose another with -http-port)"
         raise StartError(f"listen {network} {shown}: bind: {reason}") from error
+
+
+def remove_socket(address: str) -> None:
+    """Takes the file of a Unix socket away once nobody listens on it any more, as Consul does."""
+    if is_unix(address):
+        with contextlib.suppress(OSError):
+            os.unlink(address.removeprefix(_UNIX_PREFIX))
 
 
 def _open_tcp(address: str) -> socket.socket:

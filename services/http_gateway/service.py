@@ -14,7 +14,7 @@ from services.http_gateway.errors import HttpError
 from services.http_gateway.gateway import Gateway, Links
 from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.loop import Lane, LaneLimits
-from services.http_gateway.listeners import is_unix, open_listener
+from services.http_gateway.listeners import is_unix, open_listener, remove_socket
 from services.http_gateway.routes import all_routes
 from services.http_gateway.streaming import LaneStream
 from shared import metrics
@@ -113,6 +113,7 @@ class HttpGateway:
         """Stop accepting, give requests that are under way a moment, and answer those who wait for changes."""
         self.lane.stop_accepting()
         for address in self._config.http_listeners:
+            remove_socket(address)
             _log.info("Stopping server", protocol="HTTP", address=_shown(address), network=_network(address))
         self.gateway.begin_batch()
         self.gateway.blocking.answer_everyone()

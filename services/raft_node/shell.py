@@ -101,6 +101,7 @@ class RaftNode:
         """Raises SocketPathError if the socket cannot be bound, StorageError and others when it cannot go on."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._write_page()  # before anybody can ask: what an earlier run has left there is not to be believed
             await nursery.start(self.server.run)
             await nursery.start(self.peers.run)
             self.guarded(self.replica.start)

@@ -22,6 +22,8 @@ _DUMP_TIMEOUT_S = 2.0
 _SHUTDOWN_TIMEOUT_S = 5.0
 _EXIT_LEFT = 0
 
+_log = log.get_logger("agent")
+
 
 def _no_body(_reply: Any) -> None:
     return None
@@ -76,12 +78,15 @@ def leave(call: Call) -> Any:
     def then(_reply: Any) -> Later:
         call.done(None)
         shutdown = {"exit_code": _EXIT_LEFT, "reason": "leave"}
-        gateway.links.supervisor.post(
-            "Supervisor.Shutdown", shutdown, lambda _value, _error: None, timeout_s=_SHUTDOWN_TIMEOUT_S
-        )
+        gateway.links.supervisor.post("Supervisor.Shutdown", shutdown, _end_asked_for, timeout_s=_SHUTDOWN_TIMEOUT_S)
         return LATER
 
     return call.rpc("Agent.Leave", {}, then, timeout_s=_LEAVE_TIMEOUT_S)
+
+
+def _end_asked_for(_value: Any, error: IpcError | None) -> None:
+    if error is not None:
+        _log.warn("left the cluster, but no supervisor is there to end the components: stop them by what started them")
 
 
 def force_leave(call: Call) -> Any:

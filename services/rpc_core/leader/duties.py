@@ -66,7 +66,7 @@ class LeaderDuties:
         """Follows leadership until cancelled."""
         task_status.started()
         while True:
-            await self._until(lambda: self._core.router.leadership().role == LEADER)
+            await self._until(self._leads_now)
             term = self._core.router.leadership().term
             _log.info("cluster leadership acquired")
             async with trio.open_nursery() as nursery:
@@ -81,6 +81,10 @@ class LeaderDuties:
         while not condition():
             await self._changed.wait()
             self._changed = trio.Event()
+
+    def _leads_now(self) -> bool:
+        """A page that raft_node has not opened in this run may be left over from an earlier one."""
+        return self._core.raft.connected and self._core.router.leadership().role == LEADER
 
     def _no_longer_leads(self, term: int) -> bool:
         leadership = self._core.router.leadership()

@@ -83,6 +83,16 @@ def test_a_unix_socket_serves_the_api_with_the_wanted_mode(agent: Agent) -> None
     assert answer.endswith(b':8300"\n')
 
 
+def test_a_unix_socket_goes_with_its_listener(loopback: LoopbackPool, tmp_path: Path) -> None:
+    path = tmp_path / "api.sock"
+    address = loopback()
+    agent = Agent(address, tmp_path, config={"addresses": {"http": f"{address} unix://{path}"}})
+    with agent.running():
+        assert path.is_socket()
+        agent.stop()
+        assert not path.exists()
+
+
 def tls(agent: Agent, *protocols: str) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=str(agent.directory / "cert.pem"))
     context.set_alpn_protocols(list(protocols))
