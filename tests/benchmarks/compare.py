@@ -192,7 +192,7 @@ def measure_agent(comparison: Comparison, side: str, agent: Agent | RealConsul) 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="compare", description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seconds", type=float, default=3, help="length of one load measurement")
+    parser.add_argument("--seconds", type=int, default=3, help="length of one load measurement")
     parser.add_argument("--rounds", type=int, default=1, help="how often to measure both sides; the median counts")
     parser.add_argument("--only", default="", help="comma-separated groups: put get catalog dns register watch idle")
     parser.add_argument("--side", choices=("both", "ours", "real"), default="both")
