@@ -23,7 +23,7 @@ else
     check "mypy --strict" "$venv/bin/python" -m mypy
     check "import rules" "$venv/bin/lint-imports" --no-cache
 fi
-check "pytest" "$venv/bin/python" -m pytest -rs "$@"
+check "pytest" "$venv/bin/python" -m pytest -rsfE "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2
