@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from services.http_gateway.routes.table import Route
 
 
+VARY: Final = {"Vary": "Accept-Encoding"}
+"""Header field of every API answer."""
+
+
 class Later:
     """Type of LATER."""
 
@@ -101,7 +105,7 @@ class Call:
         """Whether the answer has no header field but those that every answer has."""
         request = self.request
         kept = request.keep_alive and request.version == 11 and request.method != "HEAD"
-        return kept and not self.headers and self.gateway.policy.is_open(request)
+        return kept and self.headers == VARY and request.on_response is None
 
     def _done_plainly(self) -> None:
         """`true`, as most writes are answered, without rendering it anew."""

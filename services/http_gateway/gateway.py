@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from services.http_gateway.cache import AnswerCache
-from services.http_gateway.call import Call
+from services.http_gateway.call import VARY, Call
 from services.http_gateway.errors import HttpError, MethodNotAllowedError
 from services.http_gateway.go_http import DateLine, render
 from services.http_gateway.message import Request, Response, parse_query
@@ -40,7 +40,6 @@ from shared.state.watch import WatchHub
 _log = log.get_logger("agent.http")
 
 _ASKED_MAX = 4096
-VARY = {"Vary": "Accept-Encoding"}
 
 
 class Links:

@@ -89,6 +89,8 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
         if too_old:
             options.allow_stale, options.max_stale_ns = False, 0
     if options.require_consistent:
+        if leadership.leads_alone:
+            return _local(call, options, query)
         if leadership.role == "leader":
             return _after_read_index(call, options, query)
     elif leadership.may_serve_default(time.monotonic_ns()):

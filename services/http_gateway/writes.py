@@ -15,6 +15,7 @@ from shared.ipc import ConnectionLostError, IpcError, Link, RemoteError
 from shared.ipc.calls import OnDone
 
 _KV_METHOD: Final = "KVS.ApplyEncoded"
+_CATALOG_METHOD: Final = "Catalog.ApplyEncoded"
 TIMEOUT_S: Final = 30.0
 
 
@@ -30,39 +31,32 @@ class Writes:
     def post(self, operation: str, raw_key: bytes, command: bytes, on_done: OnDone) -> None:
         """command: Consul's KVS request in msgpack. `on_done(value, error)` is called once; value: whether the
         operation took effect, True for those that always do. A lost neighbour leaves the outcome unknown."""
-        plain = (operation, raw_key, command)
-        number, tag = self._raft.number, self._rpc.next_id
-        direct = (*plain, number, tag) if number else None
-        self._post(_KV_METHOD, plain, _KV_METHOD, direct, tag, "consul.kvs.apply", on_done)
+        self._post(_KV_METHOD, (operation, raw_key, command), "consul.kvs.apply", on_done)
 
-    def post_request(self, method: str, request: dict[str, Any], metric: str, on_done: OnDone) -> None:
-        """The same for a write of rpc_core's that needs no waiting there (`Direct`), by its Consul name.
+    def post_catalog(self, command: bytes, metric: str, on_done: OnDone) -> None:
+        """The same for a checked registration or deregistration, encoded as a whole; value: True.
 
-        request: its arguments in wire form. metric: sample of the time until it was applied."""
-        number, tag = self._raft.number, self._rpc.next_id
-        direct = (method, request, number, tag) if number else None
-        self._post(method, request, "Direct", direct, tag, metric, on_done)
+        metric: sample of the time until it was applied."""
+        self._post(_CATALOG_METHOD, (command,), metric, on_done)
 
-    def _post(
-        self, method: str, plain: Any, direct_method: str, direct: Any, tag: int, metric: str, on_done: OnDone
-    ) -> None:
-        rpc = self._rpc
-        if direct is None:
-            rpc.post(method, plain, on_done, timeout_s=TIMEOUT_S)
+    def _post(self, method: str, payload: tuple[Any, ...], metric: str, on_done: OnDone) -> None:
+        rpc, number = self._rpc, self._raft.number
+        if not number:
+            rpc.post(method, payload, on_done, timeout_s=TIMEOUT_S)
             return
-        tags, started = self._tags, monotonic()
+        tag, tags, started = rpc.next_id, self._tags, monotonic()
 
         def finished(value: Any, error: IpcError | None) -> None:
             tags.pop(tag, None)
             if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
                 # Refused by the log, so it is in no log: rpc_core knows how to find, or wait for, the leader.
-                rpc.post(method, plain, on_done, timeout_s=TIMEOUT_S)
+                rpc.post(method, payload, on_done, timeout_s=TIMEOUT_S)
                 return
             metrics.sample(metric, (monotonic() - started) * 1000)
             on_done(value, error)
 
         tags[tag] = None
-        rpc.post(direct_method, direct, finished, timeout_s=TIMEOUT_S)
+        rpc.post(method, (*payload, number, tag), finished, timeout_s=TIMEOUT_S)
 
     def _applied(self, results: Any) -> None:
         """[[tag, result], ...]; a write that failed: [tag, None, code, text, data]."""

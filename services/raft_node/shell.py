@@ -28,13 +28,12 @@ from shared.config.runtime import RuntimeConfig
 from shared.ipc import Request, Server
 from shared.log import DEBUG, ERROR, INFO, WARN, get_logger
 from shared.state.errors import StateError
-from shared.state.leadership import Leadership
+from shared.state.leadership import FOREVER_NS, Leadership
 
 _log = get_logger("agent.server.raft")
 _fsm_log = get_logger("agent.server.fsm")
 
 _LEVELS: Final = {"debug": DEBUG, "info": INFO, "warn": WARN, "error": ERROR}
-_FOREVER_NS: Final = (1 << 63) - 1
 _RETRY_APPLY_S: Final = 1.0
 _MEASURE_S: Final = 5.0
 """How often what is no event is measured: at least once in each interval of the metrics."""
@@ -342,7 +341,7 @@ class RaftNode:
 
     def _lease_end_ns(self, lease_end: float) -> int:
         if lease_end == math.inf:
-            return _FOREVER_NS
+            return FOREVER_NS
         return 0 if lease_end == -math.inf else self._monotonic_ns(lease_end)
 
     def _monotonic_ns(self, trio_time: float) -> int:

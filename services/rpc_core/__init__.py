@@ -3,7 +3,7 @@ and the agent's own entry in the catalog. What is not listed here is private.
 
 service.RpcCore, service.main   the process
 endpoints.table.EndpointTable   every method by its Consul name
-hot_path.KvsApplyEncoded        key/value writes without a task
+hot_path                        key/value and catalog writes without a task
 listener.RpcListener            port 8300: first byte, limits, hand-over
 wire                            yamux and msgpack-rpc without I/O
 leader, local                   what the leader does; what the agent does for itself"""

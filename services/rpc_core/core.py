@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
-from services.rpc_core.commands import encode
 from services.rpc_core.errors import NotReadyError, RpcError, from_neighbour
 from services.rpc_core.leader.session_timers import SessionTimers
 from services.rpc_core.limits import TokenBucket
@@ -23,6 +22,7 @@ from shared.state.errors import StateError
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
+from shared.structs.commands import encode
 from shared.structs.query import QueryMeta, QueryOptions
 from shared.structs.schema import Struct
 

@@ -1,54 +1,48 @@
-"""`KVS.ApplyEncoded`: a key/value write from a lane to the log, without a task and without a copy of the value.
+"""Writes that come encoded: from a lane to the log, without a task and without a copy of the command.
 
-Payload [op, key, encoded]: `encoded` is the whole KVS request as it goes into the log. The answer is whether
-the operation took effect: always true for set, delete and delete-tree. Everything that one read of the socket
-brought is posted to raft_node in one write, and all of its answers go back in one.
+The gateway has checked the request and encoded the whole command as it goes into the log; here is decided whether it
+may go there now. Everything that one read of the socket brought is posted to raft_node in one write.
 
-Payload [op, key, encoded, number, tag]: `number` is the caller's own connection to raft_node. A command that is passed
+`KVS.ApplyEncoded` [op, key, encoded]: `encoded` is the KVS request without its type byte. The answer is whether the
+operation took effect: always true for set, delete and delete-tree.
+`Catalog.ApplyEncoded` [command]: a registration or deregistration of this datacenter. The answer is true.
+
+With two more items, [..., number, tag], `number` is the caller's own connection to raft_node. A command that is passed
 on is then answered there by raft_node itself, as an `applied` event with this tag; here are answered only those that
 are not passed on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
 
 from services.rpc_core.errors import RpcError, from_neighbour
 from shared import metrics
 from shared.ipc import IpcError, Link, RemoteError, Request
+from shared.structs.commands import DEREGISTER, KVS, REGISTER
 
-KVS_MESSAGE_TYPE = b"\x02"
 DELETE_TREE, LOCK = "delete-tree", "lock"
 KNOWN_OPS = frozenset({"set", "delete", "delete-cas", DELETE_TREE, "cas", LOCK, "unlock"})
 BOOL_OPS = frozenset({"delete-cas", "cas", LOCK, "unlock"})
 """Operations whose outcome is in the result; the others succeed or fail."""
+CATALOG_METHODS = {REGISTER: "Catalog.Register", DEREGISTER: "Catalog.Deregister"}
 APPLY_TIMEOUT_S = 30.0
 
 Allow = Callable[[], bool]
 """Whether the agent may originate one more call now."""
 LockDelayed = Callable[[bytes], bool]
 """Whether a key may not be locked yet because its last holder was lost."""
+Later = Callable[[Request], None]
+"""Takes a request that has to wait for a leader."""
 
 
-class KvsApplyEncoded:
-    """The handler. `allow` is the agent's rate limit, `leads` whether a write would be accepted now,
-    `retry_later` takes a request that has to wait for a leader."""
+class Door:
+    """The way to the log, shared by all encoded writes. `allow` is the agent's rate limit, `leads` whether a write
+    would be accepted now."""
 
-    def __init__(
-        self,
-        raft: Link,
-        *,
-        allow: Allow,
-        leads: Callable[[], bool],
-        lock_delayed: LockDelayed,
-        retry_later: Callable[[Request], None],
-    ) -> None:
-        self._raft = raft
-        self._allow = allow
-        self._leads = leads
-        self._lock_delayed = lock_delayed
-        self._retry_later = retry_later
+    def __init__(self, raft: Link, *, allow: Allow, leads: Callable[[], bool]) -> None:
+        self._raft, self._allow, self._leads = raft, allow, leads
         self._calls = 0
         self._leads_now: bool | None = None
 
@@ -59,6 +53,50 @@ class KvsApplyEncoded:
             self._calls = 0
             self._leads_now = None
 
+    def admits(self, request: Request) -> bool:
+        """Count a call; False if it was refused."""
+        self._calls += 1
+        if self._allow():
+            return True
+        metrics.incr("consul.client.rpc.exceeded")
+        request.fail("rate_limited", "RPC rate limit exceeded")
+        return False
+
+    def pass_on(
+        self, request: Request, command: bytes, direct: Sequence[int], later: Later, *, metric: str, bool_result: bool
+    ) -> None:
+        """To raft_node, or to `later` while there is no leader here. direct: (number, tag), or empty for an answer
+        through `request`: the command's result if it is a `bool_result`, True if not. metric: sample of the time."""
+        leads = self._leads_now
+        if leads is None:
+            leads = self._leads_now = self._leads()
+        if not leads:
+            later(request)
+        elif not (direct and self._raft.notify("Raft.ApplyFor", (direct[0], direct[1], command))):
+            self._post(request, command, later, metric, bool_result=bool_result)
+
+    def _post(self, request: Request, command: bytes, later: Later, metric: str, *, bool_result: bool) -> None:
+        started = monotonic()
+
+        def on_done(value: Any, error: IpcError | None) -> None:
+            if error is None:
+                metrics.sample(metric, (monotonic() - started) * 1000)
+                request.reply(value[1] if bool_result else True)
+            elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
+                later(request)
+            else:
+                failure = from_neighbour(error)
+                request.fail(failure.code, str(failure))
+
+        self._raft.post("Raft.Apply", command, on_done, timeout_s=APPLY_TIMEOUT_S)
+
+
+class KvsApplyEncoded:
+    """The handler of that method."""
+
+    def __init__(self, door: Door, *, lock_delayed: LockDelayed, later: Later) -> None:
+        self._door, self._lock_delayed, self._later = door, lock_delayed, later
+
     def __call__(self, request: Request) -> None:
         """One call; answers now or when raft_node has answered."""
         try:
@@ -66,22 +104,16 @@ class KvsApplyEncoded:
         except (TypeError, ValueError):
             request.fail("bad_request", "KVS.ApplyEncoded takes [op, key, encoded request]")
             return
-        self._calls += 1
-        if self._leads_now is None:
-            self._leads_now = self._leads()
-        if not self._allow():
-            metrics.incr("consul.client.rpc.exceeded")
-            request.fail("rate_limited", "RPC rate limit exceeded")
-        elif not key and op != DELETE_TREE:
+        if not self._door.admits(request):
+            return
+        if not key and op != DELETE_TREE:
             request.fail("rpc", "Must provide key")
         elif op not in KNOWN_OPS:
             request.fail("rpc", f"Invalid KVS operation '{op}'")
-        elif op == LOCK and self._refuses_lock(request, key):
-            return
-        elif not self._leads_now:
-            self._retry_later(request)
-        elif not (direct and self._raft.notify("Raft.ApplyFor", (direct[0], direct[1], KVS_MESSAGE_TYPE + encoded))):
-            self.post(request, op, encoded)
+        elif not (op == LOCK and self._refuses_lock(request, key)):
+            self._door.pass_on(
+                request, KVS + encoded, direct, self._later, metric="consul.kvs.apply", bool_result=op in BOOL_OPS
+            )
 
     def _refuses_lock(self, request: Request, key: bytes) -> bool:
         """Answers a lock that must not be tried; False if it may go on."""
@@ -94,18 +126,21 @@ class KvsApplyEncoded:
             return True
         return False
 
-    def post(self, request: Request, op: str, encoded: bytes) -> None:
-        """Hand the command to raft_node; the request is answered by its answer."""
-        started = monotonic()
 
-        def on_done(value: Any, error: IpcError | None) -> None:
-            if error is None:
-                metrics.sample("consul.kvs.apply", (monotonic() - started) * 1000)
-                request.reply(value[1] if op in BOOL_OPS else True)
-            elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
-                self._retry_later(request)
-            else:
-                failure = from_neighbour(error)
-                request.fail(failure.code, str(failure))
+class CatalogApplyEncoded:
+    """The handler of that method."""
 
-        self._raft.post("Raft.Apply", KVS_MESSAGE_TYPE + encoded, on_done, timeout_s=APPLY_TIMEOUT_S)
+    def __init__(self, door: Door, *, later: Later) -> None:
+        self._door, self._later = door, later
+
+    def __call__(self, request: Request) -> None:
+        """One call; answers now or when raft_node has answered."""
+        try:
+            command, *direct = request.payload
+            method = CATALOG_METHODS[command[:1]]
+        except (TypeError, ValueError, KeyError):
+            request.fail("bad_request", "Catalog.ApplyEncoded takes [command] of the catalog")
+            return
+        if self._door.admits(request):
+            metric = f"consul.{method.lower()}"
+            self._door.pass_on(request, command, direct, self._later, metric=metric, bool_result=False)

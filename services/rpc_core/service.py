@@ -16,7 +16,7 @@ from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.kvs import lock_delayed
 from services.rpc_core.endpoints.table import EndpointTable, SlowHandler
 from services.rpc_core.errors import RpcError
-from services.rpc_core.hot_path import BOOL_OPS, KVS_MESSAGE_TYPE, KvsApplyEncoded
+from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS, CatalogApplyEncoded, Door, KvsApplyEncoded
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.local import coordinates
@@ -33,6 +33,7 @@ from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.watch import WatchHub
+from shared.structs.commands import KVS
 
 _log = get_logger("agent.server")
 
@@ -69,20 +70,21 @@ class RpcCore:
             serve_snapshot=refuse_snapshot,
         )
         self._late_in, self._late_out = trio.open_memory_channel[tuple[SlowHandler, Request]](1024)
-        self._hot_path = KvsApplyEncoded(
-            self._raft,
-            allow=self.core.take_token,
-            leads=self.core.router.leads,
-            lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
-            retry_later=partial(self._later, self._write_kv_late),
-        )
-        self._server = Server(config.socket_path("rpc"), name="rpc_core", on_batch_end=self._hot_path.end_batch)
+        self._door = Door(self._raft, allow=self.core.take_token, leads=self.core.router.leads)
+        self._server = Server(config.socket_path("rpc"), name="rpc_core", on_batch_end=self._door.end_batch)
         self._wire_up()
 
     def _wire_up(self) -> None:
-        self._server.fast("KVS.ApplyEncoded", self._hot_path)
+        kvs = KvsApplyEncoded(
+            self._door,
+            lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
+            later=partial(self._later, self._write_kv_late),
+        )
+        self._server.fast("KVS.ApplyEncoded", kvs)
+        catalog = CatalogApplyEncoded(self._door, later=partial(self._later, self._write_catalog_late))
+        self._server.fast("Catalog.ApplyEncoded", catalog)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
-        self._table.serve(self._server, self._later)
+        self._table.serve(self._server)
         AgentMethods(self.core).serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._raft.subscribe("changes", self._on_change)
@@ -181,14 +183,22 @@ class RpcCore:
 
     async def _write_kv_late(self, request: Request) -> bool:
         op, _, encoded = request.payload[:3]
+        result = await self._write_late("KVS.Apply", KVS + encoded)
+        return bool(result) if op in BOOL_OPS else True
+
+    async def _write_catalog_late(self, request: Request) -> bool:
+        command = request.payload[0]
+        await self._write_late(CATALOG_METHODS[command[:1]], command)
+        return True
+
+    async def _write_late(self, method: str, command: bytes) -> Any:
         try:
             # The page may lag behind what raft_node has just refused: never ask it in a tight loop.
             await self.core.router.pause()
-            await self.core.router.answer_here("KVS.Apply", self.core.config.datacenter)
-            result = await self.core.apply_command(KVS_MESSAGE_TYPE + encoded, "KVS.Apply")
+            await self.core.router.answer_here(method, self.core.config.datacenter)
+            return await self.core.apply_command(command, method)
         except RpcError as error:
             raise RemoteError(error.code, str(error)) from None
-        return bool(result) if op in BOOL_OPS else True
 
 
 async def main(ctx: ServiceContext) -> None:

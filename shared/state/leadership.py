@@ -16,6 +16,8 @@ from typing import Final, NamedTuple
 from shared.state.files import reserve
 
 FILE: Final = "leader.page"
+FOREVER_NS: Final = (1 << 63) - 1
+"""Lease of a leader that nobody can vote out: the only server of its cluster."""
 FOLLOWER, CANDIDATE, LEADER, UNKNOWN = "follower", "candidate", "leader", "unknown"
 _ROLES: Final = (UNKNOWN, FOLLOWER, CANDIDATE, LEADER)
 
@@ -47,6 +49,14 @@ class Leadership(NamedTuple):
     def may_serve_default(self, now_ns: int) -> bool:
         """Whether a read in default mode may be answered from the local store. now_ns: CLOCK_MONOTONIC."""
         return self.role == LEADER and self.lease_end_ns > now_ns
+
+    @property
+    def leads_alone(self) -> bool:
+        """Whether this is the only server, in office: its applied state is current, and there is nobody to ask.
+
+        The page says otherwise before an added server's first answer is worked on, so before anything can be
+        decided without this one."""
+        return self.role == LEADER and self.ready and self.lease_end_ns == FOREVER_NS
 
     @property
     def known_leader(self) -> bool:

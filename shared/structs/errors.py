@@ -11,6 +11,10 @@ class WireTypeError(StructError):
     """A decoded msgpack value has the wrong kind for its field; names struct and field."""
 
 
+class RefusedError(StructError):
+    """A well-formed request that a server refuses before the log; the text is what its client must see."""
+
+
 class JsonError(StructError):
     """A JSON body is malformed or does not fit. The text is what Go's encoding/json reports."""
 

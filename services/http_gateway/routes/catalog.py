@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from services.http_gateway.call import LATER, Call, decode_failed
 from services.http_gateway.message import Response
@@ -19,6 +20,7 @@ from services.http_gateway.selection import (
     translates,
     wan_address,
 )
+from services.http_gateway.writes import TIMEOUT_S
 from shared import metrics
 from shared.state.answer import Answer
 from shared.state.queries import catalog
@@ -32,7 +34,11 @@ from shared.structs.catalog import (
     RegisterRequest,
     ServiceNode,
 )
-from shared.structs.errors import JsonError
+from shared.structs.commands import encode
+from shared.structs.errors import JsonError, RefusedError
+from shared.structs.registration import prepare_deregister, prepare_register
+
+W = TypeVar("W", RegisterRequest, DeregisterRequest)
 
 _APPLY_METRICS = {"Catalog.Register": "consul.catalog.register", "Catalog.Deregister": "consul.catalog.deregister"}
 
@@ -46,14 +52,14 @@ def _count_success(call: Call, name: str) -> None:
 
 
 def register(call: Call) -> Any:
-    return _write(call, "catalog_register", "Catalog.Register", RegisterRequest)
+    return _write(call, "catalog_register", "Catalog.Register", RegisterRequest, prepare_register)
 
 
 def deregister(call: Call) -> Any:
-    return _write(call, "catalog_deregister", "Catalog.Deregister", DeregisterRequest)
+    return _write(call, "catalog_deregister", "Catalog.Deregister", DeregisterRequest, prepare_deregister)
 
 
-def _write(call: Call, metric: str, method: str, body_type: type[RegisterRequest] | type[DeregisterRequest]) -> Any:
+def _write(call: Call, metric: str, method: str, body_type: type[W], prepare: Callable[[W], W]) -> Any:
     _count(call, metric)
     call.refuse_namespace()
     try:
@@ -67,8 +73,15 @@ def _write(call: Call, metric: str, method: str, body_type: type[RegisterRequest
         _count_success(call, metric)
         return True
 
-    call.gateway.writes.post_request(method, body.to_wire(), _APPLY_METRICS[method], call.on_done(then))
-    return LATER
+    if body.datacenter == call.gateway.config.datacenter:
+        try:
+            command = encode(prepare(body))
+        except RefusedError:
+            pass  # rpc_core says so, as to every caller
+        else:
+            call.gateway.writes.post_catalog(command, _APPLY_METRICS[method], call.on_done(then))
+            return LATER
+    return call.rpc(method, body.to_wire(), then, timeout_s=TIMEOUT_S)
 
 
 def datacenters(call: Call) -> Any:

@@ -64,10 +64,14 @@ class OneKey:
         self._before = self._after = b""
 
     def answer(self, moment: Moment) -> bytes | None:
-        """The answer in default or stale mode, None if the full way has to give it."""
+        """The answer in this mode; None if the full way has to give it, or a round of the servers comes first."""
         if self._mode == _DEFAULT:
-            return self.text(moment) if moment.leads() else None
-        return self.text(moment) if self._mode == _STALE and moment.leadership().known_leader else None
+            may_answer = moment.leads()
+        elif self._mode == _STALE:
+            may_answer = moment.leadership().known_leader
+        else:
+            may_answer = moment.leadership().leads_alone
+        return self.text(moment) if may_answer else None
 
     def text(self, moment: Moment) -> bytes | None:
         """The answer from the state of this moment, whoever vouches for that; None if it is no plain one."""
@@ -117,12 +121,10 @@ def get(gateway: Gateway, request: Request) -> bool:
     moment = gateway.moment
     one_key = OneKey(raw_key, mode, gzip=request.gzip, pretty=gateway.config.dev_mode)
     try:
-        if mode == _CONSISTENT:
-            return _get_consistently(gateway, request, one_key)
         data = one_key.answer(moment)
+        if data is None:
+            return mode == _CONSISTENT and _get_consistently(gateway, request, one_key)
     except StateUnavailableError:
-        return False
-    if data is None:
         return False
     gateway.repeats.learn(request.head, one_key)
     gateway.finish_rendered(request, data, one_key.metric)

@@ -9,12 +9,6 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints.filters import compile_filter
 from services.rpc_core.endpoints.near import sort_by_distance
-from services.rpc_core.endpoints.validation import (
-    check_node,
-    check_type,
-    complete_check,
-    complete_service,
-)
 from services.rpc_core.errors import RpcError
 from shared import metrics
 from shared.state.answer import Answer
@@ -29,38 +23,20 @@ from shared.structs.catalog import (
     RegisterRequest,
     ServiceNode,
 )
+from shared.structs.errors import RefusedError
 from shared.structs.query import DCSpecificRequest, NodeSpecificRequest, ServiceSpecificRequest
-
-
-def prepare_register(args: RegisterRequest) -> RegisterRequest:
-    """Checks and completes a registration. Raises RpcError."""
-    check_node(args.node, args.id)
-    if not args.address and not args.skip_node_update:
-        raise RpcError("Must provide address if SkipNodeUpdate is not set")
-    if args.service is not None:
-        complete_service(args.service)
-    if args.check is not None:  # the old form with a single check
-        args.checks = [*(args.checks or ()), args.check]
-        args.check = None
-    for check in args.checks or ():
-        check.node = check.node or args.node
-        complete_check(check)
-        check.type = check.type or check_type(check)
-    return args
-
-
-def prepare_deregister(args: DeregisterRequest) -> DeregisterRequest:
-    """Checks a deregistration. Raises RpcError."""
-    if not args.node:
-        raise RpcError("Must provide node")
-    return args
+from shared.structs.registration import prepare_deregister, prepare_register
 
 
 async def register(core: Core, args: RegisterRequest) -> None:
     """Put a node, a service and checks into the catalog. Raises RpcError."""
     await core.router.answer_here("Catalog.Register", args.datacenter)
     started = trio.current_time()
-    await core.apply(prepare_register(args), "Catalog.Register")
+    try:
+        prepare_register(args)
+    except RefusedError as error:
+        raise RpcError(str(error)) from None
+    await core.apply(args, "Catalog.Register")
     metrics.sample("consul.catalog.register", (trio.current_time() - started) * 1000)
 
 
@@ -74,19 +50,13 @@ async def _deregister(core: Core, body: Any) -> dict[str, Any]:
     args = DeregisterRequest.from_wire(body)
     await core.router.answer_here("Catalog.Deregister", args.datacenter)
     started = trio.current_time()
-    await core.apply(prepare_deregister(args), "Catalog.Deregister")
+    try:
+        prepare_deregister(args)
+    except RefusedError as error:
+        raise RpcError(str(error)) from None
+    await core.apply(args, "Catalog.Deregister")
     metrics.sample("consul.catalog.deregister", (trio.current_time() - started) * 1000)
     return {}
-
-
-def _direct_register(body: Any) -> tuple[str, RegisterRequest]:
-    args = prepare_register(RegisterRequest.from_wire(body))
-    return args.datacenter, args
-
-
-def _direct_deregister(body: Any) -> tuple[str, DeregisterRequest]:
-    args = prepare_deregister(DeregisterRequest.from_wire(body))
-    return args.datacenter, args
 
 
 async def _list_datacenters(core: Core, body: Any) -> list[str]:
@@ -225,9 +195,3 @@ METHODS = {
     "Catalog.NodeServices": _node_services,
     "Catalog.NodeServiceList": _node_service_list,
 }
-
-DIRECT_WRITES = {
-    "Catalog.Register": (_direct_register, "consul.catalog.register"),
-    "Catalog.Deregister": (_direct_deregister, "consul.catalog.deregister"),
-}
-"""Methods that need no task of their own: what prepares them, and the metric of their time."""

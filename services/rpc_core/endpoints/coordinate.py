@@ -7,12 +7,12 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.commands import COORDINATE_BATCH
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.state.queries import coordinate
+from shared.structs.commands import COORDINATE_BATCH
 from shared.structs.coordinate import Coordinate, CoordinateUpdateRequest, Vivaldi
 from shared.structs.query import DCSpecificRequest, NodeSpecificRequest
 from shared.structs.wire import pack

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from services.rpc_core.core import Core
-from services.rpc_core.direct_write import DirectWrite, serve_direct
 from services.rpc_core.endpoints import (
     catalog,
     coordinate,
@@ -79,21 +77,10 @@ class EndpointTable:
             text = f"{call.method} failed inside the server: {type(error).__name__}"
             return rpc.encode_error(call.seq, call.method, text), True
 
-    def serve(self, server: Server, later: Callable[[SlowHandler, Request], None]) -> None:
-        """Offer all methods to local processes, under the agent's own rate limit.
-
-        later: runs a call in a task after all, because it has to wait."""
-        direct: dict[str, DirectWrite] = {}
+    def serve(self, server: Server) -> None:
+        """Offer all methods to local processes, under the agent's own rate limit."""
         for method, handler in self.methods.items():
-            slow = self._local(method, handler)
-            if method in catalog.DIRECT_WRITES:
-                prepare, metric = catalog.DIRECT_WRITES[method]
-                write = DirectWrite(self._core, method, prepare, partial(later, slow), metric=metric, reply={})
-                direct[method] = write
-                server.fast(method, write)
-            else:
-                server.slow(method, slow)
-        server.fast("Direct", serve_direct(direct))
+            server.slow(method, self._local(method, handler))
 
     def _local(self, method: str, handler: Handler) -> SlowHandler:
         async def serve(request: Request) -> Any:

@@ -8,12 +8,13 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints.kvs import may_apply
-from services.rpc_core.endpoints.validation import check_node, complete_check, complete_service
 from services.rpc_core.errors import RpcError
 from shared import metrics
 from shared.state.queries.txn import read
+from shared.structs.errors import RefusedError
 from shared.structs.kv import GET
 from shared.structs.query import TxnReadRequest
+from shared.structs.registration import check_node, complete_check, complete_service
 from shared.structs.txn import TxnError, TxnOp, TxnRequest, TxnResult
 
 
@@ -59,7 +60,7 @@ def _mistakes(core: Core, ops: list[TxnOp]) -> list[TxnError]:
     for at, op in enumerate(ops):
         try:
             _check(core, op)
-        except RpcError as error:
+        except (RpcError, RefusedError) as error:
             mistakes.append(TxnError(op_index=at, what=str(error)))
     return mistakes
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.rpc_core.commands import encode
 from services.rpc_core.leader.reconcile import CatalogEntry, Command, Refusal, reconcile
 from services.rpc_core.members import Member, MemberStatus, acl_mode
 from shared.structs.catalog import CRITICAL, PASSING, DeregisterRequest, Node, NodeService, RegisterRequest
+from shared.structs.commands import encode
 
 SERVER_TAGS = {
     "acls": "0", "build": "1.8.7:", "dc": "dc1", "ft_fs": "1", "id": "81577acc-86bd-269a-fea5-1b18e570fa79",

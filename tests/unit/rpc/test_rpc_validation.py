@@ -10,14 +10,15 @@ import pytest
 import trio
 import trio.testing
 
-from services.rpc_core.endpoints.validation import check_node, check_type, complete_service, uuid_mistake
-from services.rpc_core.errors import NoLeaderError, NoPathToDatacenterError, RpcError
+from services.rpc_core.errors import NoLeaderError, NoPathToDatacenterError
 from services.rpc_core.router import Router
 from shared.state.leadership import FOLLOWER, LEADER, Leadership
 from shared.state.near import round_trip_s
 from shared.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService
 from shared.structs.coordinate import Vivaldi
+from shared.structs.errors import RefusedError
 from shared.structs.proxy import ConnectProxyConfig, Upstream
+from shared.structs.registration import check_node, check_type, complete_service, uuid_mistake
 
 GOOD_ID = "81577acc-86bd-269a-fea5-1b18e570fa79"
 
@@ -32,7 +33,7 @@ GOOD_ID = "81577acc-86bd-269a-fea5-1b18e570fa79"
     ],
 )
 def test_bad_nodes(name: str, node_id: str, text: str) -> None:
-    with pytest.raises(RpcError) as caught:
+    with pytest.raises(RefusedError) as caught:
         check_node(name, node_id)
     assert str(caught.value) == text
 
@@ -60,7 +61,7 @@ def test_good_nodes() -> None:
     ],
 )
 def test_bad_services(service: NodeService, text: str) -> None:
-    with pytest.raises(RpcError) as caught:
+    with pytest.raises(RefusedError) as caught:
         complete_service(service)
     assert str(caught.value) == text
 
@@ -68,7 +69,7 @@ def test_bad_services(service: NodeService, text: str) -> None:
 def test_every_mistake_of_a_proxy_is_named() -> None:
     upstream = Upstream(destination_name="db", local_bind_port=1)
     proxy = ConnectProxyConfig(upstreams=[upstream, upstream, Upstream(destination_name="x")])
-    with pytest.raises(RpcError, match="4 errors occurred") as caught:
+    with pytest.raises(RefusedError, match="4 errors occurred") as caught:
         complete_service(NodeService(service="p", kind="connect-proxy", proxy=proxy))
     assert 'duplicates of [type="", name="db", namespace="", datacenter=""]' in str(caught.value)
 

@@ -10,6 +10,8 @@ from shared.structs.session import SessionRequest
 from shared.structs.txn import TxnRequest
 from shared.structs.wire import pack
 
+REGISTER, DEREGISTER, KVS = b"\x00", b"\x01", b"\x02"
+"""Type bytes of what comes encoded to the process that hands it to the log."""
 SAFE_TO_IGNORE = 0x80
 """Bit of a type byte: a server that does not know the type may skip the entry."""
 COORDINATE_BATCH = 6 | SAFE_TO_IGNORE

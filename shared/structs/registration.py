@@ -1,19 +1,21 @@
-"""What the catalog refuses before the log, with Consul's texts."""
+"""What the catalog refuses before the log, with Consul's texts, and what it fills in."""
 
 from __future__ import annotations
 
 import re
 
-from services.rpc_core.errors import RpcError
 from shared.config.runtime import join_host_port
 from shared.structs.catalog import (
     KIND_CONNECT_PROXY,
     KIND_INGRESS_GATEWAY,
     KIND_MESH_GATEWAY,
     KIND_TERMINATING_GATEWAY,
+    DeregisterRequest,
     HealthCheck,
     NodeService,
+    RegisterRequest,
 )
+from shared.structs.errors import RefusedError
 from shared.structs.proxy import ExposePath, Upstream
 
 GATEWAY_KINDS = frozenset({KIND_MESH_GATEWAY, KIND_TERMINATING_GATEWAY, KIND_INGRESS_GATEWAY})
@@ -21,12 +23,36 @@ _UUID_LENGTH = 36
 _HYPHENS_AT = (8, 13, 18, 23)
 
 
+def prepare_register(args: RegisterRequest) -> RegisterRequest:
+    """Checks and completes a registration. Raises RefusedError."""
+    check_node(args.node, args.id)
+    if not args.address and not args.skip_node_update:
+        raise RefusedError("Must provide address if SkipNodeUpdate is not set")
+    if args.service is not None:
+        complete_service(args.service)
+    if args.check is not None:  # the old form with a single check
+        args.checks = [*(args.checks or ()), args.check]
+        args.check = None
+    for check in args.checks or ():
+        check.node = check.node or args.node
+        complete_check(check)
+        check.type = check.type or check_type(check)
+    return args
+
+
+def prepare_deregister(args: DeregisterRequest) -> DeregisterRequest:
+    """Checks a deregistration. Raises RefusedError."""
+    if not args.node:
+        raise RefusedError("Must provide node")
+    return args
+
+
 def check_node(name: str, node_id: str) -> None:
-    """Raises RpcError for a node that cannot be registered."""
+    """Raises RefusedError for a node that cannot be registered."""
     if not name:
-        raise RpcError("Must provide node")
+        raise RefusedError("Must provide node")
     if node_id and (reason := uuid_mistake(node_id)):
-        raise RpcError(f"Bad node ID: {reason}")
+        raise RefusedError(f"Bad node ID: {reason}")
 
 
 def uuid_mistake(text: str) -> str | None:
@@ -44,18 +70,18 @@ def uuid_mistake(text: str) -> str | None:
 
 
 def complete_service(service: NodeService) -> None:
-    """Give the service its default id. Raises RpcError for one that cannot be registered."""
+    """Give the service its default id. Raises RefusedError for one that cannot be registered."""
     mistakes = _proxy_mistakes(service) + _gateway_mistakes(service) + _sidecar_mistakes(service)
     if mistakes:
         count = "1 error" if len(mistakes) == 1 else f"{len(mistakes)} errors"
         lines = "\n\t".join(f"* {mistake}" for mistake in mistakes)
-        raise RpcError(f"{count} occurred:\n\t{lines}\n\n")
+        raise RefusedError(f"{count} occurred:\n\t{lines}\n\n")
     if not service.id:
         service.id = service.service
     elif not service.service:
-        raise RpcError("Must provide service name with ID")
+        raise RefusedError("Must provide service name with ID")
     if service.address in ("0.0.0.0", "::", "[::]"):
-        raise RpcError("Invalid service address")
+        raise RefusedError("Invalid service address")
 
 
 def complete_check(check: HealthCheck) -> None:
