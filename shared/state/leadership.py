@@ -27,6 +27,7 @@ _FRAME: Final = Packing("<QIH")  # sequence, crc32 of sequence and body, length 
 _SEQUENCE: Final = Packing("<Q")
 _BODY: Final = Packing("<BBQQQQQHH")
 _MAX_TEXT: Final = 1024
+_LOOKS_MAX: Final = 1000
 
 
 class Leadership(NamedTuple):
@@ -126,9 +127,9 @@ class LeadershipPage:
             mapping = self._mapping = _map_for_reading(self._path)
             if mapping is None:
                 return NOBODY
-        first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
-        newest = 0 if first >= second else 1
-        found = _whole(mapping, newest) or _whole(mapping, 1 - newest)
+        found = _newest_whole(mapping)
+        if found is None and self._last[1] is NOBODY:
+            found = _look_again(mapping)
         if found is None:
             # Nothing written yet; or two writes have passed while this process looked: what it saw last is
             # still true to its lease.
@@ -141,6 +142,21 @@ class LeadershipPage:
         if self._mapping is not None:
             self._mapping.close()
             self._mapping = None
+
+
+def _newest_whole(mapping: mmap.mmap) -> bytes | None:
+    first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
+    newest = 0 if first >= second else 1
+    return _whole(mapping, newest) or _whole(mapping, 1 - newest)
+
+
+def _look_again(mapping: mmap.mmap) -> bytes | None:
+    """For a first look that met a busy writer: something is there, only in motion."""
+    for _ in range(_LOOKS_MAX):
+        found = _newest_whole(mapping)
+        if found is not None or not any(_SEQUENCE.unpack_from(mapping, at)[0] for at in (0, _SLOT_SIZE)):
+            return found
+    return None
 
 
 def _map_for_reading(path: str) -> mmap.mmap | None:

@@ -24,7 +24,8 @@ are int nanoseconds; times are the 15 raw bytes of the wire (see gotime)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, ClassVar, Self, dataclass_transform
 
 __all__ = [
@@ -147,6 +148,13 @@ _compiling: dict[str, Any] = {}
 
 
 @dataclass_transform(eq_default=True)
+def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    """What gets the values of these attributes at once."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    return lambda record: tuple(getattr(record, name) for name in names)
+
+
 class StructType(type):
     """Turns attr() declarations into slots and keeps them in `attrs`, in order."""
 
@@ -167,6 +175,7 @@ class StructType(type):
                 body.setdefault(method, _compiling[method])
         body["__slots__"] = tuple(own)
         body["attrs"] = tuple(attrs)
+        body["_all"] = staticmethod(_getter([declared.name for declared in attrs]))
         body.setdefault("go_name", name)
         made = super().__new__(mcs, name, bases, body, **kwargs)
         if not bases:
@@ -178,6 +187,7 @@ class Struct(metaclass=StructType):
     """Base of all records. The methods below compile the class at their first call and are replaced then."""
 
     attrs: ClassVar[tuple[Attr, ...]]
+    _all: ClassVar[staticmethod[[Any], tuple[Any, ...]]]
     go_name: ClassVar[str]
     """The Go type an error text names (without package)."""
     json_strict: ClassVar[bool] = True
@@ -223,13 +233,10 @@ class Struct(metaclass=StructType):
     def after_json(self) -> None:
         """What is left to do once the fields have been read from JSON."""
 
-    def values(self) -> Iterator[Any]:
-        return (getattr(self, declared.name) for declared in self.attrs)
-
     def __eq__(self, other: object) -> bool:
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return all(getattr(self, a.name) == getattr(other, a.name) for a in self.attrs)
+        return bool(self._all(self) == self._all(other))
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{a.name}={getattr(self, a.name)!r}" for a in self.attrs)
@@ -237,7 +244,7 @@ class Struct(metaclass=StructType):
 
     def copy(self) -> Self:
         """A shallow copy: lists, maps and structs inside are shared."""
-        return type(self)(*self.values())
+        return type(self)(*self._all(self))
 
     def replace(self, **changes: Any) -> Self:
         """A shallow copy with some fields changed."""

@@ -9,7 +9,7 @@ from services.raft_node.fsm.errors import CommandError
 from services.raft_node.fsm.service_indexes import bump_service, connect_target, kind_index, touch_instance
 from shared.state.keys import exact, fold, pair
 from shared.state.queries.catalog import EXTINCTION
-from shared.state.records import checks_of_target, find_node, find_service, read_service, service_row
+from shared.state.records import checks_of_target, read_service, service_row
 from shared.state.transaction import WriteTransaction
 from shared.structs.catalog import KIND_MESH_GATEWAY, NodeService
 from shared.structs.proxy import Weights
@@ -19,6 +19,9 @@ _MAX_META_PAIRS, _MAX_META_KEY, _MAX_META_VALUE = 64, 128, 512
 _RESERVED_PREFIX = "consul-"
 _WAN_FEDERATION = "consul-wan-federation"
 _MAX_WEIGHT = 65535
+
+Stored = tuple[str, NodeService]
+"""An instance in the store, and its node's name as it was spelled with it."""
 
 
 def is_same(one: NodeService, other: NodeService) -> bool:
@@ -42,20 +45,27 @@ def is_same(one: NodeService, other: NodeService) -> bool:
 def register(tx: WriteTransaction, index: int, node: str, service: NodeService) -> None:
     """As `ensure`, for a catalog registration: an equal service is left alone even if its node is spelled
     in another way now."""
-    existing = find_service(tx, node, service.id)
-    if existing is None or not is_same(existing, service):
-        ensure(tx, index, node, service)
+    existing = _find(tx, node, service.id)
+    if existing is None or not is_same(existing[1], service):
+        _ensure(tx, index, node, service, existing)
 
 
 def ensure(tx: WriteTransaction, index: int, node: str, service: NodeService) -> None:
     """Stores a service instance on a node that exists. An unchanged one moves no index."""
+    _ensure(tx, index, node, service, _find(tx, node, service.id))
+
+
+def _find(tx: WriteTransaction, node: str, service_id: str) -> Stored | None:
+    row = tx.get(pair(node, service_id), None, tx.tables.services)
+    return None if row is None else read_service(row)
+
+
+def _ensure(tx: WriteTransaction, index: int, node: str, service: NodeService, existing: Stored | None) -> None:
     stored = as_stored(service)
-    row = tx.get(pair(node, service.id), None, tx.tables.services)
-    existing = None if row is None else read_service(row)
     problem = meta_problem(service.kind, service.meta)
     if problem is not None:
         raise CommandError(f"Invalid Service Meta for node {node} and serviceID {service.id}: {problem}")
-    if find_node(tx, node) is None:
+    if tx.get(fold(node), None, tx.tables.nodes) is None:
         raise CommandError("Missing node registration")
     if existing is not None and existing[0] == node and is_same(stored, existing[1]):
         return
@@ -78,20 +88,33 @@ def as_stored(service: NodeService) -> NodeService:
     return service.replace(weights=weights, locally_registered_as_sidecar=False)
 
 
-def insert(tx: WriteTransaction, node: str, service: NodeService, existing: tuple[str, NodeService] | None) -> None:
+def insert(tx: WriteTransaction, node: str, service: NodeService, existing: Stored | None) -> None:
     """Writes the rows of a service instance, without index rows."""
     if not service.id:
         raise CommandError("failed inserting service: object missing primary index")
-    if existing is not None:
-        _remove_lookups(tx, *existing)
     primary, tables = pair(node, service.id), tx.tables
     tx.put(primary, service_row(node, service), db=tables.services)
+    if existing is not None:
+        if _has_same_lookups(*existing, node, service):
+            return
+        _remove_lookups(tx, *existing)
     if service.service:
         tx.put(fold(service.service) + primary, b"", db=tables.services_by_name)
     tx.put(exact(service.kind) + primary, b"", db=tables.services_by_kind)
     target = connect_target(service)
     if target is not None:
         tx.put(fold(target) + primary, b"", db=tables.services_by_connect)
+
+
+def _has_same_lookups(was_on: str, was: NodeService, node: str, service: NodeService) -> bool:
+    """Whether an instance stays where it is in all tables that lead to it."""
+    return (
+        was_on == node
+        and was.id == service.id
+        and was.service == service.service
+        and was.kind == service.kind
+        and connect_target(was) == connect_target(service)
+    )
 
 
 def _remove_lookups(tx: WriteTransaction, node: str, service: NodeService) -> None:
