@@ -14,6 +14,7 @@ from cli import registry
 from cli.base import ui
 from cli.base.errors import SettingsError, ShowHelp
 from cli.base.flags import FlagError
+from cli.base.usage import program
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,9 +68,8 @@ def _find_command(words: str) -> str | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status. Dies of SIGINT and SIGPIPE as a C program would."""
-    program = "consul" if os.path.basename(sys.argv[0]) == "consul" else "proconsul"
     try:
-        status = _dispatch(CommandLine(sys.argv[1:] if argv is None else argv), program)
+        status = _dispatch(CommandLine(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -85,28 +85,28 @@ def _die_of(number: signal.Signals) -> int:
     return 128 + number
 
 
-def _dispatch(line: CommandLine, program: str) -> int:
+def _dispatch(line: CommandLine) -> int:
     if line.version_wanted:
         return int(registry.load("version").run([]))
     if line.help_wanted and not line.command:
-        ui.output(_overview(program))
+        ui.output(_overview())
         return 0
     if line.command not in registry.MODULES:
-        ui.error(_overview(program))
+        ui.error(_overview())
         return UNKNOWN_COMMAND_STATUS
     module = registry.load(line.command)
     if line.help_wanted:
-        ui.output(_help(module, program))
+        ui.output(_help(module))
         return 0
     if line.top_flags:
         ui.error("Invalid flags before the subcommand. If these flags are for\n"
                  "the subcommand, please put them after the subcommand.\n")  # fmt: skip
-        ui.error(_help(module, program))
+        ui.error(_help(module))
         return 1
     try:
         return int(module.run(line.arguments))
     except ShowHelp:
-        ui.error(_help(module, program))
+        ui.error(_help(module))
     except FlagError as error:
         error.report()
     except SettingsError as error:
@@ -114,18 +114,18 @@ def _dispatch(line: CommandLine, program: str) -> int:
     return 1
 
 
-def _overview(program: str) -> str:
+def _overview() -> str:
     """The list of commands. Ends with an empty line, as Consul's does."""
-    text = f"Usage: {program} [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
+    text = f"Usage: {program()} [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n"
     return text + "".join(f"{line}\n" for line in _synopses(""))
 
 
-def _help(module: ModuleType, program: str) -> str:
+def _help(module: ModuleType) -> str:
     """A command's help text with its subcommands, in the name the program was called by."""
     text: str = module.HELP() if callable(module.HELP) else module.HELP
     if subcommands := _synopses(module.NAME):
         text = "\n".join([text.strip(), "", "Subcommands:", *subcommands])
-    return text.strip().replace("proconsul", program)
+    return text.strip().replace("proconsul", program())
 
 
 def _synopses(name: str) -> list[str]:

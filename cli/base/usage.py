@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from cli.base.flags import FlagSet
 from cli.base.http import AGENT_FLAG_NAMES
 
@@ -15,9 +18,16 @@ TOO_LONG_PENALTY = 100_000
 """Cost of a line that does not fit (a single word longer than the line), so that it is taken only then."""
 
 
+def program() -> str:
+    """The name that this program was called by: scripts written for Consul call it `consul`."""
+    return "consul" if os.path.basename(sys.argv[0]) == "consul" else "proconsul"
+
+
 def usage(description: str, flags: FlagSet | None = None) -> str:
-    """The whole help text of a command: `description` begins with its "Usage: ..." line."""
-    text = description.strip() + "\n\n"
+    """The whole help text of a command: `description` begins with its "Usage: ..." line.
+
+    `proconsul` in it becomes the name that the program was called by."""
+    text = description.strip().replace("proconsul", program()) + "\n\n"
     if flags is not None:
         ordered = list(flags)
         agent = [flag for flag in ordered if flag.name in AGENT_FLAG_NAMES]

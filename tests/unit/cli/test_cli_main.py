@@ -44,6 +44,14 @@ def test_the_overview_names_the_program_as_it_was_called(program: str) -> None:
     assert lines[-2:] == ["", ""]
 
 
+@pytest.mark.parametrize("program", ["consul", "proconsul"])
+@pytest.mark.parametrize("command", ["join", "force-leave", "leave x"])
+def test_help_that_follows_a_complaint_names_the_program_as_it_was_called(program: str, command: str) -> None:
+    outcome = run_cli(*command.split(), program=program)
+    assert outcome.status == 1
+    assert f"Usage: {program} {command.split()[0]} " in (outcome.stdout + outcome.stderr).decode()
+
+
 def test_an_unknown_command_is_status_127_with_the_overview_on_stderr() -> None:
     outcome = run_cli("no-such-command")
     assert (outcome.status, outcome.stdout) == (127, b"")
@@ -95,7 +103,7 @@ def test_short_commands_load_neither_trio_nor_tls_nor_http_libraries() -> None:
     )
     environment = {**os.environ, "CONSUL_HTTP_ADDR": "127.255.255.254:1"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=environment, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, env=environment, check=True
     )
     assert done.stdout.splitlines()[-1] == "[]"
 
@@ -106,6 +114,6 @@ def test_output_into_a_closed_pipe_ends_the_program_by_sigpipe() -> None:
     os.close(reading)
     with os.fdopen(writing, "wb") as pipe:
         done = subprocess.run(
-            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, timeout=30, check=False
+            [sys.executable, "-c", code], stdout=pipe, stderr=subprocess.PIPE, timeout=60, check=False
         )
     assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
