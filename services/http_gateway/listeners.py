@@ -21,8 +21,8 @@ def is_unix(address: str) -> bool:
     return address.startswith(_UNIX_PREFIX)
 
 
-def open_listener(address: str, unix_sockets: UnixSockets) -> socket.socket:
-    """A listening, non-blocking socket. Raises StartError that says what to change."""
+def open_listener(address: str, unix_sockets: UnixSockets, port_flag: str = "-http-port") -> socket.socket:
+    """A listening, non-blocking socket. Raises StartError that says what to change; `port_flag` is part of that."""
     try:
         if is_unix(address):
             return _open_unix(address.removeprefix(_UNIX_PREFIX), unix_sockets)
@@ -32,7 +32,7 @@ def open_listener(address: str, unix_sockets: UnixSockets) -> socket.socket:
         network = "unix" if is_unix(address) else "tcp"
         reason = (error.strerror or str(error)).lower()
         if error.errno == errno.EADDRINUSE and network == "tcp":
-            reason += " (another program has this port: stop it, or choose another with -http-port)"
+            reason += f" (another program has this port: stop it, or choose another with {port_flag})"
         raise StartError(f"listen {network} {shown}: bind: {reason}") from error
 
 
@@ -63,7 +63,7 @@ def _open_tcp(address: str) -> socket.socket:
 def _open_unix(path: str, wanted: UnixSockets) -> socket.socket:
     if len(os.fsencode(path)) > _UNIX_PATH_BYTES_MAX:
         raise StartError(
-            f"socket path {path} is longer than {_UNIX_PATH_BYTES_MAX} bytes: choose a shorter one in addresses.http"
+            f"socket path {path} is longer than {_UNIX_PATH_BYTES_MAX} bytes: choose a shorter one in addresses"
         )
     try:
         if stat.S_ISSOCK(os.lstat(path).st_mode):

@@ -112,9 +112,11 @@ class HttpGateway:
     async def drain(self) -> None:
         """Stop accepting, give requests that are under way a moment, and answer those who wait for changes."""
         self.lane.stop_accepting()
-        for address in self._config.http_listeners:
-            remove_socket(address)
-            _log.info("Stopping server", protocol="HTTP", address=_shown(address), network=_network(address))
+        config = self._config
+        for protocol, addresses in (("HTTP", config.http_listeners), ("HTTPS", config.https_listeners)):
+            for address in addresses:
+                remove_socket(address)
+                _log.info("Stopping server", protocol=protocol, address=_shown(address), network=_network(address))
         self.gateway.begin_batch()
         self.gateway.blocking.answer_everyone()
         self.gateway.end_batch()

@@ -13,6 +13,7 @@ from services.http_gateway.app import Door
 from services.http_gateway.gateway import Gateway
 from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.head import HEAD_BYTES_MAX
+from services.http_gateway.listeners import open_listener
 from shared.config.runtime import RuntimeConfig
 from shared.service import StartError
 
@@ -44,7 +45,9 @@ async def serve_https(
     _check_certificate(config.cert_file, config.key_file)
     settings = _TlsConfig()
     settings.agent = config
-    settings.bind = [address.replace("unix://", "unix:") for address in config.https_listeners]
+    # Opened here, as those of HTTP are: with their errors, and with the owner and mode that Unix sockets shall have.
+    sockets = [open_listener(address, config.unix_sockets, "-https-port") for address in config.https_listeners]
+    settings.bind = [f"fd://{sock.detach()}" for sock in sockets]
     settings.certfile, settings.keyfile = config.cert_file, config.key_file
     settings.ca_certs = config.ca_file or None
     settings.alpn_protocols = ["h2", "http/1.1"]
@@ -62,11 +65,8 @@ async def serve_https(
             reason = _os_error(error)
             if reason is None:
                 raise
-            listeners = ", ".join(config.https_listeners)
-            raise StartError(
-                f"listen tcp {listeners}: {(reason.strerror or str(reason)).lower()}: "
-                "check ports.https, addresses.https and ca_file"
-            ) from error
+            words = (reason.strerror or str(reason)).lower()
+            raise StartError(f"Failed to serve HTTPS: {words}: check ca_file") from error
         task_status.started()
 
 
