@@ -14,6 +14,8 @@ import http.client
 import json
 import os
 import signal as signals
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -24,6 +26,11 @@ from typing import Any, TypeVar
 
 COMPONENTS = ("raft_node", "gossip", "rpc_core", "dns_frontend", "http_gateway")
 T = TypeVar("T")
+PATIENCE_S = 30.0
+"""How long a condition is waited for that comes in a moment on a machine with nothing else to do."""
+
+_ESTABLISHED, _CLOSE_WAIT = "01", "08"
+"""States as in /proc/net/tcp."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +45,7 @@ class Response:
         return json.loads(self.body)
 
 
-def wait_until(condition: Callable[[], T], timeout_s: float = 10.0, what: str = "the condition") -> T:
+def wait_until(condition: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "the condition") -> T:
     """The first truthy value of `condition()`; AssertionError after `timeout_s`. OSErrors count as not yet."""
     deadline = time.monotonic() + timeout_s
     last_error: OSError | http.client.HTTPException | None = None
@@ -85,14 +92,14 @@ class _Process:
                 start_new_session=True,
             )
 
-    def wait_ready(self, timeout_s: float = 15.0) -> None:
+    def wait_ready(self, timeout_s: float = 2 * PATIENCE_S) -> None:
         """Wait until there is a leader (writes are accepted) and the start is complete (signals mean what they say)."""
 
         def ready() -> bool:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the agent exited with {self.process.returncode}:\n{self.output()}")
-            return b":" in self.http("GET", "/v1/status/leader", timeout_s=2).body
+            return b":" in self.http("GET", "/v1/status/leader", timeout_s=5).body
 
         try:
             wait_until(ready, timeout_s, f"a leader at {self.address}")
@@ -102,7 +109,7 @@ class _Process:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
     @contextlib.contextmanager
-    def running(self, timeout_s: float = 15.0) -> Iterator[None]:
+    def running(self, timeout_s: float = 2 * PATIENCE_S) -> Iterator[None]:
         try:
             self.start()
             self.wait_ready(timeout_s)
@@ -119,7 +126,7 @@ class _Process:
         """All that the agent printed so far, both streams."""
         return self.output_path.read_text("utf-8", "replace") if self.output_path.exists() else ""
 
-    def wait_output(self, text: str, timeout_s: float = 10.0) -> str:
+    def wait_output(self, text: str, timeout_s: float = PATIENCE_S) -> str:
         """Wait until `text` was printed; the whole output."""
         try:
             wait_until(lambda: text in self.output(), timeout_s, f"{text!r} in the output")
@@ -133,7 +140,7 @@ class _Process:
         path: str,
         body: bytes | str | dict[str, Any] | list[Any] | None = None,
         headers: dict[str, str] | None = None,
-        timeout_s: float = 10.0,
+        timeout_s: float = PATIENCE_S,
     ) -> Response:
         """One request on a connection of its own. Objects are sent as JSON."""
         if isinstance(body, dict | list):
@@ -149,7 +156,7 @@ class _Process:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
-    def wait_exit(self, timeout_s: float = 20.0) -> int:
+    def wait_exit(self, timeout_s: float = PATIENCE_S) -> int:
         """The exit code. Negative for a death by signal, as in subprocess."""
         assert self.process is not None
         try:
@@ -157,10 +164,21 @@ class _Process:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"the agent did not exit within {timeout_s} s\n{self.output()}") from None
 
-    def stop(self, number: int = signals.SIGTERM, timeout_s: float = 20.0) -> int:
+    def stop(self, number: int = signals.SIGTERM, timeout_s: float = PATIENCE_S) -> int:
         """Signal and wait: the exit code."""
         self.signal(number)
         return self.wait_exit(timeout_s)
+
+    def connections(self, port: int) -> int:
+        """How many it has on a TCP port: open ones, and those whose client has gone without its notice yet."""
+        (address,) = struct.unpack("=I", socket.inet_aton(self.address))
+        local = f"{address:08X}:{port:04X}"
+        rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+        return sum(row[1] == local and row[3] in (_ESTABLISHED, _CLOSE_WAIT) for row in rows)
+
+    def wait_quiet(self, port: int) -> None:
+        """Wait until the clients of earlier tests are gone for the agent, too: they count for its limits until then."""
+        wait_until(lambda: self.connections(port) == 0, what=f"the end of all connections to port {port}")
 
     def children(self) -> dict[int, list[str]]:
         """Direct children of the agent: pid -> command line. Empty for the real Consul."""
@@ -229,7 +247,7 @@ class Agent(_Process):
         own = {"PROCONSUL_RUN_DIR": str(self.run_dir), "XDG_RUNTIME_DIR": str(self.directory)}
         return {**super().environment(), **own}
 
-    def cli(self, *arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
         """`proconsul ARGUMENTS` against this agent."""
         environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
         command = [sys.executable, "-m", "cli.main", *arguments]
@@ -246,8 +264,8 @@ class Agent(_Process):
         }
 
     def kill(self, component: str, number: int = signals.SIGKILL) -> int:
-        """Signal one component; the pid it had."""
-        pid = self.pids()[component]
+        """Signal one component; the pid it had. One that is just being started again is waited for."""
+        pid = wait_until(lambda: self.pids().get(component), what=f"a {component} to signal") or 0
         os.kill(pid, number)
         return pid
 
@@ -257,10 +275,10 @@ class Agent(_Process):
         for pid in everyone:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signals.SIGKILL)
-        self.wait_exit(5)
-        wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in everyone[:-1]), 5, "their end")
+        self.wait_exit()
+        wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in everyone[:-1]), what="their end")
 
-    def wait_restarted(self, component: str, old_pid: int, timeout_s: float = 5.0) -> int:
+    def wait_restarted(self, component: str, old_pid: int, timeout_s: float = PATIENCE_S) -> int:
         """Wait until another process stands in for `old_pid`; its pid."""
 
         def successor() -> int | None:
@@ -302,7 +320,23 @@ class RealConsul(_Process):
             command += ["-config-file", str(path)]
         return [*command, *self.arguments]
 
-    def cli(self, *arguments: str, timeout_s: float = 20.0) -> subprocess.CompletedProcess[str]:
+    def cli(self, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
         environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
         command = [str(self.binary), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+
+
+def wait_settled(agent: Agent | RealConsul) -> None:
+    """Waits until the agent has written its own node, service and check, after which nothing moves by itself."""
+
+    def settled() -> bool:
+        name = agent.node_name
+        answers = [agent.http("GET", path) for path in (f"/v1/health/node/{name}", f"/v1/catalog/node/{name}")]
+        if any(answer.status != 200 for answer in answers):
+            return False
+        checks, entry = (answer.json() for answer in answers)
+        if not checks or not entry:
+            return False
+        return bool(entry["Node"]["TaggedAddresses"] and entry["Node"]["ID"] and "consul" in entry["Services"])
+
+    wait_until(settled, 2 * PATIENCE_S, f"{agent.node_name} in the catalog of {agent.address}")

@@ -1,4 +1,4 @@
-"""Options and fixtures for every test: --long, loopback addresses, the real Consul."""
+"""Options and fixtures for every test: --long, loopback addresses, the real Consul, patience with slow machines."""
 
 from __future__ import annotations
 
@@ -6,13 +6,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from tests import promises
 from tests.loopback import LoopbackPool
 from tests.real_consul import NotAvailableError, find_real_consul
+
+# How long an example takes says something about the machine and what else it does, nothing about the code.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long forms (tests marked slow)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    promises.keep_to_the_letter(config.getoption("--long"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -2,7 +2,8 @@
 
     python toy_component.py NAME --config FILE
 
-Its behaviour is in `<run_dir>/toy.json`: {NAME: {"fail": text, "ready_after_s": x, "ignore_term": true, ...}}."""
+Its behaviour is in `<run_dir>/toy.json`: {NAME: {"fail": text, "ready_after_s": x, "ignore_term": true, ...}}.
+`"ready_when": name` waits for a file of this name in the run directory."""
 
 from __future__ import annotations
 
@@ -34,6 +35,8 @@ async def main(ctx: ServiceContext) -> None:
     if behaviour.get("crash"):
         raise RuntimeError("a bug")
     await trio.sleep(behaviour.get("ready_after_s", 0))
+    while "ready_when" in behaviour and not await trio.Path(ctx.config.run_dir, behaviour["ready_when"]).exists():
+        await trio.sleep(0.01)
     ctx.on_reload(lambda config: log.info("reloaded", level=config.log_level))
     async with trio.open_nursery() as nursery:
         if NAME == "rpc_core":

@@ -4,6 +4,7 @@ The node has a dot in its name, as a laptop's host name often does."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -15,8 +16,9 @@ from pathlib import Path
 import dnslib
 import pytest
 
-from tests.agents import Agent, RealConsul
+from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
 from tests.loopback import LoopbackPool
+from tests.promises import within_s
 
 NODE = "Judiths-MBP.local"
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -134,7 +136,9 @@ def session(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) ->
     try:
         agent.start()
         agent.wait_ready()
-        start = agent.wait_output("agent: Node info in sync")
+        with contextlib.suppress(AssertionError):  # what is missing the tests will say
+            wait_until(lambda: told_all(agent), what="all that a start tells")
+        start = agent.output()
         members, detailed = agent.cli("members"), agent.cli("members", "-detailed")
         nodes = agent.http("GET", "/v1/catalog/nodes?pretty")
         answer = dig(agent.address, f"{NODE}.node.consul")
@@ -166,7 +170,7 @@ def dig(address: str, name: str) -> dnslib.DNSRecord:
     query = dnslib.DNSRecord.question(name)
     query.add_ar(dnslib.EDNS0(udp_len=4096))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-        client.settimeout(5)
+        client.settimeout(PATIENCE_S)
         client.sendto(query.pack(), (address, 8600))
         return dnslib.DNSRecord.parse(client.recv(4096))
 
@@ -180,6 +184,12 @@ def said(output: str, address: str) -> list[str]:
         rest = re.sub(UUID, "<id>", rest).replace(address, "<ip>")
         timed.append((stamp or (timed[-1][0] if timed else ""), rest))
     return [text for _, text in sorted(timed, key=lambda one: one[0])]
+
+
+def told_all(agent: Agent) -> bool:
+    """The lines come from five processes: the last of one may come after the last of another."""
+    lines = said(agent.output(), agent.address)
+    return not any(missing_in_order(part, lines) for part in START.values())
 
 
 def missing_in_order(wanted: list[str], lines: list[str]) -> list[str]:
@@ -302,7 +312,7 @@ def test_dns_knows_the_node_and_its_metadata(session: Session) -> None:
 def test_leaving_takes_less_than_three_seconds_and_ends_everything(session: Session) -> None:
     assert session.leave == (0, "Graceful leave complete\n", "")
     assert session.exit_code == 0
-    assert session.leave_s < 3
+    assert session.leave_s < within_s(3)
     assert session.survivors == []
 
 
@@ -318,13 +328,18 @@ def test_the_real_consul_says_the_same_while_it_starts(
     """Line by line, apart from what is named above."""
     monkeypatch.chdir(tmp_path)  # a dev agent without a data dir looks for `services/` where it stands
     real = RealConsul(loopback(), tmp_path, real_consul, node_name=NODE)
-    with real.running():
-        theirs = real.wait_output("agent: Node info in sync")
-    unordered = re.compile(r"agent\.http: Request finished|connect\.ca\.consul: |Skipping remote check")
+    # The last: a first sync that comes before there is a leader fails, as it does on a slow machine now and then.
+    varying = re.compile(
+        r"agent\.http: Request finished|connect\.ca\.consul: |Skipping remote check|failed to sync remote state"
+    )
 
     def lines(output: str, address: str) -> set[str]:
-        return {line for line in said(output, address) if not unordered.search(line)}
+        return {line for line in said(output, address) if not varying.search(line)}
 
-    ours, consuls = lines(session.start, session.agent.address), lines(theirs, real.address)
+    ours = lines(session.start, session.agent.address)
+    with real.running():
+        with contextlib.suppress(AssertionError):  # what is missing is shown below
+            wait_until(lambda: ours <= lines(real.output(), real.address), 2 * PATIENCE_S)
+        consuls = lines(real.output(), real.address)
     assert ours - consuls == set()
     assert consuls - ours <= ONLY_CONSUL_SAYS

@@ -29,7 +29,7 @@ from shared.structs import gojson, wire
 from tests.interop.random_writes import KEYS, NODE_IDS, NODES, SERVICES, Write, Writes
 from tests.loopback import LoopbackPool
 
-DEADLINE_S = 30
+DEADLINE_S = 60
 
 
 class RealConsul:
@@ -70,7 +70,7 @@ def running_consul(binary: Path, address: str, directory: Path) -> Iterator[Real
             [str(binary), "agent", "-dev", "-config-dir", str(directory)], stdout=log, stderr=subprocess.STDOUT
         )
     try:
-        yield _when_settled(address)
+        yield _when_settled(address, directory / "log")
     finally:
         process.send_signal(signal.SIGINT)
         try:
@@ -79,20 +79,29 @@ def running_consul(binary: Path, address: str, directory: Path) -> Iterator[Real
             process.kill()
 
 
-def _when_settled(address: str) -> RealConsul:
-    """Waits until the agent has registered itself and its index stands still."""
+def _when_settled(address: str, log: Path) -> RealConsul:
+    """Waits until the agent has registered itself, the leader has written its federation state, and the index stands
+    still."""
     deadline = time.monotonic() + DEADLINE_S
     while True:
         assert time.monotonic() < deadline, "the real Consul did not come up"
         try:
             consul = RealConsul(address)
-            if consul.ask("GET", "/v1/catalog/service/consul?index=1&wait=1s")[1] not in (b"", b"[]\n", b"[]"):
+            if "federation state anti-entropy synced" in log.read_text() and _registered(consul):
                 before = consul.applied_index()
                 consul.ask("GET", "/v1/catalog/services?index=100000&wait=1s")  # a second in which nothing happens
                 if consul.applied_index() == before:
                     return consul
         except (OSError, http.client.HTTPException, json.JSONDecodeError):
-            time.sleep(0.05)
+            pass
+        time.sleep(0.05)
+
+
+def _registered(consul: RealConsul) -> bool:
+    """Whether the leader has registered it, and the agent has completed its entry after that or before."""
+    checks = json.loads(consul.ask("GET", "/v1/health/node/real")[1])
+    node = json.loads(consul.ask("GET", "/v1/catalog/node/real")[1])
+    return bool(checks and node and "consul" in node["Services"] and node["Node"]["TaggedAddresses"])
 
 
 def records(stream: bytes) -> list[Any]:

@@ -16,12 +16,13 @@ import pytest
 import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "rpc"))
-from rpc_neighbours import Rig, free_port, running
+from rpc_neighbours import Rig, fresh_address, running
 
 from services.rpc_core.wire import rpc
 
 pytestmark = pytest.mark.real_consul
 DC = {"Datacenter": "dc1"}
+SERVER_PORT = 8300
 NODE = {**DC, "Node": "web1", "Address": "10.1.1.1"}
 SERVICE = {"ID": "web-1", "Service": "Web", "Tags": ["a", "B"], "Port": 80, "Meta": {"k": "v"}}
 CHECK = {"Name": "alive", "Status": "passing", "ServiceID": "web-1", "Output": "ok", "Definition": {"TTL": 5}}
@@ -211,8 +212,10 @@ class Door:
     async def base(self) -> int:
         """Index of a first write, once the server has settled."""
         while True:
-            node = (await self.call("Catalog.ListNodes", DC)).body
-            if node and node["Nodes"] and (node["Nodes"][0]["TaggedAddresses"] or {}).get("wan"):
+            node = ((await self.call("Catalog.NodeServices", {**DC, "Node": "n1"})).body or {}).get("NodeServices")
+            checks = (await self.call("Health.NodeChecks", {**DC, "Node": "n1"})).body
+            registered = node and "consul" in node["Services"] and (node["Node"]["TaggedAddresses"] or {}).get("wan")
+            if registered and checks["HealthChecks"]:
                 break
             await trio.sleep(0.1)
         await self.call(*kv("set", "base", b""))
@@ -250,21 +253,21 @@ def ranks(answers: list[rpc.Response], base: int) -> dict[int, int]:
 
 @asynccontextmanager
 async def real_server(binary: Path, directory: Path) -> AsyncIterator[tuple[str, int]]:
-    host = "127.17.0.20"
-    ports = {name: free_port(host) for name in ("http", "dns", "server", "serf_lan", "serf_wan")}
-    arguments = [f"-{name.replace('_', '-')}-port={port}" for name, port in ports.items()]
+    host = fresh_address()
+    config = directory / "real.json"
+    config.write_text('{"disable_coordinates": true}')  # they would come at any time, with an index of their own
     log = (directory / "real.log").open("wb")
     command = [str(binary), "agent", "-dev", "-node=n1", f"-bind={host}", f"-client={host}", "-grpc-port=-1"]
-    process = await trio.lowlevel.open_process([*command, *arguments], stdout=log, stderr=log)
+    process = await trio.lowlevel.open_process([*command, f"-config-file={config}"], stdout=log, stderr=log)
     try:
-        with trio.fail_after(20):
+        with trio.fail_after(60):
             while True:
                 try:
-                    (await trio.open_tcp_stream(host, ports["server"])).socket.close()
+                    (await trio.open_tcp_stream(host, SERVER_PORT)).socket.close()
                     break
                 except OSError:
                     await trio.sleep(0.1)
-        yield host, ports["server"]
+        yield host, SERVER_PORT
     finally:
         process.kill()
         with trio.CancelScope(shield=True), trio.move_on_after(10):
@@ -273,7 +276,7 @@ async def real_server(binary: Path, directory: Path) -> AsyncIterator[tuple[str,
 
 
 async def test_real_and_ours_answer_the_same(real_consul: Path, tmp_path: Path) -> None:
-    async with running(tmp_path, host="127.17.0.21") as rig, real_server(real_consul, tmp_path) as address:
+    async with running(tmp_path, disable_coordinates=True) as rig, real_server(real_consul, tmp_path) as address:
         theirs, ours = Door(*address), _door(rig)
         their_base, our_base = await theirs.base(), await ours.base()
         their_answers = [await theirs.call(method, body) for method, body in CALLS]

@@ -18,7 +18,7 @@ class Client:
 
     address: str
     port: int = 8500
-    timeout_s: float = 12.0
+    timeout_s: float = 30.0
     losses: int = 0
     _stream: trio.SocketStream | None = field(default=None, repr=False)
     _http: h11.Connection | None = field(default=None, repr=False)

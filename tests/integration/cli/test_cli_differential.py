@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul
+from tests.agents import Agent, RealConsul, wait_settled
 from tests.loopback import LoopbackPool
 from tests.unit.cli.runner import Outcome, run_cli
 
@@ -23,6 +23,8 @@ pytestmark = pytest.mark.real_consul
 
 AGENTS = tuple(os.environ.get("PROCONSUL_CLI_AGENTS", "consul,proconsul").split(","))
 TREE = "cli-test/"
+STILL = {"disable_coordinates": True}
+"""Nothing in the catalog moves by itself between two programs that look at it."""
 
 
 class Pair:
@@ -70,10 +72,11 @@ def pair(
     directory = tmp_path_factory.mktemp("agent")
     agent: RealConsul | Agent
     if request.param == "consul":
-        agent = RealConsul(loopback(), directory, real_consul)
+        agent = RealConsul(loopback(), directory, real_consul, config=STILL)
     else:
-        agent = Agent(loopback(), directory)
+        agent = Agent(loopback(), directory, config=STILL)
     with agent.running():
+        wait_settled(agent)
         for body in (
             {"Node": "web1", "Address": "10.9.0.1", "NodeMeta": {"rack": "a"},
              "Service": {"Service": "web", "Tags": ["z", "a"], "Port": 80}},

@@ -39,11 +39,13 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) ->
 
 
 def debug_config_of(ip: str) -> object:
+    """None while there is no answer, or one that says why there is none."""
     try:
-        connection = http.client.HTTPConnection(ip, 8500, timeout=5)
+        connection = http.client.HTTPConnection(ip, 8500, timeout=TIMEOUT_S)
         connection.request("GET", "/v1/agent/self")
-        return json.load(connection.getresponse())["DebugConfig"]
-    except OSError:
+        answer = connection.getresponse()
+        return json.load(answer)["DebugConfig"] if answer.status == 200 else None
+    except (OSError, http.client.HTTPException):
         return None
 
 
@@ -78,6 +80,8 @@ def test_a_dev_agent_runs_with_what_was_written_down(
     assert config.node_meta == {"a": "b"}
     assert debug_config_of(ip) == json.loads(json.dumps(debug_config(config)))
 
+    log = tmp_path / "agent.log"
+    wait_for(lambda: b"==> Consul agent running!" in log.read_bytes(), agent)  # before, a signal ends the start
     agent.send_signal(signal.SIGINT)
     assert agent.wait(timeout=TIMEOUT_S) == 1  # servers do not leave on an interrupt
     assert not Path(entry.run_dir).exists()

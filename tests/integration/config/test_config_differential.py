@@ -78,14 +78,14 @@ def _self_of_real_consul(consul: Path, flags: list[str], ip: str, directory: Pat
         deadline = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
-                connection = http.client.HTTPConnection(ip, 8500, timeout=5)
+                connection = http.client.HTTPConnection(ip, 8500, timeout=START_TIMEOUT_S)
                 connection.request("GET", "/v1/agent/self", headers={"X-Consul-Token": "m"})
                 response = connection.getresponse()
                 body = response.read()
                 if response.status == 200:
                     answer: dict[str, Any] = json.loads(body)
                     return answer
-            except OSError:
+            except (OSError, http.client.HTTPException):
                 pass
             assert process.poll() is None, (directory / "consul.log").read_text()
             assert time.monotonic() < deadline, (directory / "consul.log").read_text()

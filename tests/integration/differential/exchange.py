@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-TIMEOUT_S = 15.0
+TIMEOUT_S = 30.0
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (UUID, "UUID"),

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_until
+from tests.agents import Agent, RealConsul, wait_settled
 from tests.integration.differential.exchange import Answer, Request, differences, exchange
 from tests.integration.differential.scenarios import SCENARIOS
 from tests.loopback import LoopbackPool
@@ -44,28 +44,22 @@ def agents(
     loopback: LoopbackPool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[RealConsul, RealConsul | Agent]]:
-    """The real agent first, then the one to be compared, both idle and with their own node in the catalog."""
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul)
+    """The real agent first, then the one to be compared, both idle and with their own node in the catalog.
+
+    Coordinates would come some time in the first half minute, and sort the answers to `?near=` anew."""
+    still = {"disable_coordinates": True}
+    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
     other: RealConsul | Agent
     if request.param == "consul":
-        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul)
+        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul, config=still)
     else:
-        other = Agent(loopback(), tmp_path_factory.mktemp("ours"))
+        other = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
     with contextlib.ExitStack() as stack:
         for agent in (real, other):
             stack.enter_context(agent.running())
         for agent in (real, other):
-            wait_until(lambda agent=agent: _settled(agent), 20, f"node1 in the catalog of {agent.address}")  # type: ignore[misc]
+            wait_settled(agent)
         yield real, other
-
-
-def _settled(agent: RealConsul | Agent) -> bool:
-    """The agent has written its own node and check, after which nothing moves by itself."""
-    answers = [agent.http("GET", path) for path in ("/v1/health/node/node1", "/v1/catalog/node/node1")]
-    if any(answer.status != 200 for answer in answers):
-        return False
-    checks, node = (answer.json() for answer in answers)
-    return bool(checks and node and node["Node"]["TaggedAddresses"] and node["Node"]["ID"])
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

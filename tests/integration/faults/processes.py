@@ -30,5 +30,5 @@ def bounded(agent: Agent, *, grows_kib: int, lines: int) -> Iterator[None]:
         now = memory_kib(agent)
         return {name: size - before[name] for name, size in now.items() if size - before[name] > grows_kib}
 
-    wait_until(lambda: not excess(), 10, f"memory to be given back: {excess()}")
+    wait_until(lambda: not excess(), what=f"memory to be given back: {excess()}")
     assert agent.output().count("\n") - logged <= lines, agent.output()[-3000:]

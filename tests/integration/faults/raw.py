@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Iterator
 
+from tests.agents import PATIENCE_S
+
 _VARYING = (
     (re.compile(rb"Date: [^\r]*\r\n"), b""),
     (re.compile(rb"127\.\d+\.\d+\.\d+"), b"ADDRESS"),
@@ -16,26 +18,29 @@ _VARYING = (
 
 
 @contextlib.contextmanager
-def connected(address: str, port: int, timeout_s: float = 10.0) -> Iterator[socket.socket]:
+def connected(address: str, port: int, timeout_s: float = PATIENCE_S) -> Iterator[socket.socket]:
     with socket.create_connection((address, port), timeout=timeout_s) as sock:
         yield sock
 
 
 def read_to_end(sock: socket.socket, limit_s: float) -> tuple[bytes, bool]:
-    """(what came, whether the peer ended the connection) within `limit_s`."""
-    data, deadline = b"", time.monotonic() + limit_s
-    while (left := deadline - time.monotonic()) > 0:
-        sock.settimeout(left)
-        try:
-            part = sock.recv(1 << 16)
-        except TimeoutError:
-            break
-        except ConnectionResetError:
-            return data, True
-        if not part:
-            return data, True
-        data += part
-    return data, False
+    """(what came, whether the peer ended the connection) within `limit_s`. The socket's own timeout stays."""
+    data, deadline, timeout_s = b"", time.monotonic() + limit_s, sock.gettimeout()
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            sock.settimeout(left)
+            try:
+                part = sock.recv(1 << 16)
+            except TimeoutError:
+                break
+            except ConnectionResetError:
+                return data, True
+            if not part:
+                return data, True
+            data += part
+        return data, False
+    finally:
+        sock.settimeout(timeout_s)
 
 
 def ask(address: str, port: int, data: bytes, *, ends: bool, half_close: bool = False) -> tuple[bytes, bool]:
@@ -46,7 +51,7 @@ def ask(address: str, port: int, data: bytes, *, ends: bool, half_close: bool = 
             if half_close:
                 sock.shutdown(socket.SHUT_WR)
         if ends:
-            return read_to_end(sock, 10.0)
+            return read_to_end(sock, PATIENCE_S)
         return read_answer(sock), False
 
 

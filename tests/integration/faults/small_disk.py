@@ -51,14 +51,14 @@ class SmallDisk:
         )
         assert self._holder.stdout is not None
         if self._holder.stdout.readline() != "mounted\n":
-            _, reason = self._holder.communicate(timeout=10)
+            _, reason = self._holder.communicate(timeout=30)
             raise NotAvailableError(f"cannot mount a tmpfs of our own: {reason.strip()}")
         return self
 
     def __exit__(self, *_: object) -> None:
         assert self._holder is not None
         with contextlib.suppress(BrokenPipeError):
-            self._holder.communicate(timeout=10)
+            self._holder.communicate(timeout=30)
 
     def enter(self) -> list[str]:
         """What a command is prefixed with to run where the disk is. The process stays the same."""

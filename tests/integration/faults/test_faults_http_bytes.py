@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.agents import Agent, RealConsul
+from tests.agents import PATIENCE_S, Agent, RealConsul
 from tests.integration.faults import http_cases as cases
 from tests.integration.faults.raw import ask, comparable, connected, read_to_end
 
@@ -55,6 +55,6 @@ def test_nothing_behind_a_refusal_is_a_request(agent: Agent, name: str) -> None:
             sock.sendall(cases.REFUSED_AS_BY_CONSUL[name] + SMUGGLED)
         except OSError:
             return
-        answer, ended = read_to_end(sock, 10)
+        answer, ended = read_to_end(sock, PATIENCE_S)
     assert ended
     assert agent.http("GET", "/v1/kv/smuggled").status == 404, answer

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.agents import Agent, wait_until
+from tests.agents import PATIENCE_S, Agent, wait_until
 from tests.integration.faults.processes import bounded, memory_kib
 from tests.integration.faults.raw import read_to_end
 
-SERVED_WITHIN_S = 3.0
-"""An innocent client is answered in this time, on a busy machine; usually it takes a hundredth of it."""
+SERVED_WITHIN_S = 10.0
+"""An innocent client is answered in this time, on a busy machine; usually it takes a thousandth of it."""
 WIDE_BYTES = 500_000
 
 
@@ -35,7 +35,7 @@ def crowd(agent: Agent, count: int, data: bytes) -> Iterator[list[socket.socket]
         for _ in range(count):
             sock = stack.enter_context(socket.socket())
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.settimeout(10)
+            sock.settimeout(PATIENCE_S)
             sock.connect((agent.address, 8500))
             sock.settimeout(0)
             socks.append(sock)
@@ -49,7 +49,8 @@ def crowd(agent: Agent, count: int, data: bytes) -> Iterator[list[socket.socket]
 def served(agent: Agent, times: int = 5) -> None:
     """Somebody else, from an address of its own, asks now and then."""
     for _ in range(times):
-        connection = http.client.HTTPConnection(agent.address, 8500, timeout=20, source_address=(agent.address, 0))
+        own = (agent.address, 0)
+        connection = http.client.HTTPConnection(agent.address, 8500, timeout=PATIENCE_S, source_address=own)
         started = time.monotonic()
         connection.request("GET", "/v1/status/leader")
         assert connection.getresponse().status == 200
@@ -73,7 +74,7 @@ def test_heads_of_the_greatest_length_that_never_end(agent: Agent) -> None:
     with bounded(agent, grows_kib=32_000, lines=20):
         with crowd(agent, 180, b"GET /v1/kv/long HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 1_000_000):
             served(agent)
-            wait_until(lambda: memory_kib(agent)["http_gateway"] < 160_000, 10, "the surplus to be let go")
+            wait_until(lambda: memory_kib(agent)["http_gateway"] < 160_000, what="the surplus to be let go")
             served(agent)
         served(agent)
 
@@ -83,7 +84,7 @@ def test_half_bodies_hold_up_nobody(agent: Agent) -> None:
     with bounded(agent, grows_kib=32_000, lines=20):
         with crowd(agent, 180, head + bytes(500_000)):
             served(agent)
-            wait_until(lambda: memory_kib(agent)["http_gateway"] < 160_000, 10, "the surplus to be let go")
+            wait_until(lambda: memory_kib(agent)["http_gateway"] < 160_000, what="the surplus to be let go")
         served(agent)
     assert agent.http("GET", "/v1/kv/half").status == 404
 
@@ -94,27 +95,28 @@ def test_pipelines_of_large_answers_nobody_reads(agent: Agent, wide: str) -> Non
     with bounded(agent, grows_kib=48_000, lines=20):
         with crowd(agent, 70, request * 32):
             served(agent)
-            wait_until(lambda: memory_kib(agent)["http_gateway"] < 220_000, 20, "the surplus to be let go")
+            wait_until(lambda: memory_kib(agent)["http_gateway"] < 220_000, what="the surplus to be let go")
             served(agent)
         served(agent)
 
 
 def test_a_crowd_of_one_address_leaves_room_for_others(agent: Agent) -> None:
     """http_max_conns_per_client is 200 by default: those beyond are closed at once, in silence."""
+    agent.wait_quiet(8500)
     with crowd(agent, 300, b"GET /v1/status/leader HTTP/1.1\r\nHost: a\r\n") as socks:
         served(agent)
         for sock in socks:
             with contextlib.suppress(OSError):
                 sock.send(b"Connection: close\r\n\r\n")
-        answered = sum(read_to_end(sock, 5)[0].startswith(b"HTTP/1.1 200 ") for sock in socks)
-    assert 150 < answered <= 200  # some connections of the test before may just be ending
-    wait_until(lambda: agent.http("GET", "/v1/status/leader").status == 200, 5, "room for this address")
+        answered = sum(read_to_end(sock, PATIENCE_S)[0].startswith(b"HTTP/1.1 200 ") for sock in socks)
+    assert answered == 200
+    wait_until(lambda: agent.http("GET", "/v1/status/leader").status == 200, what="room for this address")
 
 
 def test_a_client_that_reads_slowly_gets_all_of_it(agent: Agent, wide: str) -> None:
     with crowd(agent, 1, f"GET {wide} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()) as (sock,):
         time.sleep(0.2)
-        answer, ended = read_to_end(sock, 20)
+        answer, ended = read_to_end(sock, PATIENCE_S)
     assert ended
     assert len(answer) > 4 * WIDE_BYTES
     assert answer.endswith(b"]\n\r\n0\r\n\r\n")  # the last of its chunks, as of answers too large for a length

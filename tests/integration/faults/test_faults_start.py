@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from tests.agents import Agent, wait_until
 from tests.integration.faults.small_disk import DiskAgent, SmallDisk
 from tests.loopback import LoopbackPool
 
-REFUSED_WITHIN_S = 15.0
+REFUSED_WITHIN_S = 30.0
 
 
 def processes_with(text: str) -> list[int]:
@@ -37,14 +36,12 @@ def assert_refused(agent: Agent, *messages: str) -> None:
     """It ends by itself, says why in its last words, and leaves no process, lock or socket."""
     agent.start()
     try:
-        started = time.monotonic()
         assert agent.wait_exit(REFUSED_WITHIN_S) == 1
-        assert time.monotonic() - started < REFUSED_WITHIN_S
         output = agent.output()
         for message in messages:
             assert message in output, output
         assert "Traceback" not in output
-        wait_until(lambda: not processes_with(str(agent.directory)), 5, "the end of all processes")
+        wait_until(lambda: not processes_with(str(agent.directory)), what="the end of all processes")
         assert not list(agent.directory.rglob("*.sock"))
         for lock in [*agent.directory.rglob("agent.lock"), *agent.directory.rglob("raft/lock")]:
             with open(lock) as file:

@@ -50,14 +50,14 @@ class GossipProcess:
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(30)
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 30.0) -> int:
         assert self.process is not None
         self.process.terminate()
         return self.process.wait(timeout_s)
 
-    def wait_exit(self, timeout_s: float = 10.0) -> int:
+    def wait_exit(self, timeout_s: float = 30.0) -> int:
         assert self.process is not None
         return self.process.wait(timeout_s)
 
@@ -91,13 +91,22 @@ class Caller:
     def __init__(self, link: Link) -> None:
         self.link = link
 
-    async def __call__(self, method: str, timeout_s: float = 15.0, **payload: Any) -> Any:
+    async def __call__(self, method: str, timeout_s: float = 30.0, **payload: Any) -> Any:
         return await self.link.call(f"Gossip.{method}", payload, timeout_s=timeout_s)
+
+    async def keyring(self, operation: str, key: str = "") -> Any:
+        """The answer of all members of the LAN pool. A query ends before a slow member answers: it is repeated."""
+        known = len(await self.statuses())
+        with trio.fail_after(30):
+            while True:
+                answer = await self("Keyring", pool="lan", operation=operation, **({"key": key} if key else {}))
+                if answer["NumResp"] == known:
+                    return answer
 
     async def statuses(self, pool: str = "lan") -> dict[str, int]:
         return {one["Name"]: one["Status"] for one in await self("Members", pool=pool)}
 
-    async def wait_statuses(self, expected: dict[str, int], pool: str = "lan", timeout_s: float = 20.0) -> None:
+    async def wait_statuses(self, expected: dict[str, int], pool: str = "lan", timeout_s: float = 40.0) -> None:
         seen: dict[str, int] = {}
         with trio.move_on_after(timeout_s):
             while True:
@@ -109,7 +118,7 @@ class Caller:
         raise AssertionError(f"{pool} members are {seen}, expected {expected}")
 
 
-async def wait_for(condition: Callable[[], Any], timeout_s: float = 10.0) -> None:
+async def wait_for(condition: Callable[[], Any], timeout_s: float = 30.0) -> None:
     with trio.fail_after(timeout_s):
         while not condition():
             await trio.sleep(0.01)

@@ -1,6 +1,7 @@
 """The gossip process alone and with others of its kind: real sockets, real kills, real floods."""
 
 import json
+import re
 import socket
 import struct
 import zlib
@@ -16,6 +17,7 @@ from services.gossip.codec.packet import decode_packet
 from services.gossip.codec.stream import Err, PushPull, StreamDecoder, encode_stream
 from shared.config import sections
 from shared.ipc import RemoteError
+from tests.promises import within_s
 from tests.unit.gossip.gossip_bombs import lzw_zeros
 
 ALIVE, LEFT, FAILED = 1, 3, 4
@@ -38,7 +40,7 @@ def make(loopback: Loopback, tmp_path: Path) -> Callable[..., GossipProcess]:
 Make = Callable[..., GossipProcess]
 
 
-def exchange(address: str, data: bytes, timeout_s: float = 5.0) -> bytes:
+def exchange(address: str, data: bytes, timeout_s: float = 30.0) -> bytes:
     """Send on a stream, half-close, read to the end."""
     with socket.create_connection((address, PORTS.serf_lan), timeout=timeout_s) as stream:
         stream.sendall(data)
@@ -52,7 +54,7 @@ def exchange(address: str, data: bytes, timeout_s: float = 5.0) -> bytes:
         return answer
 
 
-def udp_ping(address: str, node: str, timeout_s: float = 5.0) -> Ack | None:
+def udp_ping(address: str, node: str, timeout_s: float = 20.0) -> Ack | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(timeout_s)
         sock.sendto(encode_message(Ping(77, node)), (address, PORTS.serf_lan))
@@ -112,11 +114,11 @@ async def test_a_lone_agent_leaves_at_once_and_costs_nothing_while_idle(make: Ma
             await call.wait_statuses({"lone": ALIVE})
             before = process.cpu_s()
             await trio.sleep(2)                                # virtual time does not reach other processes
-            assert process.cpu_s() - before <= 0.03
+            assert process.cpu_s() - before <= 0.1
             started = trio.current_time()
             for pool in ("wan", "lan"):
                 await call("Leave", pool=pool)
-            assert trio.current_time() - started < 1
+            assert trio.current_time() - started < within_s(1)
             assert await call.statuses() == {"lone": LEFT}
             with pytest.raises(RemoteError, match="Serf can't Join after Leave or Shutdown"):
                 await call("Join", pool="lan", addresses=[process.address])
@@ -162,7 +164,7 @@ async def test_two_find_each_other_and_see_each_other_die_and_return(make: Make)
             async def tags_of_b() -> dict[str, str]:
                 return {one["Name"]: one["Tags"] for one in await call_a("Members", pool="lan")}["b"]
 
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while (await tags_of_b()).get("acls") != "1":
                     await trio.sleep(0.02)
             b.kill()
@@ -174,9 +176,9 @@ async def test_two_find_each_other_and_see_each_other_die_and_return(make: Make)
             await call_b("Leave", pool="lan")
             await call_a.wait_statuses({"a": ALIVE, "b": LEFT})
             await wait_for(lambda: ("leave", ["b"]) in events)
-            assert [event for event in events if event[1] == ["b"]] == [
-                ("join", ["b"]), ("update", ["b"]), ("failed", ["b"]), ("join", ["b"]), ("leave", ["b"]),
-            ]
+            kinds = " ".join(kind for kind, names in events if names == ["b"])
+            # A process that gets no processor for a second seems to have failed, and returns.
+            assert re.fullmatch(r"join (failed join )*update (failed join )+leave", kinds), kinds
             await call_a("ForceLeave", node="b", prune=True)
             assert await call_a.statuses() == {"a": ALIVE}
 
@@ -251,7 +253,7 @@ async def test_a_restarted_agent_finds_its_pool_again_unless_it_left(make: Make,
             b.kill()
             b.start()
             await call_b.wait_statuses({"a": ALIVE, "b": ALIVE})
-            assert "Re-joined to previously known node: a" in b.log()
+            await wait_for(lambda: "Re-joined to previously known node: a" in b.log())
             await call_a.wait_statuses({"a": ALIVE, "b": ALIVE})
             await call_b("Leave", pool="lan")
             await call_a.wait_statuses({"a": ALIVE, "b": LEFT})
@@ -289,13 +291,14 @@ async def test_an_encrypted_pool_and_the_rotation_of_its_key(make: Make, tmp_pat
             with pytest.raises(RemoteError, match="No installed keys could decrypt the message"):
                 await call_other("Join", pool="lan", addresses=[a.address])
             assert udp_ping(a.address, "a", 0.3) is None
+            await call_b.wait_statuses({"a": ALIVE, "b": ALIVE})
             for operation, key in (("install-key", second), ("use-key", second)):
-                answer = await call_b("Keyring", pool="lan", operation=operation, key=key)
+                answer = await call_b.keyring(operation, key)
                 assert (answer["Error"], answer["NumResp"]) == ("", 2), answer
             assert ring.read_text() == documented["serf/local.keyring after install, use of second key"]
-            answer = await call_a("Keyring", pool="lan", operation="list-keys")
+            answer = await call_a.keyring("list-keys")
             assert answer["Keys"] == {first: 2, second: 2}
-            answer = await call_a("Keyring", pool="lan", operation="remove-key", key=second)
+            answer = await call_a.keyring("remove-key", second)
             assert answer["Error"] == "2/2 nodes reported failure"
             assert (await call_a("Stats", pool="lan"))["encrypted"] == "true"
             assert await call_other("Join", pool="lan", addresses=[a.address]) == 1
@@ -328,7 +331,7 @@ async def test_a_flood_of_junk_datagrams_starves_nobody(make: Make) -> None:
                         started = trio.current_time()
                         assert await call.statuses() == {"a": ALIVE}
                         slowest = max(slowest, trio.current_time() - started)
-            assert slowest < 2
+            assert slowest < within_s(2)
             assert any(udp_ping(process.address, "a", 0.5) for _ in range(40))
             assert process.rss_bytes() - before < 16 * 1024 * 1024
             assert len(process.log()) < 200_000                # the log is bounded too
@@ -364,17 +367,17 @@ async def test_idle_connections_are_limited_in_number(make: Make) -> None:
     with make("a") as process:
         async with process.link() as call:
             await call.wait_statuses({"a": ALIVE})
-            idle = [socket.create_connection((process.address, PORTS.serf_lan), timeout=5) for _ in range(128)]
+            idle = [socket.create_connection((process.address, PORTS.serf_lan), timeout=30) for _ in range(128)]
             try:
                 async def refused() -> bool:
-                    with socket.create_connection((process.address, PORTS.serf_lan), timeout=5) as one:
+                    with socket.create_connection((process.address, PORTS.serf_lan), timeout=30) as one:
                         one.settimeout(0.3)
                         try:
                             return one.recv(1) == b""
                         except TimeoutError:
                             return False
 
-                with trio.fail_after(5):
+                with trio.fail_after(30):
                     while not await refused():
                         await trio.sleep(0.01)
                 assert await call.statuses() == {"a": ALIVE}
@@ -383,8 +386,11 @@ async def test_idle_connections_are_limited_in_number(make: Make) -> None:
                     one.close()
 
             def answered() -> bool:
-                return bool(exchange(process.address, encode_stream(Ping(5, "a"))))
+                try:
+                    return bool(exchange(process.address, encode_stream(Ping(5, "a"))))
+                except OSError:  # refused: some of the idle ones are not gone yet
+                    return False
 
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while not await trio.to_thread.run_sync(answered):
                     await trio.sleep(0.01)

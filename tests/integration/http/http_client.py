@@ -4,16 +4,36 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
 import time
 from collections.abc import Iterator
 
-from tests.agents import Agent
+from tests.agents import PATIENCE_S, Agent
 
 
 @contextlib.contextmanager
-def connected(agent: Agent, timeout_s: float = 10.0) -> Iterator[socket.socket]:
+def connected(agent: Agent, timeout_s: float = PATIENCE_S) -> Iterator[socket.socket]:
     with socket.create_connection((agent.address, agent.http_port), timeout=timeout_s) as sock:
         yield sock
+
+
+@contextlib.contextmanager
+def asking(agent: Agent, path: str) -> Iterator[None]:
+    """Asks for `path` again and again: who follows the log may miss what was said before the supervisor knew."""
+    enough = threading.Event()
+
+    def ask() -> None:
+        while not enough.is_set():
+            agent.http("GET", path)
+            enough.wait(0.2)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join(PATIENCE_S)
 
 
 def get(path: str, *fields: str) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import time
 
 from tests.agents import Agent, wait_until
 from tests.integration.http.http_client import connected, elapsed_s, get, read_answer
+
+_DATE = re.compile(rb"Date: [^\r]+")
 
 
 def index_of(agent: Agent, path: str) -> int:
@@ -24,7 +27,7 @@ def test_a_waiter_is_answered_when_its_key_changes(shared_agent: Agent) -> None:
         shared_agent.http("PUT", "/v1/kv/block/one", b"2")
         head, body, _ = read_answer(sock)
         assert body == b"2"
-        assert elapsed_s(started) < 5
+        assert elapsed_s(started) < 20  # long before the wait is over
         assert int(head.split(b"X-Consul-Index: ")[1].split(b"\r\n")[0]) > index
 
 
@@ -33,7 +36,7 @@ def test_a_wait_ends_with_the_old_answer(shared_agent: Agent) -> None:
     index = index_of(shared_agent, "/v1/kv/block/still")
     started = time.monotonic()
     answer = shared_agent.http("GET", f"/v1/kv/block/still?index={index}&wait=300ms")
-    assert 0.3 <= elapsed_s(started) < 3
+    assert 0.3 <= elapsed_s(started) < 20
     assert answer.status == 200
     assert int(answer.headers["x-consul-index"]) == index
 
@@ -50,13 +53,14 @@ def test_a_missing_key_can_be_waited_for(shared_agent: Agent) -> None:
 def test_all_waiters_of_one_key_get_the_same_answer(shared_agent: Agent) -> None:
     shared_agent.http("PUT", "/v1/kv/block/many", b"1")
     index = index_of(shared_agent, "/v1/kv/block/many")
+    shared_agent.wait_quiet(shared_agent.http_port)
     with contextlib.ExitStack() as stack:
         socks: list[socket.socket] = [stack.enter_context(connected(shared_agent)) for _ in range(80)]
         for sock in socks:
             sock.sendall(get(f"/v1/kv/block/many?index={index}&wait=30s"))
         shared_agent.http("PUT", "/v1/kv/block/other", b"x")
         shared_agent.http("PUT", "/v1/kv/block/many", b"2")
-        answers = {read_answer(sock)[:2] for sock in socks}
+        answers = {(_DATE.sub(b"Date", head), body) for head, body, _ in map(read_answer, socks)}
         assert len(answers) == 1
 
 
@@ -87,9 +91,9 @@ def test_a_client_that_has_stopped_sending_does_not_keep_its_wait(shared_agent: 
 def test_waiters_do_not_notice_a_restart_of_rpc_core(shared_agent: Agent) -> None:
     shared_agent.http("PUT", "/v1/kv/block/kill", b"1")
     index = index_of(shared_agent, "/v1/kv/block/kill")
-    with connected(shared_agent, timeout_s=20) as sock:
+    with connected(shared_agent) as sock:
         sock.sendall(get(f"/v1/kv/block/kill?raw&index={index}&wait=30s"))
         shared_agent.kill("rpc_core")
         # A write that was on its way when rpc_core died has an unknown outcome: it is sent again.
-        wait_until(lambda: shared_agent.http("PUT", "/v1/kv/block/kill", b"2", timeout_s=20).status == 200, 20)
+        wait_until(lambda: shared_agent.http("PUT", "/v1/kv/block/kill", b"2").status == 200)
         assert read_answer(sock)[1] == b"2"

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.agents import Agent, wait_until
+from tests.agents import PATIENCE_S, Agent, wait_settled
+from tests.integration.http.http_client import asking
 from tests.loopback import LoopbackPool
 
 HTTPS_PORT = 8501
@@ -63,9 +64,11 @@ def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> I
         "cert_file": str(certificate),
         "key_file": str(key),
         "limits": {"kv_max_value_size": 1000},
+        "disable_coordinates": True,  # nothing changes between two looks at the catalog
     }
     agent = Agent(address, directory, config=config)
     with agent.running():
+        wait_settled(agent)
         yield agent
 
 
@@ -73,7 +76,7 @@ def test_a_unix_socket_serves_the_api_with_the_wanted_mode(agent: Agent) -> None
     path = agent.directory / "api.sock"
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(10)
+        sock.settimeout(PATIENCE_S)
         sock.connect(str(path))
         sock.sendall(b"GET /v1/status/leader HTTP/1.0\r\n\r\n")
         answer = b""
@@ -99,8 +102,13 @@ def tls(agent: Agent, *protocols: str) -> ssl.SSLContext:
     return context
 
 
+def https_connection(agent: Agent) -> http.client.HTTPSConnection:
+    context = tls(agent, "http/1.1")
+    return http.client.HTTPSConnection(agent.address, HTTPS_PORT, timeout=PATIENCE_S, context=context)
+
+
 def https(agent: Agent, method: str, path: str, body: bytes | None = None) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPSConnection(agent.address, HTTPS_PORT, timeout=10, context=tls(agent, "http/1.1"))
+    connection = https_connection(agent)
     try:
         connection.request(method, path, body)
         answer = connection.getresponse()
@@ -137,7 +145,7 @@ def test_https_gives_the_same_answers_as_http(agent: Agent) -> None:
 def test_a_blocking_query_over_https_wakes(agent: Agent) -> None:
     https(agent, "PUT", "/v1/kv/tls-block", b"1")
     index = https(agent, "GET", "/v1/kv/tls-block")[1]["x-consul-index"]
-    connection = http.client.HTTPSConnection(agent.address, HTTPS_PORT, timeout=15, context=tls(agent, "http/1.1"))
+    connection = https_connection(agent)
     connection.request("GET", f"/v1/kv/tls-block?raw&index={index}&wait=30s")
     agent.http("PUT", "/v1/kv/tls-block", b"2")
     assert connection.getresponse().read() == b"2"
@@ -146,7 +154,7 @@ def test_a_blocking_query_over_https_wakes(agent: Agent) -> None:
 
 def test_http_2_is_chosen_by_alpn(agent: Agent) -> None:
     agent.http("PUT", "/v1/kv/h2", b"two")
-    raw = socket.create_connection((agent.address, HTTPS_PORT), timeout=10)
+    raw = socket.create_connection((agent.address, HTTPS_PORT), timeout=PATIENCE_S)
     with tls(agent, "h2", "http/1.1").wrap_socket(raw, server_hostname=agent.address) as sock:
         assert sock.selected_alpn_protocol() == "h2"
         connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
@@ -171,10 +179,11 @@ def test_http_2_is_chosen_by_alpn(agent: Agent) -> None:
 
 
 def test_the_log_can_be_followed_over_https(agent: Agent) -> None:
-    connection = http.client.HTTPSConnection(agent.address, HTTPS_PORT, timeout=10, context=tls(agent, "http/1.1"))
+    connection = https_connection(agent)
     connection.request("GET", "/v1/agent/monitor?loglevel=debug")
     answer = connection.getresponse()
     assert answer.status == 200
-    agent.http("GET", "/v1/kv/tls-monitor")
-    wait_until(lambda: b"url=/v1/kv/tls-monitor" in answer.readline(), 10, "the line about the request")
+    with asking(agent, "/v1/kv/tls-monitor"):
+        while b"url=/v1/kv/tls-monitor" not in answer.readline():
+            pass
     connection.close()

@@ -27,28 +27,28 @@ def test_reads_go_on_and_writes_wait_while_rpc_core_is_away(agent: Agent) -> Non
         for _ in range(20):
             assert agent.http("GET", "/v1/kv/a?raw").body == b"1"
         started = time.monotonic()
-        answer = agent.http("GET", "/v1/status/peers", timeout_s=20)
+        answer = agent.http("GET", "/v1/status/peers", timeout_s=40)
         assert answer.status == 500
         assert b"rpc did not answer in time" in answer.body
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 20
     finally:
         agent.kill("rpc_core", signal.SIGCONT)
-    wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"2").body.strip() == b"true", 10, "writes again")
+    wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"2").body.strip() == b"true", what="writes again")
 
 
 def test_a_killed_gateway_is_back_and_serves_what_was_acknowledged(agent: Agent) -> None:
     for number in range(50):
         assert agent.http("PUT", f"/v1/kv/n{number}", str(number)).body.strip() == b"true"
     old = agent.kill("http_gateway")
-    wait_until(lambda: agent.pids().get("http_gateway", old) != old, 5, "a new gateway")
-    wait_until(lambda: agent.http("GET", "/v1/kv/n49?raw").body == b"49", 5, "its first answer")
+    agent.wait_restarted("http_gateway", old)
+    wait_until(lambda: agent.http("GET", "/v1/kv/n49?raw").body == b"49", what="its first answer")
     assert len(agent.http("GET", "/v1/kv/n?keys").json()) == 50
 
 
 def test_leave_is_answered_before_the_agent_ends(agent: Agent) -> None:
-    answer = agent.http("PUT", "/v1/agent/leave", timeout_s=20)
+    answer = agent.http("PUT", "/v1/agent/leave")
     assert (answer.status, answer.body) == (200, b"")
-    assert agent.wait_exit(10) == 0
+    assert agent.wait_exit() == 0
 
 
 def test_reload_is_answered_when_it_is_done_and_says_what_is_wrong(agent: Agent) -> None:

@@ -5,7 +5,6 @@ Both speak the real IPC on real sockets; what they leave out is the log and the 
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,10 +19,10 @@ from services.raft_node.fsm.machine import Entry, Fsm
 from services.rpc_core.service import RpcCore
 from services.rpc_core.wire import rpc
 from shared.config.runtime import RuntimeConfig
-from shared.config.sections import Ports
 from shared.ipc import Link, Request, Server
 from shared.state.leadership import FILE, FOLLOWER, LEADER, Leadership, LeadershipPage
 from shared.state.store import StateStore
+from tests.loopback import LoopbackPool
 
 TAGS = {
     "acls": "0", "build": "1.8.7:", "dc": "dc1", "ft_fs": "1", "raft_vsn": "3", "role": "consul",
@@ -183,7 +182,7 @@ class Rig:
     link: Link
     _seq: int = field(default=0)
 
-    async def call(self, method: str, payload: Any = None, timeout_s: float = 10.0) -> Any:
+    async def call(self, method: str, payload: Any = None, timeout_s: float = 30.0) -> Any:
         """A call through rpc.sock."""
         return await self.link.call(method, payload, timeout_s=timeout_s)
 
@@ -201,22 +200,17 @@ class Rig:
         raise AssertionError(f"no answer to {method}")
 
 
-def free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+fresh_address = LoopbackPool()
+"""fresh_address() -> "127.x.y.z", every port of it free."""
 
 
 @asynccontextmanager
-async def running(directory: Path, host: str = "127.17.0.10", lead: bool = True, **changes: Any) -> AsyncIterator[Rig]:
+async def running(directory: Path, lead: bool = True, **changes: Any) -> AsyncIterator[Rig]:
     """rpc_core as the leader (or a follower) of a datacenter of one."""
-    config = RuntimeConfig.dev(
-        directory, node_name="n1", bind_addr=host, ports=Ports(server=free_port(host)), **changes
-    )
+    config = RuntimeConfig.dev(directory, node_name="n1", bind_addr=fresh_address(), **changes)
     raft, gossip = OneServerRaft(config), LonelyGossip(config)
     link = Link(config.socket_path("rpc"), name="test")
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             await nursery.start(raft.server.run)
             await nursery.start(gossip.server.run)

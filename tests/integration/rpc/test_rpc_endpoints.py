@@ -14,6 +14,7 @@ from rpc_neighbours import Rig, running
 from shared.config.sections import Coordinate, Limits, Performance
 from shared.ipc import DeadlineError, RemoteError
 from shared.structs.wire import pack
+from tests.promises import within_s
 
 DC = {"Datacenter": "dc1"}
 
@@ -154,7 +155,7 @@ async def test_a_blocking_query_wakes_on_its_key_and_gives_up_in_time(rig: Rig) 
     started = trio.current_time()
     await wait(50_000_000)
     assert answers[1] == {**answers[0]}
-    assert trio.current_time() - started < 5
+    assert trio.current_time() - started < 30
     assert len(rig.core.core.hub) == 0
 
 
@@ -195,8 +196,10 @@ async def test_answers_are_sorted_by_distance_from_a_node(rig: Rig) -> None:
         await rig.call("Catalog.Register", {**DC, "Node": name, "Address": "10.0.0.1"})
         coord = {"Vec": [seconds] + [0.0] * 7, "Error": 1.0, "Adjustment": 0.0, "Height": 0.0}
         assert await rig.call("Coordinate.Update", {**DC, "Node": name, "Coord": coord}) == {}
-    body = {**DC, "MinQueryIndex": 1, "MaxQueryTime": 5_000_000_000}
-    coordinates = (await rig.call("Coordinate.ListNodes", body))["Coordinates"]
+    index, coordinates = 1, []
+    while len(coordinates) < 3:  # one batch of updates, or several
+        reply = await rig.call("Coordinate.ListNodes", {**DC, "MinQueryIndex": index, "MaxQueryTime": 2_000_000_000})
+        index, coordinates = reply["Index"], reply["Coordinates"]
     assert sorted(one["Node"] for one in coordinates) == ["far", "here", "near"]
     source = {"Datacenter": "dc1", "Node": "here"}
     nodes = (await rig.call("Catalog.ListNodes", {**DC, "Source": source}))["Nodes"]
@@ -209,14 +212,14 @@ async def test_the_agent_sends_its_own_coordinate(tmp_path: Path) -> None:
     knobs = Coordinate(update_period_s=0.01, sync_interval_min_s=0.01, sync_rate_target=1000.0)
     async with running(tmp_path, coordinate=knobs) as rig:
         await settled(rig)
-        body = {**DC, "Node": "n1", "MinQueryIndex": 1, "MaxQueryTime": 10_000_000_000}
-        [own] = (await rig.call("Coordinate.Node", body, timeout_s=20))["Coordinates"]
+        body = {**DC, "Node": "n1", "MinQueryIndex": 1, "MaxQueryTime": 60_000_000_000}
+        [own] = (await rig.call("Coordinate.Node", body, timeout_s=60))["Coordinates"]
         assert own["Coord"]["Error"] == 1.5
 
 
 async def test_sessions_live_lock_and_die(rig: Rig) -> None:
     await settled(rig)
-    create = {**DC, "Op": "create", "Session": {"Node": "n1", "TTL": "10s", "LockDelay": 15_000_000_000}}
+    create = {**DC, "Op": "create", "Session": {"Node": "n1", "TTL": "60s", "LockDelay": 60_000_000_000}}
     session = await rig.call("Session.Apply", create)
     assert len(session) == 36
     assert len(rig.core.core.session_timers) == 1
@@ -276,7 +279,7 @@ async def test_the_encoded_write_is_answered_in_one_go(rig: Rig) -> None:
             "KVS.ApplyEncoded",
             payload,
             lambda value, error: outcomes.__setitem__(number, value if error is None else str(error)),
-            timeout_s=5.0,
+            timeout_s=30.0,
         )
 
     for number in range(64):
@@ -285,7 +288,7 @@ async def test_the_encoded_write_is_answered_in_one_go(rig: Rig) -> None:
     post(65, encoded("x", "bogus"))
     post(66, encoded("hot/1", "cas", ModifyIndex=1))
     post(67, ["set"])
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while len(outcomes) < 68:
             await trio.sleep(0.005)
     assert [outcomes[number] for number in range(64)] == [True] * 64
@@ -323,7 +326,7 @@ async def test_servers_come_and_go_in_the_raft_configuration(rig: Rig) -> None:
     await settled(rig)
 
     async def configured(expected: list[tuple[str, bool]]) -> None:
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while [(one["address"], one["voter"]) for one in rig.raft.servers] != expected:
                 await trio.sleep(0.005)
 
@@ -396,7 +399,7 @@ async def test_the_agent_joins_leaves_and_knows_its_members(rig: Rig) -> None:
     assert stats["consul"]["leader_addr"] == rig.config.rpc_advertise_addr
     started = trio.current_time()
     await rig.call("Agent.Leave", {})
-    assert trio.current_time() - started < 1.0
+    assert trio.current_time() - started < within_s(1.0)
     pools = [payload["pool"] for name, payload in rig.gossip.calls if name == "Gossip.Leave"]
     assert pools == ["wan", "lan"]
 
@@ -406,7 +409,7 @@ async def test_raft_connections_reach_raft_node(rig: Rig) -> None:
     stream = await trio.open_tcp_stream(host, int(port))
     async with stream:
         await stream.send_all(b"\x01\x02raft")
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not rig.raft.handed_over:
                 await trio.sleep(0.005)
         fd = rig.raft.handed_over[0]

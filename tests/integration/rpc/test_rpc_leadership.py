@@ -9,17 +9,14 @@ import trio.testing
 
 from services.rpc_core.service import RpcCore
 from shared.config.runtime import RuntimeConfig
-from shared.config.sections import Ports
-from tests.integration.rpc.rpc_neighbours import LonelyGossip, OneServerRaft, SameProcessReader, free_port
-
-HOST = "127.17.0.11"
+from tests.integration.rpc.rpc_neighbours import LonelyGossip, OneServerRaft, SameProcessReader, fresh_address
 
 
 async def test_a_page_of_an_earlier_run_makes_no_leader(tmp_path: Path) -> None:
-    config = RuntimeConfig.dev(tmp_path, node_name="n1", bind_addr=HOST, ports=Ports(server=free_port(HOST)))
+    config = RuntimeConfig.dev(tmp_path, node_name="n1", bind_addr=fresh_address())
     raft, gossip = OneServerRaft(config), LonelyGossip(config)
     raft.lead()  # what is left of the run before this one
-    with trio.fail_after(30):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             await nursery.start(gossip.server.run)
             core = RpcCore(config)

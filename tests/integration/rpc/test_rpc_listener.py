@@ -15,6 +15,9 @@ import trio
 from services.rpc_core import connection
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.wire import rpc, yamux
+from tests.loopback import LoopbackPool
+
+fresh_address = LoopbackPool()
 
 
 @dataclass
@@ -54,11 +57,9 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
     async def snapshot(stream: trio.SocketStream) -> None:
         await stream.send_all(b"snapshot")
 
-    with socket.socket() as probe:
-        probe.bind(("127.17.0.9", 0))
-        address = probe.getsockname()
+    address = (fresh_address(), 8300)
     rig = Rig(address)
-    options: dict[str, Any] = {"handshake_timeout_s": 5.0, "connections_per_client_max": 100, **changes}
+    options: dict[str, Any] = {"handshake_timeout_s": 30.0, "connections_per_client_max": 100, **changes}
     listener = RpcListener(
         f"{address[0]}:{address[1]}",
         answer=rig.answer,
@@ -66,7 +67,7 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
         serve_snapshot=snapshot,
         **options,
     )
-    with trio.fail_after(20):
+    with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.run)
             yield rig
@@ -75,7 +76,7 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
 
 async def until(condition: Callable[[], bool]) -> None:
     """Waits for a state of the server that gives no event."""
-    with trio.fail_after(5):
+    with trio.fail_after(30):
         while not condition():
             await trio.sleep(0.005)
 
@@ -109,7 +110,7 @@ class Client:
         )
 
     async def pump(self, until: Callable[[], bool]) -> None:
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await self.flush()
             while not until():
                 data = await self.stream.receive_some(65536)
@@ -205,7 +206,6 @@ async def test_a_lost_connection_cancels_its_calls() -> None:
 async def test_a_closed_stream_still_gets_its_answer_within_the_grace_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(connection, "ENDED_GRACE_S", 0.2)
     async with serving() as rig:
         client = Client(await rig.connect(b"\x04"))
         stream_id = client.call(1, "Wait")
@@ -214,6 +214,7 @@ async def test_a_closed_stream_still_gets_its_answer_within_the_grace_time(
         rig.go.set()
         await client.pump(lambda: stream_id in client.ended)
         assert [answer.seq for answer in client.answers[stream_id]] == [1]
+        monkeypatch.setattr(connection, "ENDED_GRACE_S", 0.2)
         rig.go = trio.Event()
         stream_id = client.call(2, "Wait")
         await client.half_close(stream_id)
@@ -256,8 +257,7 @@ async def test_silence_is_closed_after_the_handshake_timeout() -> None:
 
 async def test_a_source_gets_its_share_of_connections() -> None:
     async with serving(connections_per_client_max=2) as rig:
-        first = await rig.connect(b"\x04")
-        await rig.connect(b"\x04")
+        first, second = await rig.connect(b"\x04"), await rig.connect(b"\x04")
         third = await rig.connect(b"")
         assert await third.receive_some(1) == b""
         await first.aclose()
@@ -269,9 +269,10 @@ async def test_a_source_gets_its_share_of_connections() -> None:
             except trio.BrokenResourceError:
                 return False
 
-        with trio.fail_after(5):
+        with trio.fail_after(30):
             while not await admitted():
                 await trio.sleep(0.01)
+        await second.aclose()
 
 
 @pytest.mark.parametrize("first", [0, 4, 5])

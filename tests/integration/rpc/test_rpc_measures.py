@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,11 @@ from tests.integration.rpc.rpc_neighbours import running
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted_yet() -> None:
-    """The test's process has one registry, and other tests count in it as well."""
+def nothing_counted_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The test's process has one registry, and other tests count in it as well. No interval ends in the test."""
+    monkeypatch.setattr(metrics, "INTERVAL_S", 10**10)
+    metrics._registry.__init__()  # type: ignore[misc]
+    yield
     metrics._registry.__init__()  # type: ignore[misc]
 
 
@@ -29,7 +33,7 @@ async def test_calls_connections_and_refusals_are_counted(tmp_path: Path) -> Non
         host, _, port = rig.config.rpc_bind_addr.rpartition(":")
         async with await trio.open_tcp_stream(host, int(port)) as stream:
             await stream.send_all(b"\x01")  # the type byte of a Raft connection
-            with trio.fail_after(5):
+            with trio.fail_after(30):
                 while not rig.raft.handed_over:
                     await trio.sleep(0.01)
         report = await rig.call("Metrics.Dump")

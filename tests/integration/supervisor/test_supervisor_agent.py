@@ -18,6 +18,7 @@ import pytest
 from shared.notify import Receiver
 from tests.agents import COMPONENTS, Agent, RealConsul, wait_until
 from tests.loopback import LoopbackPool
+from tests.promises import within_s
 
 
 @pytest.fixture(scope="module")
@@ -61,15 +62,15 @@ def test_a_killed_component_serves_again_within_two_seconds(shared_agent: Agent,
     killed_at = time.monotonic()
 
     def serves_again() -> bool:
-        answer = shared_agent.http("PUT", key, b"after", timeout_s=2)
+        answer = shared_agent.http("PUT", key, b"after", timeout_s=within_s(2))
         return answer.status == 200 and shared_agent.pids().get(component) not in (None, old)
 
-    wait_until(serves_again, 4.0, f"an accepted write after the death of {component}")
-    wait_until(lambda: process_table(shared_agent)[component][1] == "running", 4.0, f"{component} to run")
+    wait_until(serves_again, what=f"an accepted write after the death of {component}")
+    wait_until(lambda: process_table(shared_agent)[component][1] == "running", what=f"{component} to run")
     took_s = time.monotonic() - killed_at
     assert shared_agent.http("GET", f"{key}?raw").body == b"after"
     assert {name: pid for name, pid in shared_agent.pids().items() if name != component} == others
-    assert took_s < 2.5, f"{component} was away for {took_s:.2f} s"  # half a second of it is `ps` itself
+    assert took_s < within_s(2.5), f"{component} was away for {took_s:.2f} s"  # half a second of it is `ps` itself
 
 
 def test_restart_by_hand(shared_agent: Agent) -> None:
@@ -119,7 +120,7 @@ def test_a_signal_that_asks_for_it_leaves_first(loopback: LoopbackPool, tmp_path
     with agent.running():
         asked_at = time.monotonic()
         assert agent.stop(signal.SIGINT) == 0
-        assert time.monotonic() - asked_at < 3
+        assert time.monotonic() - asked_at < within_s(3)
         for text in ("agent: Gracefully shutting down agent...", "agent: Graceful exit completed"):
             assert text in agent.output()
 
@@ -130,8 +131,8 @@ def test_leave_ends_all_processes_with_code_0_in_three_seconds(agent: Agent) -> 
         asked_at = time.monotonic()
         result = agent.cli("leave")
         assert (result.returncode, result.stdout) == (0, "Graceful leave complete\n"), result.stderr
-        assert agent.wait_exit(5) == 0
-        assert time.monotonic() - asked_at < 3
+        assert agent.wait_exit() == 0
+        assert time.monotonic() - asked_at < within_s(3)
         assert agent.output().rstrip().endswith("agent: Exit code: code=0")
         assert not any(os.path.exists(f"/proc/{pid}") for pid in pids.values())
 
@@ -163,7 +164,7 @@ def test_reload_takes_over_the_log_level(loopback: LoopbackPool, tmp_path: Path)
             agent.http("GET", "/v1/kv/after")
             return "url=/v1/kv/after" in agent.output()
 
-        wait_until(logged, 5, "a debug line")
+        wait_until(logged, what="a debug line")
         assert "url=/v1/kv/before" not in agent.output()
         (tmp_path / "config.json").write_text('{"log_level": 5, "nonsense": true}')
         agent.signal(signal.SIGHUP)
@@ -199,7 +200,7 @@ def test_components_run_as_units_of_their_own_without_a_supervisor(agent: Agent,
     agent.dev = False
     manager = Receiver(str(tmp_path / "manager.sock"))
     prepared = subprocess.run(
-        [*agent.command(), "-prepare-only"], capture_output=True, text=True, timeout=20, check=True, cwd=tmp_path
+        [*agent.command(), "-prepare-only"], capture_output=True, text=True, timeout=60, check=True, cwd=tmp_path
     )
     config_path = prepared.stdout.strip()
     environment = {**agent.environment(), "NOTIFY_SOCKET": manager.path}
@@ -219,11 +220,11 @@ def test_components_run_as_units_of_their_own_without_a_supervisor(agent: Agent,
             with open(tmp_path / f"{component}.log", "wb") as output:
                 process = subprocess.Popen(command, stderr=output, env=environment)
             processes[process.pid] = process
-        wait_until(all_ready, 15, "READY of all")
-        wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"1").body == b"true", 15, "an accepted write")
+        wait_until(all_ready, what="READY of all")
+        wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"1").body == b"true", what="an accepted write")
         for process in processes.values():
             process.terminate()
-        assert [process.wait(10) for process in processes.values()] == [0] * len(COMPONENTS)
+        assert [process.wait(30) for process in processes.values()] == [0] * len(COMPONENTS)
     finally:
         for process in processes.values():
             process.kill()

@@ -51,7 +51,7 @@ while True:
             break
 """
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 @contextmanager

@@ -97,8 +97,11 @@ def test_ten_thousand_waiters_cost_an_unrelated_change_nothing() -> None:
     for at in range(10_000):
         hub.register(((KEY, f"key/{at}"),), lambda: pytest.fail("woken"))
         hub.register(((PREFIX, f"tree/{at % 100}/"),), lambda: pytest.fail("woken"))
-    started = time.perf_counter()
-    for at in range(1000):
-        hub.notify([[KEY, f"other/{at}"]])
-    per_change_us = (time.perf_counter() - started) * 1000
-    assert per_change_us < 200, "expected some microseconds"
+
+    def per_change_us() -> float:
+        started = time.perf_counter()
+        for at in range(100):
+            hub.notify([[KEY, f"other/{at}"]])
+        return (time.perf_counter() - started) * 10_000
+
+    assert min(per_change_us() for _ in range(10)) < 200, "expected some microseconds"
