@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from services.raft_node.fsm import sessions
 from shared.state.errors import StateLookupError
 from shared.state.queries import kv, session
 from shared.structs.kv import DirEntry
+from shared.structs.session import Session, SessionRequest
 from tests.unit.fsm.fsm_driver import S1, S2, Driver
 
 DELAY_NS = 15_000_000_000
@@ -114,3 +116,35 @@ def test_the_next_holder_raises_the_lock_counter(held: Driver) -> None:
     found = entry(held, "k1")
     assert found is not None
     assert (found.session, found.lock_index) == (S2, 2)
+
+
+def test_an_unknown_operation_is_refused(fsm: Driver) -> None:
+    refused = fsm.command(3, SessionRequest("dc1", "renew", Session(id=S1)))
+    assert str(refused) == "Invalid Session operation 'renew'"
+
+
+def test_an_id_in_use_moves_to_its_new_node(fsm: Driver) -> None:
+    """Leaders pick fresh ids, but the log may hold anything: no lookup keeps the old place."""
+    for node in ("n", "m"):
+        fsm.register(node)
+    fsm.session(S1, "n")
+    fsm.session(S1, "m")
+    assert ["node-sessions", "n"] in fsm.topics
+    assert fsm.ask(lambda snap: session.node_sessions(snap, "n")).value == []
+    assert [one.node for one in fsm.ask(session.all_sessions).value] == ["m"]
+    fsm.deregister("n")
+    assert len(fsm.ask(session.all_sessions).value) == 1
+
+
+def test_delays_that_are_over_are_swept_when_many_have_gathered(fsm: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "_DELAYS_KEPT", 2)
+    fsm.register("n")
+    for number in range(4):
+        fsm.session(S1, "n", lock_delay=1_000_000_000)
+        fsm.kv("lock", f"k{number}", session=S1)
+        fsm.destroy(S1)
+        fsm.now_ns += 600_000_000
+    with fsm.store.snapshot() as snap:
+        noted = [key for key, _row in snap.scan(snap.tables.lock_delays)]
+        assert kv.lock_delay_until(snap, "k3") == fsm.now_ns + 400_000_000
+    assert noted == [b"k2", b"k3"]
