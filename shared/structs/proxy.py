@@ -113,11 +113,22 @@ class ConnectProxyConfig(Struct):
 class CheckType(Struct):
     """A health check as an agent's definition of it says; runs in the agent, never reaches the catalog."""
 
+    json_decoder = (
+        "struct { Interval interface {}; Timeout interface {}; TTL interface {}; "
+        "DeregisterCriticalServiceAfter interface {}; "
+        'Args []string "json:\\"args\\""; ScriptArgsSnake []string "json:\\"script_args\\""; '
+        'DeregisterCriticalServiceAfterSnake interface {} "json:\\"deregister_critical_service_after\\""; '
+        'DockerContainerIDSnake string "json:\\"docker_container_id\\""; '
+        'TLSSkipVerifySnake bool "json:\\"tls_skip_verify\\""; '
+        'ServiceID string "json:\\"ServiceID\\""; ServiceIDSnake string "json:\\"service_id\\""; '
+        "*structs.Alias }"
+    )
+
     check_id: str = attr("CheckID", STR, go_type="types.CheckID")
     name: str = attr("Name", STR)
     status: str = attr("Status", STR)
     notes: str = attr("Notes", STR)
-    script_args: list[str] | None = attr("ScriptArgs", STRS)
+    script_args: list[str] | None = attr("ScriptArgs", STRS, aliases=("args", "script_args"))
     http: str = attr("HTTP", STR)
     header: dict[str, list[str]] | None = attr("Header", map_of(STRS))
     method: str = attr("Method", STR)
@@ -126,19 +137,26 @@ class CheckType(Struct):
     interval: int = attr("Interval", DURATION_ANY)
     alias_node: str = attr("AliasNode", STR)
     alias_service: str = attr("AliasService", STR)
-    docker_container_id: str = attr("DockerContainerID", STR)
+    docker_container_id: str = attr("DockerContainerID", STR, aliases=("docker_container_id",))
     shell: str = attr("Shell", STR)
     grpc: str = attr("GRPC", STR)
     grpc_use_tls: bool = attr("GRPCUseTLS", BOOL)
-    tls_skip_verify: bool = attr("TLSSkipVerify", BOOL)
+    tls_skip_verify: bool = attr("TLSSkipVerify", BOOL, aliases=("tls_skip_verify",))
     timeout: int = attr("Timeout", DURATION_ANY)
     ttl: int = attr("TTL", DURATION_ANY)
     success_before_passing: int = attr("SuccessBeforePassing", INT)
     failures_before_critical: int = attr("FailuresBeforeCritical", INT)
     proxy_http: str = attr("ProxyHTTP", STR)
     proxy_grpc: str = attr("ProxyGRPC", STR)
-    deregister_critical_service_after: int = attr("DeregisterCriticalServiceAfter", DURATION_ANY)
+    deregister_critical_service_after: int = attr(
+        "DeregisterCriticalServiceAfter", DURATION_ANY, aliases=("deregister_critical_service_after",)
+    )
     output_max_size: int = attr("OutputMaxSize", INT)
+    service_id: str = attr("", STR, json="ServiceID", omitempty=True, aliases=("service_id",))
+    """Accepted in JSON and forgotten: a check inside a service definition belongs to that service."""
+
+    def after_json(self) -> None:
+        self.service_id = ""
 
 
 class ServiceDefinition(Struct):

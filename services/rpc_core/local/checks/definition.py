@@ -1,0 +1,178 @@
+"""Definitions of health checks: how they arrive, what is refused, which runner they call for.
+
+`shared.structs.proxy.CheckType` says how a check is carried out; it is what runners take and what a service
+definition holds. `CheckDefinition` here is a check that stands alone: the body of /v1/agent/check/register, or an
+entry of `checks` in a config file. Durations are nanoseconds in both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from shared.structs.catalog import CRITICAL, HealthCheck
+from shared.structs.errors import RefusedError
+from shared.structs.proxy import CheckType
+from shared.structs.schema import BOOL, DURATION_ANY, INT, STR, STRS, Struct, attr, map_of
+
+MIN_INTERVAL_NS = 1_000_000_000
+"""Checks are not run more often than this."""
+DEFAULT_OUTPUT_BYTES = 4096
+"""How much of a check's output is kept unless the definition says less."""
+
+_CONFIG_DURATIONS = ("interval", "timeout", "ttl", "deregister_critical_service_after")
+_CONFIG_NAMES = {"id": "check_id", "args": "script_args"}
+
+
+class CheckDefinition(Struct):
+    """A check of the node or of a service that is registered already.
+
+    id: "" stands for the name. service_id: "" makes it a check of the node. status: the first status, "" is
+    critical. token: for the catalog. Everything else as in CheckType."""
+
+    json_decoder = (
+        "struct { Interval interface {}; Timeout interface {}; TTL interface {}; "
+        "DeregisterCriticalServiceAfter interface {}; "
+        'Args []string "json:\\"args\\""; ScriptArgsSnake []string "json:\\"script_args\\""; '
+        'DeregisterCriticalServiceAfterSnake interface {} "json:\\"deregister_critical_service_after\\""; '
+        'DockerContainerIDSnake string "json:\\"docker_container_id\\""; '
+        'TLSSkipVerifySnake bool "json:\\"tls_skip_verify\\""; '
+        'ServiceIDSnake string "json:\\"service_id\\""; '
+        "*structs.Alias }"
+    )
+
+    id: str = attr("ID", STR, go_type="types.CheckID")
+    name: str = attr("Name", STR)
+    notes: str = attr("Notes", STR)
+    service_id: str = attr("ServiceID", STR, aliases=("service_id",))
+    token: str = attr("Token", STR)
+    status: str = attr("Status", STR)
+    script_args: list[str] | None = attr("ScriptArgs", STRS, aliases=("args", "script_args"))
+    http: str = attr("HTTP", STR)
+    header: dict[str, list[str]] | None = attr("Header", map_of(STRS))
+    method: str = attr("Method", STR)
+    body: str = attr("Body", STR)
+    tcp: str = attr("TCP", STR)
+    interval: int = attr("Interval", DURATION_ANY)
+    docker_container_id: str = attr("DockerContainerID", STR, aliases=("docker_container_id",))
+    shell: str = attr("Shell", STR)
+    grpc: str = attr("GRPC", STR)
+    grpc_use_tls: bool = attr("GRPCUseTLS", BOOL)
+    tls_skip_verify: bool = attr("TLSSkipVerify", BOOL, aliases=("tls_skip_verify",))
+    alias_node: str = attr("AliasNode", STR)
+    alias_service: str = attr("AliasService", STR)
+    timeout: int = attr("Timeout", DURATION_ANY)
+    ttl: int = attr("TTL", DURATION_ANY)
+    success_before_passing: int = attr("SuccessBeforePassing", INT)
+    failures_before_critical: int = attr("FailuresBeforeCritical", INT)
+    deregister_critical_service_after: int = attr(
+        "DeregisterCriticalServiceAfter", DURATION_ANY, aliases=("deregister_critical_service_after",)
+    )
+    output_max_size: int = attr("OutputMaxSize", INT)
+
+    def check_type(self) -> CheckType:
+        """How the check is carried out. Its check_id is ours, "" where we have none."""
+        shared = {a.name: getattr(self, a.name) for a in CheckType.attrs if a.name in _OWN_NAMES}
+        return CheckType(check_id=self.id, **shared)
+
+    def health_check(self, node: str) -> HealthCheck:
+        """The row that `node` shows for this check before it ran for the first time."""
+        return HealthCheck(
+            node=node,
+            check_id=self.id or self.name,
+            name=self.name,
+            status=self.status or CRITICAL,
+            notes=self.notes,
+            service_id=self.service_id,
+        )
+
+
+_OWN_NAMES = frozenset(a.name for a in CheckDefinition.attrs) - {"service_id"}  # a CheckType belongs to no service
+
+
+def check_type_from_config(definition: dict[str, Any]) -> CheckType:
+    """An entry of a service's `checks` in a config file, as shared.config.services converted it."""
+    known = {a.name for a in CheckType.attrs}
+    return CheckType(**{name: value for name, value in _from_config(definition).items() if name in known})
+
+
+def definition_from_config(definition: dict[str, Any]) -> CheckDefinition:
+    """An entry of the agent's `checks` in a config file, as shared.config.services converted it."""
+    fields = _from_config(definition)
+    fields["id"] = fields.pop("check_id", "")
+    return CheckDefinition(**fields)
+
+
+def _from_config(definition: dict[str, Any]) -> dict[str, Any]:
+    """Attribute names and nanoseconds for the keys and seconds of a config file."""
+    fields = {_CONFIG_NAMES.get(key, key): value for key, value in definition.items()}
+    for key in _CONFIG_DURATIONS:
+        if key in fields:
+            fields[key] = round(fields[key] * 1e9)
+    return fields
+
+
+def validate(check: CheckType) -> None:
+    """Raises RefusedError for a check that nobody could run. The registration adds "Check is not valid: "."""
+    timed = bool(check.script_args or check.http or check.tcp or check.grpc)
+    alias = is_alias(check)
+    if check.interval > 0 and check.ttl > 0:
+        raise RefusedError("Interval and TTL cannot both be specified")
+    if timed and check.interval <= 0:
+        raise RefusedError("Interval must be > 0 for Script, HTTP, or TCP checks")
+    if timed and alias:
+        raise RefusedError("Interval cannot be set for Alias checks")
+    if alias and check.ttl > 0:
+        raise RefusedError("TTL must be not be set for Alias checks")
+    if not timed and not alias and check.ttl <= 0:
+        raise RefusedError("TTL must be > 0 for TTL checks")
+    if check.output_max_size < 0:
+        raise RefusedError("MaxOutputMaxSize must be positive")
+
+
+def is_alias(check: CheckType) -> bool:
+    return bool(check.alias_node or check.alias_service)
+
+
+def is_script(check: CheckType) -> bool:
+    """Whether the check starts a program, here or in a container: scripts have to be allowed for it."""
+    return bool(check.script_args)
+
+
+def is_empty(check: CheckType) -> bool:
+    """Whether nothing at all is said: such checks of a service definition are dropped."""
+    return check == CheckType()
+
+
+def type_name(check: CheckType) -> str:
+    """What the catalog shows as the check's Type, "" for one that could not run."""
+    if check.grpc and check.interval > 0:
+        return "grpc"
+    if check.http and check.interval > 0:
+        return "http"
+    if check.ttl > 0:
+        return "ttl"
+    if check.tcp and check.interval > 0:
+        return "tcp"
+    if is_alias(check):
+        return "alias"
+    if is_script(check):
+        return "docker" if check.docker_container_id and check.interval > 0 else "script"
+    return ""
+
+
+def runner_name(check: CheckType) -> str:
+    """Which runner carries the check out. A definition may describe several kinds at once: this order decides, and
+    it differs from that of `type_name`. Raises RefusedError when there is none."""
+    if check.ttl > 0:
+        return "ttl"
+    if check.interval > 0:
+        if check.http:
+            return "http"
+        if check.tcp:
+            return "tcp"
+        if check.grpc:
+            return "grpc"
+        if check.script_args:
+            return "docker" if check.docker_container_id else "script"
+    if is_alias(check):
+        return "alias"
+    raise RefusedError("Check type is not valid")
