@@ -11,6 +11,7 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+from services.http_gateway.agent_cache import KnownValues
 from services.http_gateway.cache import AnswerCache
 from services.http_gateway.call import VARY, Call
 from services.http_gateway.errors import HttpError, MethodNotAllowedError
@@ -38,8 +39,6 @@ from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
 
 _log = log.get_logger("agent.http")
-
-_ASKED_MAX = 4096
 
 
 class Links:
@@ -73,7 +72,7 @@ class Gateway:
         self._read_index_under_way = False
         self._answered: dict[str, int] = {}
         self._logs_requests = False
-        self._asked: set[tuple[str, str]] = set()
+        self.known_values = KnownValues()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
         self.last_answer = b""
@@ -325,16 +324,6 @@ class Gateway:
             **{"from": request.remote},
             error=str(error),
         )
-
-    def cache_headers(self, method: str, path: str) -> dict[str, str]:
-        """X-Cache and Age as the agent cache gives them: a miss the first time, later a hit that is kept fresh."""
-        key = (method, path)
-        if key in self._asked:
-            return {"X-Cache": "HIT", "Age": "0"}
-        if len(self._asked) >= _ASKED_MAX:
-            self._asked.clear()
-        self._asked.add(key)
-        return {"X-Cache": "MISS"}
 
     def remember(self, call: Call, options: ReadOptions, answer: Answer[Any], snap: Snapshot) -> None:
         """The answer about to be given to this call may serve the next who asks the same."""

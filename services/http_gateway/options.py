@@ -65,8 +65,8 @@ def parse_options(request: Request, config: RuntimeConfig) -> ReadOptions:
     options.token = request_token(request, config)
     options.filter = request.first("filter")
     parse_consistency(options, request, config)
-    _parse_cache_control(options, request.header("cache-control").lower())
-    _parse_wait(options, request)
+    parse_cache_control(options, request)
+    parse_wait(options, request)
     return options
 
 
@@ -109,7 +109,9 @@ def _apply_discovery_default(options: ReadOptions, request: Request, config: Run
         options.allow_stale = True
 
 
-def _parse_cache_control(options: ReadOptions, header: str) -> None:
+def parse_cache_control(options: ReadOptions, request: Request) -> None:
+    """The Cache-Control header. Raises BadRequestError."""
+    header = request.header("cache-control").lower()
     for directive in header.split(",") if header else ():
         directive = directive.strip()
         if directive == "must-revalidate":
@@ -129,7 +131,7 @@ def _seconds_ns(text: str) -> int:
     return (int(text) * 1_000_000_000 + (1 << 63)) % (1 << 64) - (1 << 63)  # Go's product wraps
 
 
-def _parse_wait(options: ReadOptions, request: Request) -> None:
+def parse_wait(options: ReadOptions, request: Request) -> None:
     wait = request.first("wait")
     if wait:
         try:

@@ -4,6 +4,7 @@ default     from the local store if this server leads and its lease lives; else 
 stale       from the local store of any server that has heard of a leader
 consistent  from the local store after one ReadIndex round, if this server leads; else through rpc_core
 client      always through rpc_core
+cached      from the agent cache of rpc_core, for the endpoints that know it
 
 A blocking query whose answer is still the old one parks in a group with all others that asked for the very
 same thing; one change evaluates and renders once for all of them.
@@ -16,9 +17,11 @@ import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from services.http_gateway import agent_cache
 from services.http_gateway.call import LATER, Call, Later
 from services.http_gateway.errors import HttpError, as_http_error
 from services.http_gateway.options import ReadOptions
@@ -74,13 +77,12 @@ class Read:
 def read(call: Call, options: ReadOptions, query: Read) -> Any:
     """Answer `call` with `query`, now or later. Raises HttpError."""
     gateway = call.gateway
+    if options.use_cache and query.cached and agent_cache.wanted(gateway, options):
+        show_reply = partial(_shown, call, options, query)
+        return agent_cache.get(call, options, query.method, query.arguments, show_reply)
     if options.datacenter != gateway.config.datacenter or not gateway.config.server:
         return _forward(call, options, query)
     leadership = gateway.moment.leadership()
-    if query.cached and options.use_cache and gateway.config.http_config.use_cache:
-        call.headers.update(gateway.cache_headers(query.method, call.request.path))
-        if leadership.known_leader:
-            return _local(call, options, query)  # what Consul's agent cache keeps is never newer than the store
     if options.allow_stale:
         contact_ms = gateway.moment.last_contact_ms()
         too_old = 0 < options.max_stale_ns < contact_ms * 1_000_000
@@ -150,12 +152,15 @@ def _forward(call: Call, options: ReadOptions, query: Read) -> Later:
         wait_s = gateway.wait_s(options)
         timeout_s += wait_s + wait_s / WAIT_JITTER
 
-    def then(reply: Any) -> Any:
-        contact_ms = int(reply.get("LastContact") or 0) // 1_000_000
-        meta = Meta(int(reply.get("Index") or 0), contact_ms, bool(reply.get("KnownLeader")))
-        return show(call, options, query, meta, query.remote(reply))
-
+    then = partial(_shown, call, options, query)
     return call.rpc(query.method, payload, then, timeout_s=timeout_s + _RPC_GRACE_S, retry_safe=True)
+
+
+def _shown(call: Call, options: ReadOptions, query: Read, reply: Any) -> Any:
+    """The answer for the reply of an RPC."""
+    contact_ms = int(reply.get("LastContact") or 0) // 1_000_000
+    meta = Meta(int(reply.get("Index") or 0), contact_ms, bool(reply.get("KnownLeader")))
+    return show(call, options, query, meta, query.remote(reply))
 
 
 class _Waiter:

@@ -34,6 +34,10 @@ class TokenBucket:
         self._tokens -= 1.0
         return True
 
+    def wait_s(self) -> float:
+        """Seconds until there is a token, as of the last `allow`."""
+        return 0.0 if self._rate == 0.0 else max(0.0, (1.0 - self._tokens) / self._rate)
+
 
 class ConnectionCounter:
     """How many connections each source address holds."""

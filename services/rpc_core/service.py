@@ -19,7 +19,7 @@ from services.rpc_core.errors import RpcError
 from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS, CatalogApplyEncoded, Door, KvsApplyEncoded
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
-from services.rpc_core.local import coordinates
+from services.rpc_core.local import cache, coordinates
 from services.rpc_core.local.sync import StateSyncer
 from services.rpc_core.router import Router
 from services.rpc_core.snapshot_port import refuse_snapshot
@@ -59,6 +59,12 @@ class RpcCore:
             rng=rng,
         )
         self._table = EndpointTable(self.core)
+        self.cache = cache.AgentCache(
+            self._table.call_for_agent,
+            rng,
+            rate=config.cache.entry_fetch_rate,
+            burst=config.cache.entry_fetch_max_burst,
+        )
         self._duties = LeaderDuties(self.core)
         self._syncer = StateSyncer(self.core)
         self._listener = RpcListener(
@@ -87,6 +93,7 @@ class RpcCore:
         self._table.serve(self._server)
         AgentMethods(self.core).serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
+        self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
         self._raft.subscribe("changes", self._on_change)
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)
@@ -106,6 +113,7 @@ class RpcCore:
             await nursery.start(self.core.pools.run)
             await nursery.start(self._duties.run)
             await nursery.start(self._syncer.run)
+            await nursery.start(self.cache.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
             await nursery.start(partial(coordinates.send_for_ever, self.core))
             nursery.start_soon(self._look_at_leadership)
@@ -120,6 +128,7 @@ class RpcCore:
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
         )
         self._syncer.changed()
+        self.cache.configure(config.cache.entry_fetch_rate, config.cache.entry_fetch_max_burst)
 
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from services.http_gateway import agent_cache
 from services.http_gateway.call import LATER, Call, decode_failed
 from services.http_gateway.message import Response
-from services.http_gateway.options import ReadOptions, parse_consistency
+from services.http_gateway.options import ReadOptions, parse_cache_control, parse_consistency
 from services.http_gateway.reads import ZERO_META, Read, read
 from services.http_gateway.routes.table import Route
 from services.http_gateway.selection import (
@@ -93,6 +94,9 @@ def datacenters(call: Call) -> Any:
         _count_success(call, "catalog_datacenters")
         return reply
 
+    if agent_cache.wanted(call.gateway, options):
+        parse_cache_control(options, call.request)
+        return agent_cache.get(call, options, "Catalog.ListDatacenters", {}, then)
     return call.rpc("Catalog.ListDatacenters", options.to_wire(), then, retry_safe=True)
 
 
@@ -142,6 +146,7 @@ def services(call: Call) -> Any:
             local=lambda snap: catalog.services(snap, wanted_meta),
             remote=lambda reply: {name: each or [] for name, each in (reply.get("Services") or {}).items()},
             show=show,
+            cached=True,
         ),
     )
 
@@ -190,6 +195,7 @@ def _service_nodes(call: Call, metric: str, *, connect: bool) -> Any:
             local=select(call, options, ServiceNode, lambda instance: instance.node, find),
             remote=lambda reply: [ServiceNode.from_wire(each) for each in reply.get("ServiceNodes") or ()],
             show=show,
+            cached=True,
         ),
     )
 

@@ -174,9 +174,8 @@ def _passing_only(call: Call) -> bool:
         return False
     # Consul has written status and text before it sets the metadata, so here they are missing.
     call.on_failure = {}
-    for name in ZERO_META.headers():
+    for name in (*ZERO_META.headers(), "X-Consul-Effective-Consistency", "X-Cache", "Age"):
         call.headers.pop(name, None)
-    call.headers.pop("X-Consul-Effective-Consistency", None)
     raise BadRequestError("Invalid value for ?passing")
 
 
