@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from services.http_gateway.errors import BadRequestError, HttpError, as_http_error, error_response
+from services.http_gateway.errors import BadRequestError, BareNotFoundError, HttpError, as_http_error, error_response
 from services.http_gateway.go_http import true_answer
 from services.http_gateway.message import Request, Response
 from services.http_gateway.options import ReadOptions, parse_options, request_token
@@ -117,7 +117,10 @@ class Call:
         """Answer with an error; any other than the foreseen kinds is raised again."""
         known = as_http_error(error)
         response = error_response(known)
-        response.headers = {**self.headers, **self.on_failure, **response.headers}
+        headers = {**self.headers, **self.on_failure}
+        if isinstance(known, BareNotFoundError):
+            headers = {name: value for name, value in headers.items() if not name.startswith("X-Consul-")}
+        response.headers = {**headers, **response.headers}
         self.gateway.log_failure(self.request, known)
         self.gateway.finish(self.request, response, self.route.metric)
 

@@ -25,6 +25,12 @@ class BadRequestError(HttpError):
     status = 400
 
 
+class UnauthorizedError(HttpError):
+    """Nobody may use what is switched off."""
+
+    status = 401
+
+
 class ForbiddenError(HttpError):
     """Permission denied, unknown token, or a write from an address that may not write."""
 
@@ -33,6 +39,10 @@ class ForbiddenError(HttpError):
 
 class NotFoundError(HttpError):
     status = 404
+
+
+class BareNotFoundError(NotFoundError):
+    """Not found, and nothing said about the read that did not find it."""
 
 
 class MethodNotAllowedError(HttpError):

@@ -13,6 +13,7 @@ import trio
 from services.rpc_core.agent import AgentMethods
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
+from services.rpc_core.endpoints.event import SERF_PREFIX
 from services.rpc_core.endpoints.kvs import lock_delayed
 from services.rpc_core.endpoints.table import EndpointTable, SlowHandler
 from services.rpc_core.errors import RpcError
@@ -20,6 +21,7 @@ from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS, CatalogApplyEn
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.local import cache, coordinates
+from services.rpc_core.local.events import Events
 from services.rpc_core.local.sync import StateSyncer
 from services.rpc_core.router import Router
 from services.rpc_core.snapshot_port import refuse_snapshot
@@ -37,6 +39,8 @@ from shared.structs.commands import KVS
 
 _log = get_logger("agent.server")
 
+CONSUL_PREFIX = "consul:"
+"""Events of other names are none of Consul's."""
 LEADERSHIP_LOOK_INTERVAL_S = 1.0
 """How often the leadership page is looked at even without an event: events can be lost, the page cannot."""
 
@@ -67,6 +71,7 @@ class RpcCore:
         )
         self._duties = LeaderDuties(self.core)
         self._syncer = StateSyncer(self.core)
+        self.events = Events(self.core)
         self._listener = RpcListener(
             config.rpc_bind_addr,
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
@@ -92,6 +97,7 @@ class RpcCore:
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
         AgentMethods(self.core).serve(self._server)
+        self.events.serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
         self._raft.subscribe("changes", self._on_change)
@@ -159,6 +165,10 @@ class RpcCore:
             name = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else payload
             _log.info("New leader elected", payload=name)
             self._syncer.server_up()
+        elif event["name"].startswith(SERF_PREFIX):
+            self.events.received(event)
+        elif event["name"].startswith(CONSUL_PREFIX):
+            _log.warn("Unhandled local event", event=event["name"])
 
     async def _look_at_leadership(self) -> None:
         while True:

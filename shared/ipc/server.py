@@ -31,7 +31,7 @@ Send = Callable[[Any], Awaitable[None]]
 class Request:
     """One incoming call. Answer it exactly once, now or later; answers to a caller that has gone are dropped."""
 
-    __slots__ = ("_connection", "_id", "cancelled", "deadline", "fds", "method", "payload")
+    __slots__ = ("_connection", "_id", "_on_cancel", "cancelled", "deadline", "fds", "method", "payload")
 
     def __init__(self, connection: _Connection, request_id: int, method: str, payload: Any, deadline: float) -> None:
         self._connection = connection
@@ -51,6 +51,20 @@ class Request:
     def reply(self, value: Any = None) -> None:
         if self._id:
             self._connection.transport.write(frames.encode((frames.RESULT, self._id, value)))
+
+    def park(self, on_cancel: Callable[[], None]) -> None:
+        """For a fast handler that answers much later: `on_cancel` is called if the caller no longer waits, or has
+        gone. Not at its deadline: look at that yourself. Call `unpark` before the answer."""
+        self._on_cancel = on_cancel
+        self._connection.parked[self._id] = self
+
+    def unpark(self) -> None:
+        self._connection.parked.pop(self._id, None)
+
+    def forget(self) -> None:
+        """The caller of a parked request has given up."""
+        self.cancelled = True
+        self._on_cancel()
 
     def fail(self, code: str, message: str, data: Any = None) -> None:
         """code: see RemoteError."""
@@ -181,6 +195,7 @@ class _Connection:
         self.transport = Transport(sock, receive_fds=True)
         self._greeted = False
         self._running: dict[int, trio.CancelScope] = {}
+        self.parked: dict[int, Request] = {}
         self._credits: dict[int, _Credit] = {}
 
     async def serve(self) -> None:
@@ -193,6 +208,8 @@ class _Connection:
                 nursery.cancel_scope.cancel()
         finally:
             del server._connections[self.number]
+            while self.parked:
+                self.parked.popitem()[1].forget()
             for subscribers in server._topics.values():
                 subscribers.pop(self, None)
             self.transport.close()
@@ -253,6 +270,8 @@ class _Connection:
             scope_or_none = self._running.get(frame[1])
             if scope_or_none is not None:
                 scope_or_none.cancel()
+            elif frame[1] in self.parked:
+                self.parked.pop(frame[1]).forget()
         elif kind == frames.NOTIFY:
             self._notified(frame, nursery)
         elif kind == frames.SUBSCRIBE:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from services.http_gateway.routes import agent, catalog, health, kv, kv_fast, operator, page, session, status
+from services.http_gateway.routes import (
+    agent,
+    catalog,
+    coordinate,
+    event,
+    health,
+    kv,
+    kv_fast,
+    operator,
+    page,
+    session,
+    status,
+)
 from services.http_gateway.routes.table import Routes
 
 
 def all_routes() -> Routes:
-    families = (status, kv, catalog, health, agent, operator, session)
+    families = (status, kv, catalog, health, agent, operator, session, coordinate, event)
     return Routes([route for family in families for route in family.ROUTES], kv_fast.get, kv_fast.put, page.serve)

@@ -9,6 +9,7 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.members import server_of
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.state.queries import coordinate
@@ -69,21 +70,23 @@ async def flush_for_ever(core: Core, *, task_status: trio.TaskStatus[None] = tri
 
 
 async def _list_datacenters(core: Core, body: Any) -> list[dict[str, Any]]:
-    """Datacenters of the WAN pool with the coordinates of their servers there, as far as known: our own."""
+    """Datacenters of the WAN pool with the coordinates of their servers there, as far as they are known."""
     try:
-        own = await core.gossip.call(
-            "Gossip.Coordinate", {"pool": "wan"}, timeout_s=CALL_TIMEOUT_S, retry_safe=True
+        known = await core.gossip.call(
+            "Gossip.Coordinates", {"pool": "wan"}, timeout_s=CALL_TIMEOUT_S, retry_safe=True
         )
     except IpcError as error:
         raise from_neighbour(error) from None
-    mine = {"Node": core.config.node_name, "Segment": "", "Coord": own}
+    by_datacenter: dict[str, list[dict[str, Any]]] = {name: [] for name in core.pools.datacenters()}
+    for member in core.pools.wan():
+        server = server_of(member)
+        if server is not None and member.name in known and server.datacenter in by_datacenter:
+            node = member.name.removesuffix(f".{server.datacenter}")
+            entry = {"Node": node, "Segment": "", "Coord": known[member.name]}
+            by_datacenter[server.datacenter].append(entry)
     return [
-        {
-            "Datacenter": name,
-            "AreaID": "wan",
-            "Coordinates": [mine] if own is not None and name == core.config.datacenter else None,
-        }
-        for name in core.pools.datacenters()
+        {"Datacenter": name, "AreaID": "wan", "Coordinates": found or None}
+        for name, found in by_datacenter.items()
     ]
 
 

@@ -9,6 +9,7 @@ from services.rpc_core.core import Core
 from services.rpc_core.endpoints import (
     catalog,
     coordinate,
+    event,
     health,
     internal,
     kvs,
@@ -36,7 +37,7 @@ class EndpointTable:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        families = (status, kvs, catalog, health, session, txn, internal, operator, coordinate)
+        families = (status, kvs, catalog, health, session, txn, internal, operator, coordinate, event)
         self.methods: dict[str, Handler] = {}
         for family in families:
             self.methods.update(family.METHODS)

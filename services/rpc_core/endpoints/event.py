@@ -1,0 +1,48 @@
+"""Internal.EventFire: any server hands a user event to gossip, which carries it to all nodes of the datacenter."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.rpc_core.core import Core
+from services.rpc_core.errors import RpcError, from_neighbour
+from shared.ipc import IpcError, RemoteError
+from shared.structs.query import QueryOptions
+from shared.structs.schema import BYTES, STR, attr
+
+CALL_TIMEOUT_S = 10.0
+SERF_PREFIX = "consul:event:"
+"""What Serf's name of a user event begins with."""
+
+
+class EventFireRequest(QueryOptions):
+    """payload: the envelope of the event, which only agents look into."""
+
+    datacenter: str = attr("Datacenter", STR)
+    name: str = attr("Name", STR)
+    payload: bytes | None = attr("Payload", BYTES)
+
+
+async def fire(core: Core, datacenter: str, name: str, payload: bytes, token: str) -> None:
+    """Send an event to the nodes of `datacenter`. Raises RpcError."""
+    await _fire(core, EventFireRequest(datacenter=datacenter, name=name, payload=payload, token=token))
+
+
+async def _fire(core: Core, args: EventFireRequest) -> None:
+    core.router.check_datacenter("Internal.EventFire", args.datacenter)
+    event = {"name": SERF_PREFIX + args.name, "payload": args.payload or b"", "coalesce": False}
+    try:
+        await core.gossip.call("Gossip.UserEvent", event, timeout_s=CALL_TIMEOUT_S)
+    except RemoteError as error:
+        text = f'error broadcasting event to segment "": {error}'
+        raise RpcError(f"1 error occurred:\n\t* {text}\n\n") from None
+    except IpcError as error:
+        raise from_neighbour(error) from None
+
+
+async def _event_fire(core: Core, body: Any) -> dict[str, Any]:
+    await _fire(core, EventFireRequest.from_wire(body))
+    return core.query_meta(0).to_wire()
+
+
+METHODS = {"Internal.EventFire": _event_fire}
