@@ -158,6 +158,61 @@ commands = st.one_of(
 )
 
 
+# Transactions -----------------------------------------------------------------------------------------------
+
+VERBS = ["get", "set", "cas", "delete", "delete-cas", "odd"]
+KV_READS = ["get", "get-tree", "check-index", "check-session", "check-not-exists"]
+KV_VERBS = ["set", "cas", "delete", "delete-cas", "delete-tree", "lock", "unlock", "odd", *KV_READS]
+guesses = st.integers(0, 30)
+"""Indexes to compare with: sometimes right, since tests begin at 11."""
+kv_operations = st.builds(
+    lambda verb, key, value, sid, index: TxnOp(
+        kv=TxnKVOp(verb, DirEntry(key=key, value=value, session=sid, modify_index=index))
+    ),
+    st.sampled_from(KV_VERBS),
+    st.sampled_from(KEYS),
+    st.sampled_from([None, b"1", b"2"]),
+    st.sampled_from(["", S1, S2]),
+    guesses,
+)
+catalog_operations = st.one_of(
+    st.builds(
+        lambda verb, name, node_id, address, index: TxnOp(
+            node=TxnNodeOp(verb, Node(node=name, id=node_id, address=address, modify_index=index))
+        ),
+        st.sampled_from(VERBS),
+        nodes,
+        st.sampled_from(["", N1]),
+        st.sampled_from(["10.0.0.1", "10.9.9.9"]),
+        guesses,
+    ),
+    st.builds(
+        lambda verb, on, service, index: TxnOp(
+            service=TxnServiceOp(verb, on, service.replace(modify_index=index))
+        ),
+        st.sampled_from(VERBS),
+        nodes,
+        services,
+        guesses,
+    ),
+    st.builds(
+        lambda verb, on, check, index: TxnOp(check=TxnCheckOp(verb, check.replace(node=on, modify_index=index))),
+        st.sampled_from(VERBS),
+        nodes,
+        checks,
+        guesses,
+    ),
+    st.builds(
+        lambda verb, sid: TxnOp(session=TxnSessionOp(verb, Session(id=sid))),
+        st.sampled_from(["delete", "odd"]),
+        st.sampled_from([S1, S2]),
+    ),
+)
+operations = st.lists(kv_operations | catalog_operations, min_size=1, max_size=3)
+transactions = st.builds(lambda made: lambda fsm: fsm.txn(*made), operations)
+commands = commands | transactions
+
+
 # Families that are stored but not served --------------------------------------------------------------------
 
 MANY = {17: ("Tokens", "SecretID"), 19: ("Policies", "ID"), 23: ("Roles", "ID"), 25: ("BindingRules", "ID")}
