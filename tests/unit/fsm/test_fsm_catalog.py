@@ -8,8 +8,9 @@ import pytest
 
 from services.raft_node.fsm.errors import CommandError
 from shared.state.queries import catalog, health
-from shared.structs.catalog import HealthCheck, NodeService, RegisterRequest
+from shared.structs.catalog import HealthCheck, Node, NodeService, RegisterRequest
 from shared.structs.proxy import ConnectProxyConfig, ServiceConnect, Weights
+from shared.structs.txn import TxnCheckOp, TxnNodeOp, TxnOp, TxnServiceOp
 from tests.unit.fsm.fsm_driver import N1, N2, Driver
 
 
@@ -289,3 +290,36 @@ def test_very_long_and_odd_names_are_kept_apart(fsm: Driver) -> None:
     for name in names:
         fsm.deregister(name)
     assert fsm.ask(catalog.services).value == {}
+
+
+@pytest.mark.parametrize("service_id", ["", "web"])
+def test_a_new_check_type_shows_in_services_though_no_index_says_so(fsm: Driver, service_id: str) -> None:
+    fsm.register_service("n", "web")
+    fsm.register_check("n", "c", service_id=service_id)
+    with fsm.store.snapshot() as snap:
+        before = health.service_nodes(snap, "web")
+        versions = snap.versions(before.watch)
+    fsm.register_check("n", "c", service_id=service_id, type="ttl")
+    with fsm.store.snapshot() as snap:
+        after = health.service_nodes(snap, "web")
+        assert after.index == before.index
+        assert [check.type for instance in after.value for check in instance.checks] == ["ttl"]
+        assert snap.versions(before.watch) != versions
+    assert ["service", "web"] in fsm.topics
+
+
+@pytest.mark.parametrize(
+    ("operation", "what"),
+    [
+        (TxnOp(node=TxnNodeOp("set", Node(node="", address="10.0.0.1"))), "node"),
+        (TxnOp(service=TxnServiceOp("set", "n", NodeService(id="", service="web"))), "service"),
+        (TxnOp(check=TxnCheckOp("set", HealthCheck(node="n", check_id="", name="c"))), "check"),
+    ],
+    ids=["node", "service", "check"],
+)
+def test_what_has_no_name_is_refused(fsm: Driver, operation: TxnOp, what: str) -> None:
+    fsm.register("n")
+    before = fsm.dump()
+    errors = fsm.txn(operation)["Errors"]
+    assert [error["What"] for error in errors] == [f"failed inserting {what}: object missing primary index"]
+    assert fsm.dump() == before
