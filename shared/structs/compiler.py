@@ -18,6 +18,7 @@ _ZERO = {
     "uint": "0",
     "duration": "0",
     "duration_any": "0",
+    "duration_readable": "0",
     "duration_text": "0",
     "float": "0.0",
     "time": "ZERO_TIME",
@@ -191,7 +192,7 @@ def _row_in(kind: Kind, value: str) -> str:
     return _each(kind, value, _row_in, len(value))
 
 
-_DURATIONS = ("duration", "duration_any", "duration_text")
+_DURATIONS = ("duration", "duration_any", "duration_readable", "duration_text")
 _CLASS_OF = {"str": "str", "bool": "bool", "int": "int", **dict.fromkeys(_DURATIONS, "int")}
 
 

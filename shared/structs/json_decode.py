@@ -5,6 +5,7 @@ pointer; a number for a text is an error that names struct, field path and Go ty
 
 from __future__ import annotations
 
+import json
 import math
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 from shared.gotext import base64_text
 from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.gotext.json_numbers import JsonFloat
+from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError, JsonTypeError
 from shared.structs.gotime import time_from_text
 from shared.structs.schema import Attr, Kind, Struct
@@ -28,8 +30,8 @@ def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True)
         return made
     if not isinstance(value, dict):
         go_type = cls.json_decoder or f"structs.{cls.go_name}"
-        text = f"json: cannot unmarshal {_json_kind(value)} into Go value of type {go_type}"
-        raise JsonTypeError(text, _json_kind(value), go_type)
+        text = f"json: cannot unmarshal {json_kind(value)} into Go value of type {go_type}"
+        raise JsonTypeError(text, json_kind(value), go_type)
     exact, folded, aliases = _tables(cls)
     owner = "" if cls.json_decoder else cls.go_name
     refuse_unknown = strict and cls.json_strict
@@ -66,11 +68,14 @@ def _fill(made: Struct, declared: Attr, item: Any, owner: str, path: str, strict
     setattr(made, declared.name, _decode(declared.kind, declared.go_type, item, owner, where, strict))
 
 
-_NULLABLE = frozenset(("list", "map", "opt", "bytes", "any"))
+_NULLABLE = frozenset(("list", "map", "opt", "bytes", "any", "duration_readable"))
+"""Kinds for which null says something."""
 
 
 def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict: bool) -> Any:
     name = kind.name
+    if name == "duration_readable":
+        return _readable_duration(item)
     if item is None:
         return None if name in _NULLABLE else _zero(kind)
     if name == "str" and isinstance(item, str):
@@ -87,6 +92,9 @@ def _decode(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict:
         return time_from_text(item)
     if name == "bytes" and isinstance(item, str):
         return _base64(item)
+    if name == "bytes" and isinstance(item, list):
+        octet = Kind("octet", "uint8")
+        return bytes(_integer(octet, "uint8", 0 if each is None else each, owner, where) for each in item)
     if name == "any":
         return _free_form(item, owner, where)
     if name in ("struct", "opt"):
@@ -124,11 +132,15 @@ def _zero(kind: Kind) -> Any:
     return {"str": "", "bool": False, "float": 0.0}.get(kind.name, 0)
 
 
+_INT64 = -(2**63), 2**63 - 1
+_RANGES = {"uint": (0, 2**64 - 1), "octet": (0, 255)}
+
+
 def _integer(kind: Kind, go_type: str, item: Any, owner: str, where: str) -> int:
     if isinstance(item, bool) or not isinstance(item, int | float):
         raise _mismatch(item, owner, where, go_type)
     literal = item.literal if isinstance(item, JsonFloat) else str(item)
-    low, high = (0, 2**64 - 1) if kind.name == "uint" else (-(2**63), 2**63 - 1)
+    low, high = _RANGES.get(kind.name, _INT64)
     if isinstance(item, float) or not low <= item <= high:
         raise _error(f"number {literal}", owner, where, go_type)
     return item
@@ -145,6 +157,17 @@ def _duration_ns(item: Any, owner: str, where: str) -> int:
         number = int(_float64(item, owner, where))
         return number if abs(number) < 1 << 63 else -1 << 63  # what the conversion gives on amd64
     return 0
+
+
+def _readable_duration(item: Any) -> int:
+    """Nanoseconds of what api.ReadableDuration reads. Raises JsonError in its words."""
+    if isinstance(item, str):
+        return _duration_ns(item, "", "")
+    if isinstance(item, int | float) and not isinstance(item, bool):
+        number = float(item)
+        return int(number) if abs(number) < 1 << 63 else -1 << 63
+    literal = "null" if item is None else json.dumps(item, separators=(",", ":"))
+    raise JsonError(f"strconv.ParseFloat: parsing {quote(literal)}: invalid syntax")
 
 
 def _free_form(item: Any, owner: str, where: str) -> Any:
@@ -177,7 +200,8 @@ def _base64(item: str) -> bytes:
         raise JsonError(str(error)) from None
 
 
-def _json_kind(item: Any) -> str:
+def json_kind(item: Any) -> str:
+    """What Go's error texts call a parsed value."""
     if isinstance(item, bool):
         return "bool"
     if isinstance(item, str):
@@ -188,7 +212,7 @@ def _json_kind(item: Any) -> str:
 
 
 def _mismatch(item: Any, owner: str, where: str, go_type: str) -> JsonTypeError:
-    return _error(_json_kind(item), owner, where, go_type)
+    return _error(json_kind(item), owner, where, go_type)
 
 
 def _error(shown: str, owner: str, where: str, go_type: str) -> JsonTypeError:

@@ -34,6 +34,7 @@ __all__ = [
     "BYTES",
     "DURATION",
     "DURATION_ANY",
+    "DURATION_READABLE",
     "DURATION_TEXT",
     "FLOAT",
     "INT",
@@ -86,6 +87,9 @@ DURATION_ANY = Kind("duration_any", "time.Duration")
 """A duration that JSON shows as a number and accepts as text or number."""
 DURATION_TEXT = Kind("duration_text", "time.Duration")
 """A duration that is text like "1m30s" in JSON and left out there when zero; read as text or number."""
+
+DURATION_READABLE = Kind("duration_readable", "api.ReadableDuration")
+"""A duration in a body of Consul's API package: text or a number; anything else, even null, is an error."""
 
 
 def list_of(inner: Kind, go_type: str = "") -> Kind:

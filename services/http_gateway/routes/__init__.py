@@ -14,10 +14,11 @@ from services.http_gateway.routes import (
     page,
     session,
     status,
+    txn,
 )
 from services.http_gateway.routes.table import Routes
 
 
 def all_routes() -> Routes:
-    families = (status, kv, catalog, health, agent, operator, session, coordinate, event)
+    families = (status, kv, catalog, health, agent, operator, session, txn, coordinate, event)
     return Routes([route for family in families for route in family.ROUTES], kv_fast.get, kv_fast.put, page.serve)

@@ -9,6 +9,7 @@ from services.http_gateway.errors import HttpError, NotFoundError
 from services.http_gateway.reads import ZERO_META, Read, read
 from services.http_gateway.routes.table import Route
 from shared.state.answer import Answer
+from shared.state.errors import StateLookupError
 from shared.state.queries import session
 from shared.state.snapshot import Snapshot
 from shared.structs.catalog import SERF_CHECK_ID
@@ -17,7 +18,6 @@ from shared.structs.session import CREATE, DESTROY, RELEASE, Session
 
 _WRITE_TIMEOUT_S = 30.0
 _LOCK_DELAY_NS = 15_000_000_000
-_UUID_CHARS = 36
 
 
 def create(call: Call) -> Any:
@@ -101,9 +101,10 @@ def info(call: Call) -> Any:
     call.on_failure = ZERO_META.headers()
 
     def local(snap: Snapshot) -> Answer[list[Session]]:
-        if len(session_id) != _UUID_CHARS:
-            raise HttpError("failed session lookup: index error: UUID must be 36 characters")
-        answer = session.get(snap, session_id)
+        try:
+            answer = session.get(snap, session_id)
+        except StateLookupError as error:
+            raise HttpError(str(error)) from None
         return Answer(answer.index, [] if answer.value is None else [answer.value], answer.watch)
 
     return read(

@@ -21,6 +21,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (UUID, "UUID"),
     (re.compile(r'"(CreateIndex|ModifyIndex)":( ?)[1-9]\d*'), r'"\1":\2INDEX'),
+    (re.compile(r"(current modify index) \d+"), r"\1 INDEX"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "TIME"),
 )
 MASKED_HEADERS = {"date": "DATE"}
