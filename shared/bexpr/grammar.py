@@ -23,6 +23,7 @@ from shared.bexpr.peg import (
     memo,
     not_follows,
     optional,
+    position,
     repeat,
     sequence,
     text_of,
@@ -184,11 +185,39 @@ _input = choice(
 )
 
 
+def _reader_of(before: str) -> str:
+    """The rule that had read `before` when it met something that is no text, as far as its last character tells."""
+    quote = ""
+    for char in before:
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "\"`":
+            quote = char
+    last = before[-1:]
+    if not last:
+        return ""
+    if last == quote:
+        return 'rule "string": '
+    if quote:
+        return f"rule {'Double' if quote == chr(34) else 'Raw'}StringChar: "
+    if last in " \t\r\n":
+        return 'rule "whitespace": '
+    return "rule Identifier: " if last in _LETTERS + string.digits + "_" else "rule MatchEqual: "
+
+
+def _refuse_bytes(text: str) -> None:
+    """Raises FilterError for bytes that are not UTF-8, which `text` holds as lone surrogates."""
+    at = next((n for n, char in enumerate(text) if "\ud800" <= char <= "\udfff"), None)
+    if at is not None:
+        raise FilterError(f"{position(text, at)}: {_reader_of(text[:at])}invalid encoding")
+
+
 @lru_cache(maxsize=256)
 def parse(text: str) -> Expression:
     """The syntax tree of `text`. Raises FilterError with the place of the mistake and what was expected."""
     if len(text) > EXPRESSION_LENGTH_MAX:
         raise FilterError(f"expression is {len(text)} characters long, at most {EXPRESSION_LENGTH_MAX} are allowed")
+    _refuse_bytes(text)
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _RECURSION_LIMIT))
     try:

@@ -38,7 +38,7 @@ class Parser:
             if "!." in self._wanted:
                 wanted.append("EOF")
             listed = wanted[0] if len(wanted) == 1 else f"{', '.join(wanted[:-1])} or {wanted[-1]}"
-            self.errors.append(f"{self._position(self._farthest)}: no match found, expected: {listed}")
+            self.errors.append(f"{position(self.text, self._farthest)}: no match found, expected: {listed}")
         if self.errors:
             raise FilterError("\n".join(dict.fromkeys(self.errors)))
         assert result is not None
@@ -54,17 +54,18 @@ class Parser:
         self._wanted.add("!" + what if self._inverted else what)
 
     def error(self, at: int, rule: str, message: str) -> None:
-        self.errors.append(f"{self._position(at)}: rule {rule}: {message}")
+        self.errors.append(f"{position(self.text, at)}: rule {rule}: {message}")
 
-    def _position(self, at: int) -> str:
-        """Line, column in characters, offset in bytes: `1:12 (11)`."""
-        before = self.text[:at]
-        line_start = before.rfind("\n") + 1
-        column = at - line_start + 1
-        line = before.count("\n") + 1
-        if at < len(self.text) and self.text[at] == "\n":
-            line, column = line + 1, 0  # the reader counts a line as begun once its newline is the next rune
-        return f"{line}:{column} ({len(before.encode())})"
+
+def position(text: str, at: int) -> str:
+    """Line, column in characters, offset in bytes: `1:12 (11)`."""
+    before = text[:at]
+    line_start = before.rfind("\n") + 1
+    column = at - line_start + 1
+    line = before.count("\n") + 1
+    if at < len(text) and text[at] == "\n":
+        line, column = line + 1, 0  # the reader counts a line as begun once its newline is the next rune
+    return f"{line}:{column} ({len(before.encode())})"
 
 
 def literal(text: str) -> Parse:
