@@ -25,6 +25,7 @@ from shared.config.runtime import RuntimeConfig
 from shared.ipc import SocketPathError
 
 _DRAIN_S = 1.0
+_SOCKETS = ("raft", "gossip", "rpc", "dns", "http")
 
 
 class RefusedError(Exception):
@@ -66,9 +67,13 @@ def _hold_directories(config: RuntimeConfig) -> None:
 
 
 def _clean_up(config: RuntimeConfig) -> None:
-    """What only made sense while this agent ran: its entry in the registry, a dev agent's directory."""
+    """What only made sense while this agent ran: its entry in the registry, sockets of components that had to be
+    killed, a dev agent's directory."""
     with contextlib.suppress(OSError, ConfigError):
         registry.unregister(os.getpid())
+    for name in _SOCKETS:
+        with contextlib.suppress(OSError):  # who ended in good order took it away itself
+            os.unlink(config.socket_path(name))
     if config.dev_mode and os.path.basename(config.run_dir) == f"dev-{os.getpid()}":
         import shutil  # with its compressors, for one call at the very end
 

@@ -233,6 +233,15 @@ def test_a_component_that_ignores_sigterm_is_killed(start: Callable[..., ToyAgen
     assert any("component did not stop in time" in m and "component=gossip" in m for m in agent.messages())
 
 
+def test_components_that_are_killed_leave_no_sockets(start: Callable[..., ToyAgent]) -> None:
+    agent = start({"rpc_core": {"ignore_term": True}})
+    assert (agent.run_dir / "rpc.sock").is_socket()
+    agent.signal(signal.SIGTERM)
+    agent.wait_output("Waiting for endpoints to shut down")
+    assert agent.stop(signal.SIGTERM) == 1  # the second signal: no grace any more
+    assert not list(agent.run_dir.glob("*.sock"))
+
+
 def test_a_signal_during_the_start_ends_it(start: Callable[..., ToyAgent]) -> None:
     agent = start({"raft_node": {"ready_after_s": 60}}, ready=False)
     agent.wait_output("agent.toy.rpc_core: ready")
