@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from services.http_gateway.streaming import Stream
 
 _JOIN_TIMEOUT_S = 60.0
-_LEAVE_TIMEOUT_S = 30.0
+_LEAVE_TIMEOUT_S = 60.0
+"""More than rpc_core takes for two pools that do not answer and its pause: then, too, the agent has to end."""
 _RELOAD_TIMEOUT_S = 30.0
 _DUMP_TIMEOUT_S = 2.0
 _SHUTDOWN_TIMEOUT_S = 5.0
