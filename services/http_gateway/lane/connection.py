@@ -167,10 +167,6 @@ class Connection:
             if request.on_hurry is not None:
                 request.on_hurry()
 
-    def timed_out(self, now: float) -> bool:
-        """Whether the connection has to go because the client is too slow or idle for too long."""
-        return self.deadline <= now
-
     def lost(self) -> None:
         """The socket is gone: tell everyone who still works for this client."""
         self.closing = self.ended = True
@@ -414,10 +410,6 @@ class Connection:
             request.backlog.append(data)
         if not self._pumping:
             self._wake(self)
-
-    def at_front(self, request: Request) -> bool:
-        """Whether what `request` streams goes out at once."""
-        return bool(self._pending) and self._pending[0] is request
 
     def _close_after(self, pending: deque[Request]) -> None:
         """No request after this one is answered: the client was told, or told us."""
