@@ -28,8 +28,7 @@ class Flags(FlagSet):
 
 
 def HELP() -> str:
-    # Consul leaves the flags out of this one help text.
-    return usage("Usage: proconsul version [options]")
+    return usage("Usage: proconsul version [options]", Flags())
 
 
 def run(argv: list[str]) -> int:

@@ -52,6 +52,10 @@ def test_help_that_follows_a_complaint_names_the_program_as_it_was_called(progra
     assert f"Usage: {program} {command.split()[0]} " in (outcome.stdout + outcome.stderr).decode()
 
 
+def test_the_help_of_version_names_its_flag() -> None:
+    assert b"  -format=<string>\n" in run_cli("version", "-h").stdout
+
+
 def test_an_unknown_command_is_status_127_with_the_overview_on_stderr() -> None:
     outcome = run_cli("no-such-command")
     assert (outcome.status, outcome.stdout) == (127, b"")
