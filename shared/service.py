@@ -33,6 +33,8 @@ START_FD_VARIABLE = "PROCONSUL_START_FD"
 SUPERVISOR_PID_VARIABLE = "PROCONSUL_SUPERVISOR_PID"
 START_ERROR_FIELD = "X_START_ERROR"
 """Field of a notification to our supervisor: why the service cannot start, in one text."""
+RELOAD_ERROR_FIELD = "X_RELOAD_ERROR"
+"""The same for a reloaded configuration that a part of the service refuses."""
 
 EXIT_OK, EXIT_START_FAILED, EXIT_CRASHED = 0, 1, 2
 STOP_GRACE_S = 5.0
@@ -49,6 +51,10 @@ class StartError(Exception):
     """The service cannot start, and the reason is not a bug: port in use, directory not writable, bad file.
 
     The text is all the user sees; it says what to change."""
+
+
+class ReloadRefusedError(Exception):
+    """A part of the service cannot take over a reloaded configuration; the text is what the user has to see."""
 
 
 class ServiceContext:
@@ -99,7 +105,10 @@ class ServiceContext:
         notify.notify(f"STATUS={text}", *extension)
 
     def on_reload(self, callback: ReloadCallback) -> None:
-        """`callback(new_config)`, plain or async, on SIGHUP. `ctx.config` is the new one already."""
+        """`callback(new_config)`, plain or async, on SIGHUP. `ctx.config` is the new one already.
+
+        A callback may raise ReloadRefusedError: whoever asked for the reload gets its text, and our supervisor gives
+        everyone the old configuration back. Callbacks run in the order in which they were added."""
         self._on_reload.append(callback)
 
     def on_stop(self, callback: StopCallback) -> None:
@@ -109,22 +118,28 @@ class ServiceContext:
     async def reload(self) -> None:
         """Load the config file again and tell everyone. A file that cannot be read changes nothing."""
         notify.notify_reloading()
+        refused: list[str] = []
         try:
             self.config = runtime.load(self.config_path)
             if not self.supervised:  # else the supervisor sends the level
                 log.set_level(log.parse_level(self.config.log_level))
             _apply_metrics(self.config)
             for callback in self._on_reload:
-                result = callback(self.config)
-                if inspect.isawaitable(result):
-                    await result
+                try:
+                    result = callback(self.config)
+                    if inspect.isawaitable(result):
+                        await result
+                except ReloadRefusedError as error:
+                    refused.append(str(error))
         except runtime.ConfigFileError as error:
             log.get_logger("agent").error("Reload config failed", error=error)
         except Exception as error:  # a setting one part cannot take over must not end the whole service
             log.get_logger("agent").error("Reload config failed", component=self.name, error=repr(error))
         finally:
+            if refused and not self.supervised:
+                log.get_logger("agent").error("Reload config failed", error=refused[0])
             if self.is_ready:
-                notify.notify("READY=1")
+                notify.notify("READY=1", *(f"{RELOAD_ERROR_FIELD}={_one_line(text)}" for text in refused[:1]))
 
     async def _stop(self) -> None:
         self.stopping.set()
@@ -276,11 +291,15 @@ def _apply_metrics(config: RuntimeConfig) -> None:
 
 def _failed(name: str, reason: str, sink: log.SocketSink | None) -> int:
     """Below our supervisor the reason travels with the notification, and the supervisor prints it once."""
-    one_datagram = reason.replace("\n", "\x1f")
-    if sink is None or not notify.notify(f"{START_ERROR_FIELD}={one_datagram}"):
+    if sink is None or not notify.notify(f"{START_ERROR_FIELD}={_one_line(reason)}"):
         log.get_logger("agent").error(f"Error starting {name}", error=reason)
     _finish(sink)
     return EXIT_START_FAILED
+
+
+def _one_line(text: str) -> str:
+    """As the fields of notifications have to be; the supervisor makes lines of it again."""
+    return text.replace("\n", "\x1f")
 
 
 def _finish(sink: log.SocketSink | None) -> None:

@@ -3,7 +3,8 @@
     python toy_component.py NAME --config FILE
 
 Its behaviour is in `<run_dir>/toy.json`: {NAME: {"fail": text, "ready_after_s": x, "ignore_term": true, ...}}.
-`"ready_when": name` waits for a file of this name in the run directory."""
+`"ready_when": name` waits for a file of this name in the run directory. `"refuse_level": level` refuses a reload
+with that log level."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ import trio
 
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import RemoteError, Request, Server
-from shared.service import ServiceContext, StartError, run_service
+from shared.service import ReloadRefusedError, ServiceContext, StartError, run_service
 
 NAME = sys.argv[1]
 
@@ -37,7 +38,13 @@ async def main(ctx: ServiceContext) -> None:
     await trio.sleep(behaviour.get("ready_after_s", 0))
     while "ready_when" in behaviour and not await trio.Path(ctx.config.run_dir, behaviour["ready_when"]).exists():
         await trio.sleep(0.01)
-    ctx.on_reload(lambda config: log.info("reloaded", level=config.log_level))
+
+    def reloaded(config: RuntimeConfig) -> None:
+        log.info("reloaded", level=config.log_level)
+        if config.log_level == behaviour.get("refuse_level"):
+            raise ReloadRefusedError(f"Failed reloading {NAME}:\n{config.log_level} is not for me")
+
+    ctx.on_reload(reloaded)
     async with trio.open_nursery() as nursery:
         if NAME == "rpc_core":
             await nursery.start(_serve(ctx.config, behaviour).run)

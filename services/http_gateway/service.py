@@ -6,6 +6,7 @@ import gc
 import os
 import random
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -25,6 +26,9 @@ from shared.service import ServiceContext, StartError
 from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
+
+if TYPE_CHECKING:
+    from services.http_gateway.tls import Https
 
 _log = get_logger("agent")
 
@@ -59,6 +63,7 @@ class HttpGateway:
         )
         self._server = Server(config.socket_path("http"), name="http_gateway")
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
+        self._https: Https | None = None
         self._earlier = trio.Event()
         self._slow_tasks = 0
         self._wire_up(list(made.values()))
@@ -97,17 +102,21 @@ class HttpGateway:
             for address in config.http_listeners:
                 _log.info("Started HTTP server", address=_shown(address), network=_network(address))
             if config.https_listeners:
-                from services.http_gateway.tls import serve_https
+                from services.http_gateway.tls import Https
 
-                await nursery.start(serve_https, self.gateway, config)
+                self._https = Https(self.gateway, config)
+                await nursery.start(self._https.run)
                 for address in config.https_listeners:
                     _log.info("Started HTTPS server", address=_shown(address), network=_network(address))
             task_status.started()
 
     def configure(self, config: RuntimeConfig) -> None:
-        """Take over a reloaded configuration. Listeners stay as they are, as in Consul."""
+        """Take over a reloaded configuration. Listeners stay as they are, as in Consul. Raises ReloadRefusedError."""
         self._config = config
         self.gateway.use_config(config)
+        self.lane.limit_clients(config.limits.http_max_conns_per_client)
+        if self._https is not None:
+            self._https.configure(config)
 
     async def drain(self) -> None:
         """Stop accepting, give requests that are under way a moment, and answer those who wait for changes."""

@@ -15,7 +15,7 @@ from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.head import HEAD_BYTES_MAX
 from services.http_gateway.listeners import open_listener
 from shared.config.runtime import RuntimeConfig
-from shared.service import StartError
+from shared.service import ReloadRefusedError, StartError
 
 _VERSIONS = {"tls10": "TLSv1", "tls11": "TLSv1_1", "tls12": "TLSv1_2", "tls13": "TLSv1_3"}
 
@@ -24,26 +24,61 @@ class _TlsConfig(Config):
     """Hypercorn's configuration with the TLS settings of the agent's."""
 
     agent: RuntimeConfig
+    context: Any = None
+    """The context that all listeners share, once they are open."""
 
     def create_ssl_context(self) -> Any:
+        self.context = super().create_ssl_context()
+        if self.context is not None:
+            _set_rules(self.context, self.agent)
+        return self.context
+
+
+def _set_rules(context: Any, config: RuntimeConfig) -> None:
+    """Which versions are spoken, and whether clients have to show a certificate."""
+    import ssl
+
+    context.minimum_version = getattr(ssl.TLSVersion, _VERSIONS[config.tls.min_version])
+    wanted = config.tls.verify_incoming or config.tls.verify_incoming_https
+    context.verify_mode = ssl.CERT_REQUIRED if wanted else ssl.CERT_NONE
+
+
+class Https:
+    """The HTTPS listeners of this process."""
+
+    def __init__(self, gateway: Gateway, config: RuntimeConfig) -> None:
+        self._gateway, self._config = gateway, config
+        self._settings = _TlsConfig()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves until cancelled. Raises StartError for missing files and addresses in use."""
+        await _serve_https(self._gateway, self._config, self._settings, task_status)
+
+    def configure(self, config: RuntimeConfig) -> None:
+        """Certificate, key, CA and rules of a reloaded configuration, for connections from now on.
+
+        Raises ReloadRefusedError, and leaves what there was."""
         import ssl
 
-        context = super().create_ssl_context()
-        if context is not None:
-            context.minimum_version = getattr(ssl.TLSVersion, _VERSIONS[self.agent.tls.min_version])
-            if self.agent.tls.verify_incoming or self.agent.tls.verify_incoming_https:
-                context.verify_mode = ssl.CERT_REQUIRED
-        return context
+        context = self._settings.context
+        if context is None:
+            return
+        try:
+            _check_certificate(config.cert_file, config.key_file)
+            context.load_cert_chain(config.cert_file, config.key_file)
+            if config.ca_file:
+                context.load_verify_locations(config.ca_file)
+        except (StartError, ssl.SSLError, OSError) as error:
+            raise ReloadRefusedError(f"Failed reloading tls configuration: {error}") from None
+        _set_rules(context, config)
 
 
-async def serve_https(
-    gateway: Gateway, config: RuntimeConfig, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+async def _serve_https(
+    gateway: Gateway, config: RuntimeConfig, settings: _TlsConfig, task_status: trio.TaskStatus[None]
 ) -> None:
-    """Serves until cancelled. Raises StartError for missing files and addresses in use."""
     if not (config.cert_file and config.key_file):
         raise StartError("ports.https is set, but cert_file and key_file are not: name a certificate and its key")
     _check_certificate(config.cert_file, config.key_file)
-    settings = _TlsConfig()
     settings.agent = config
     # Opened here, as those of HTTP are: with their errors, and with the owner and mode that Unix sockets shall have.
     sockets = [open_listener(address, config.unix_sockets, "-https-port") for address in config.https_listeners]

@@ -13,7 +13,7 @@ import trio
 from services.supervisor.backoff import Backoff
 from services.supervisor.process import WATCHDOG_S, ComponentProcess, describe_exit
 from shared.log import Record, get_logger
-from shared.service import START_ERROR_FIELD
+from shared.service import RELOAD_ERROR_FIELD, START_ERROR_FIELD
 
 START_TIMEOUT_S = 90.0
 """A process that gives no sign of life for so long after its start hangs (a rebuild of the state store does)."""
@@ -72,6 +72,7 @@ class Component:
         self._ready_at = 0.0
         self._alive_until = 0.0
         self._start_error = ""
+        self._reload_error = ""
         self._restart_wanted = False
         self._restart_now = trio.Event()
         self._reloaded = trio.Event()
@@ -130,16 +131,20 @@ class Component:
         if self._process is not None:
             self._process.signal(signal.SIGKILL)
 
-    async def reload(self) -> None:
-        """SIGHUP, then wait until it is READY again (or has ended: its successor reads the new file anyway)."""
+    async def reload(self) -> str:
+        """SIGHUP, then wait until it is READY again (or has ended: its successor reads the new file anyway).
+
+        Why it refuses the new configuration, "" if it does not."""
         if self._process is None or not self.ready.is_set():
-            return
+            return ""
         self._reloaded = trio.Event()
+        self._reload_error = ""
         self._process.signal(signal.SIGHUP)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_after, self._process_ended, nursery.cancel_scope)
             await self._reloaded.wait()
             nursery.cancel_scope.cancel()
+        return self._reload_error.replace("\x1f", "\n")
 
     def set_log_level(self, level: int) -> None:
         if self._process is not None:
@@ -154,6 +159,7 @@ class Component:
             self._alive_until = max(self._alive_until, now + int(fields["EXTEND_TIMEOUT_USEC"]) / 1_000_000)
         self.status = fields.get("STATUS", self.status)
         self._start_error = fields.get(START_ERROR_FIELD, self._start_error)
+        self._reload_error = fields.get(RELOAD_ERROR_FIELD, self._reload_error)
         if self.state is State.STOPPING:
             return
         if "RELOADING" in fields:

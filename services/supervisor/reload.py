@@ -11,15 +11,18 @@ import sys
 
 import trio
 
+from shared import log
 from shared.config import runtime
 from shared.config.runtime import RuntimeConfig
+
+_log = log.get_logger("agent")
 
 REBUILD_TIMEOUT_S = 20.0
 _ERROR_CHARS_MAX = 4096
 
 _RELOADABLE = (
-    "log_level", "node_meta", "services", "checks", "watches", "discard_check_output", "dns_config", "cache",
-    "config_entries_bootstrap", "ca_file", "cert_file", "key_file", "tls",
+    "log_level", "node_meta", "services", "checks", "watches", "discard_check_output", "dns_config", "recursors",
+    "cache", "config_entries_bootstrap", "ca_file", "cert_file", "key_file", "tls",
 )  # fmt: skip
 """Top-level items Consul 1.8 reloads as a whole. Everything else keeps its value until the agent starts again."""
 
@@ -44,7 +47,7 @@ async def rebuild(config_path: str) -> RuntimeConfig:
                 check=False,
             )
         if result.returncode != 0:
-            text = (result.stderr or result.stdout).decode("utf-8", "replace").strip()
+            text = (result.stderr or result.stdout).decode("utf-8", "replace").removesuffix("\n")
             raise ReloadError(text.removeprefix("==> ")[:_ERROR_CHARS_MAX])
         return runtime.load(path)
     except trio.TooSlowError:
@@ -69,8 +72,12 @@ def with_reloadable(running: RuntimeConfig, fresh: RuntimeConfig) -> RuntimeConf
     telemetry = running.telemetry.replace(
         allowed_prefixes=fresh.telemetry.allowed_prefixes,
         blocked_prefixes=fresh.telemetry.blocked_prefixes,
-        filter_default=fresh.telemetry.filter_default,
     )
     acl = running.acl.replace(tokens=fresh.acl.tokens)
     whole = {name: getattr(fresh, name) for name in names}
+    try:
+        log.parse_level(fresh.log_level)
+    except ValueError:
+        _log.warn("Invalid log level in new configuration", level=fresh.log_level)
+        whole["log_level"] = running.log_level
     return running.replace(limits=limits, telemetry=telemetry, acl=acl, **whole)

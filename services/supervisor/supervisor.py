@@ -321,18 +321,33 @@ class Supervisor:
             _log.error("Reload config failed", error=str(error))
 
     async def _apply(self, config: RuntimeConfig) -> None:
+        """Give it to everyone; if somebody refuses it, everyone gets the old one back. Raises ReloadError."""
+        old = self.config
+        refusal = await self._hand_out(config)
+        if refusal:
+            await self._hand_out(old)
+            raise ReloadError(refusal)
+
+    async def _hand_out(self, config: RuntimeConfig) -> str:
+        """Why somebody refuses it: the first of the components in the order of their start; "" for nobody."""
         try:
             runtime.dump(config, self.config_path)
         except OSError as error:
             raise ReloadError(f"cannot write {self.config_path}: {error.strerror}") from None
         self.config = config
         self.hub.set_level(log.parse_level(config.log_level))
+        refusals: dict[str, str] = {}
+
+        async def reload(name: str) -> None:
+            refusals[name] = await self.components[name].reload()
+
         with trio.move_on_after(RELOAD_TIMEOUT_S) as limit:
             async with trio.open_nursery() as nursery:
-                for component in self.components.values():
-                    nursery.start_soon(component.reload)
+                for name in self.components:
+                    nursery.start_soon(reload, name)
         if limit.cancelled_caught:
             raise ReloadError(f"not all components took over the new configuration within {RELOAD_TIMEOUT_S:g}s")
+        return next((refusals[name] for name in self.components if refusals.get(name)), "")
 
     # -- watching -------------------------------------------------------------------------------------------
 

@@ -11,7 +11,8 @@ import sys
 from shared.config import runtime
 from shared.config.builder import build
 from shared.config.options import ConfigError, Options
-from shared.config.startup import validate_settings, validate_tls
+from shared.config.startup import validate_tls
+from shared.config.tls_files import check_files
 
 
 def rebuild(running_path: str, new_path: str) -> runtime.RuntimeConfig:
@@ -27,10 +28,33 @@ def rebuild(running_path: str, new_path: str) -> runtime.RuntimeConfig:
     new = build(options).replace(
         node_id=running.node_id, run_dir=running.run_dir, state_dir=running.state_dir
     )
-    validate_settings(new)
-    validate_tls(new)
+    _check_tls(new)
+    _check_recursors(new)
     runtime.dump(new, new_path)
     return new
+
+
+def _check_tls(new: runtime.RuntimeConfig) -> None:
+    try:
+        check_files(new)
+        validate_tls(new)
+    except ConfigError as error:
+        raise ConfigError(f"Failed reloading tls configuration: {error}") from None
+
+
+def _check_recursors(new: runtime.RuntimeConfig) -> None:
+    """A recursor may be given by name: the name has to have an address."""
+    import socket
+
+    for recursor in new.recursors:
+        host = recursor.rpartition(":")[0] if recursor.count(":") == 1 else recursor.strip("[]")
+        if "]" in host:
+            host = host[1 : host.index("]")]
+        try:
+            socket.getaddrinfo(host, None)
+        except (OSError, UnicodeError):
+            text = f"Failed reloading dns config : Invalid recursor address: lookup {host}: no such host"
+            raise ConfigError(text) from None
 
 
 def main(argv: list[str]) -> int:

@@ -15,7 +15,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import trio
@@ -404,6 +404,10 @@ class Lane:
                     return
                 continue  # the client has gone already
             self._admit(sock, address, now)
+
+    def limit_clients(self, connections_per_client: int) -> None:
+        """A new limit, for connections from now on."""
+        self._limits = replace(self._limits, connections_per_client=connections_per_client)
 
     def _admit(self, sock: socket.socket, address: object, now: float) -> None:
         remote, client_address = "@", ""

@@ -17,6 +17,7 @@ import pytest
 import trio
 
 from shared.config import runtime
+from shared.config.options import Options
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, RemoteError
 from tests.agents import COMPONENTS, PATIENCE_S, _Process, wait_until
@@ -249,6 +250,22 @@ def test_a_signal_during_the_start_ends_it(start: Callable[..., ToyAgent]) -> No
     agent.wait_output('agent: Caught: signal=hangup error="cannot reload before agent started"')
     assert agent.stop(signal.SIGTERM) == 1
     assert agent.messages()[-1] == "agent: Exit code: code=1"
+
+
+def test_a_reload_that_one_component_refuses_changes_nothing(start: Callable[..., ToyAgent], tmp_path: Path) -> None:
+    source = tmp_path / "source.json"
+    source.write_text('{"log_level": "DEBUG"}')
+    options = Options(config_files=(str(source),), dev_mode=True).to_json()
+    agent = start({"dns_frontend": {"refuse_level": "WARN"}}, options=options)
+    source.write_text('{"log_level": "WARN"}')
+    reason = "^Failed reloading dns_frontend:\nWARN is not for me$"
+    with pytest.RaisesGroup(pytest.RaisesExc(RemoteError, match=reason)):
+        agent.ask("Supervisor.Reload")
+    agent.wait_output("agent.toy.gossip: reloaded: level=DEBUG")
+    assert runtime.load(agent.run_dir / "agent.json").log_level == "DEBUG"
+    source.write_text('{"log_level": "INFO"}')
+    agent.ask("Supervisor.Reload")
+    agent.wait_output("agent.toy.dns_frontend: reloaded: level=INFO")
 
 
 def test_a_requested_shutdown_gives_the_exit_code(start: Callable[..., ToyAgent]) -> None:

@@ -99,6 +99,17 @@ def test_reload_reads_the_file_again(start: Callable[..., Service]) -> None:
     assert "stopping" not in service.output()  # an INFO record: the new level holds it back
 
 
+def test_a_reload_that_a_part_refuses_is_reported_with_its_reason(start: Callable[..., Service]) -> None:
+    service = start({"refuse_level": "WARN"})
+    wait_until(lambda: service.notified("READY"), what="READY")
+    runtime.dump(service.config.replace(log_level="WARN"), service.config_path)
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: service.notified("READY") == 2, what="the second READY")
+    reasons = [fields["X_RELOAD_ERROR"] for fields in service.seen if "X_RELOAD_ERROR" in fields]
+    assert reasons == ["Failed reloading gossip:\x1fWARN is not for me"]
+    wait_until(lambda: "[ERROR] agent: Reload config failed: error=" in service.output(), what="the reason")
+
+
 def test_a_damaged_file_changes_nothing_on_reload(start: Callable[..., Service]) -> None:
     service = start()
     wait_until(lambda: service.notified("READY"), what="READY")

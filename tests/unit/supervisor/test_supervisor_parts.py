@@ -170,12 +170,21 @@ def test_a_console_nobody_reads_never_blocks_and_reports_the_gap() -> None:
     os.close(writer)
 
 
+def test_an_unknown_log_level_is_not_taken_over_and_the_rest_is() -> None:
+    running = RuntimeConfig.dev("run")
+    merged = with_reloadable(running, running.replace(log_level="LOUD", node_meta={"a": "b"}))
+    assert (merged.log_level, merged.node_meta) == (running.log_level, {"a": "b"})
+
+
 def test_only_reloadable_items_change_on_reload() -> None:
     running = RuntimeConfig.dev("run")
     fresh = running.replace(
         log_level="TRACE",
         node_name="other",
         node_meta={"a": "b"},
+        recursors=("10.0.0.1",),
+        discovery_max_stale_s=5.0,
+        http_config=running.http_config.replace(block_endpoints=("/v1/kv",)),
         cert_file="new.pem",
         limits=running.limits.replace(rpc_rate=5.0, kv_max_value_size=1),
         telemetry=running.telemetry.replace(metrics_prefix="other", blocked_prefixes=("consul.raft",)),
@@ -183,6 +192,9 @@ def test_only_reloadable_items_change_on_reload() -> None:
     merged = with_reloadable(running, fresh)
     assert (merged.log_level, merged.node_meta, merged.limits.rpc_rate) == ("TRACE", {"a": "b"}, 5.0)
     assert merged.telemetry.blocked_prefixes == ("consul.raft",)
+    assert merged.recursors == ("10.0.0.1",)
+    assert merged.http_config == running.http_config
+    assert merged.discovery_max_stale_s == running.discovery_max_stale_s
     assert merged.node_name == running.node_name
     assert merged.cert_file == ""
     assert merged.limits.kv_max_value_size == running.limits.kv_max_value_size
