@@ -64,9 +64,9 @@ class Work(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LaneLimits:
-    """Connections per client address (as Consul's http_max_conns_per_client; 0 = no limit) and altogether; bytes
-    of unsent output at which a connection is not read any more; input, and output that is not taken, kept for all
-    connections together."""
+    """Connections per client address (as Consul's http_max_conns_per_client; any number if it is not above 0) and
+    altogether; bytes of unsent output at which a connection is not read any more; input, and output that is not
+    taken, kept for all connections together."""
 
     connections_per_client: int = 200
     connections: int = 8192
@@ -417,7 +417,7 @@ class Lane:
             remote = f"{shown}:{address[1]}"
         count = self._per_client.get(client_address, 0)
         per_client = self._limits.connections_per_client
-        if client_address and per_client and count >= per_client:
+        if client_address and 0 < per_client <= count:
             metrics.incr("consul.http.connections.refused")
             sock.close()
             return
