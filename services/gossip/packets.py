@@ -93,8 +93,8 @@ def bind_error(protocol: str, host: str, port: int, error: OSError) -> str:
     where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     reason = (error.strerror or str(error)).lower()
     advice = {
-        98: "stop the process that uses it or choose another port",
-        99: "the address belongs to no interface of this host, choose another bind address",
+        98: "stop the process that uses it or choose another port with -serf-lan-port or -serf-wan-port",
+        99: "the address belongs to no interface of this host, choose another one with -bind",
         13: "ports below 1024 need privileges, choose another port",
     }.get(error.errno or 0, "choose another address or port")
     return (

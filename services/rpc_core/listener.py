@@ -27,6 +27,12 @@ Handoff = Callable[[int, str], bool]
 """Takes the descriptor of a Raft connection and its source; False if nobody is there to take it."""
 ServeSnapshot = Callable[[trio.SocketStream], Awaitable[None]]
 
+_BIND_ADVICE = {
+    errno.EADDRINUSE: " (another program has this port: stop it, or choose another with -server-port)",
+    errno.EADDRNOTAVAIL: " (the address belongs to no interface of this host: choose another one with -bind)",
+    errno.EACCES: " (ports below 1024 need privileges: choose another with -server-port)",
+}
+
 
 class RpcListener:
     """Listens on one address. `run` serves until cancelled."""
@@ -88,7 +94,7 @@ class RpcListener:
             raise OSError(
                 error.errno,
                 "Failed to start Consul server: Failed to start RPC layer: "
-                f"listen tcp {self.address}: bind: {reason}",
+                f"listen tcp {self.address}: bind: {reason}{_BIND_ADVICE.get(error.errno or 0, '')}",
             ) from None
         sock.setblocking(False)
         return trio.socket.from_stdlib_socket(sock)

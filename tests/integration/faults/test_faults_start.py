@@ -53,6 +53,7 @@ def assert_refused(agent: Agent, *messages: str) -> None:
 @pytest.mark.parametrize(
     ("port", "kind", "message"),
     [
+        (8300, socket.SOCK_STREAM, "listen tcp {address}:8300: bind: address already in use (another program has"),
         (8301, socket.SOCK_DGRAM, "listen udp {address}:8301: bind: address already in use (stop the process"),
         (8302, socket.SOCK_STREAM, "listen tcp {address}:8302: bind: address already in use (stop the process"),
         (8600, socket.SOCK_DGRAM, "listen udp {address}:8600: bind: address already in use (another program has"),
@@ -68,6 +69,11 @@ def test_a_port_in_use(
         if kind == socket.SOCK_STREAM:
             occupant.listen()
         assert_refused(agent, message.format(address=agent.address))
+
+
+def test_an_address_of_another_host(tmp_path: Path) -> None:
+    reason = "listen tcp 192.0.2.1:8300: bind: cannot assign requested address"
+    assert_refused(Agent("192.0.2.1", tmp_path), f"{reason} (the address belongs to no interface of this host")
 
 
 def test_a_file_where_the_data_dir_should_be(loopback: LoopbackPool, tmp_path: Path) -> None:
