@@ -36,6 +36,7 @@ MODULES = {
     "kv import": "cli.kv.import_",
     "kv put": "cli.kv.put",
     "leave": "cli.leave",
+    "lock": "cli.lock",
     "maint": "cli.maint",
     "members": "cli.members",
     "monitor": "cli.monitor",

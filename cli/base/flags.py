@@ -165,6 +165,29 @@ class OptionalDurationFlag(Flag):
         self.value = parse_duration_ns(text)
 
 
+class DurationFlag(Flag):
+    """A Go duration in nanoseconds."""
+
+    placeholder = "duration"
+
+    def __init__(self, name: str, usage: str, default: int = 0) -> None:
+        super().__init__(name, usage)
+        self.value = self._default = default
+
+    def set(self, text: str) -> None:
+        from shared.gotext.durations import DurationError, parse_duration_ns
+
+        try:
+            self.value = parse_duration_ns(text)
+        except DurationError:
+            raise ValueError("parse error") from None
+
+    def default_text(self) -> str:
+        from shared.gotext.durations import format_duration_ns
+
+        return format_duration_ns(self._default) if self._default else ""
+
+
 class MapFlag(Flag):
     """key=value, may be repeated; a later value of the same key replaces an earlier one."""
 
