@@ -8,7 +8,7 @@ from cli.base.source import describe
 from cli.base.text import tabulate
 from cli.base.usage import usage
 from cli.snapshot import file_argument
-from cli.snapshot.archive import ArchiveError, verify
+from shared.snapshot_archive import ArchiveError, verify
 
 NAME = "snapshot inspect"
 SYNOPSIS = "Show what a snapshot file contains"

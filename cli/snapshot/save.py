@@ -12,8 +12,8 @@ from cli.base.http import QueryFlags
 from cli.base.source import describe
 from cli.base.usage import usage
 from cli.snapshot import file_argument
-from cli.snapshot.archive import ArchiveError, verify
 from shared.gotext.quoting import quote
+from shared.snapshot_archive import ArchiveError, verify
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

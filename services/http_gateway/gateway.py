@@ -31,6 +31,7 @@ from shared.config.runtime import RuntimeConfig
 from shared.gotext.durations import format_duration_ns
 from shared.ipc import IpcError, Link
 from shared.ipc.calls import OnDone
+from shared.spool import Spool
 from shared.state.answer import Answer
 from shared.state.errors import StateUnavailableError
 from shared.state.leadership import LeadershipPage
@@ -78,6 +79,7 @@ class Gateway:
         self.last_answer = b""
         """The bytes of the answer rendered last: what a group of waiters shares."""
         self.take_slow: Callable[[Call], None] = _no_slow_door
+        self.spool = Spool(config.data_dir or config.run_dir, "http_gateway")
         self.use_config(config)
 
     def use_config(self, config: RuntimeConfig) -> None:

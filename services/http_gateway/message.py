@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import unquote_to_bytes
+
+if TYPE_CHECKING:
+    from services.http_gateway.lane.body import SpooledBody
 
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _HOST = r"(?:\[[0-9A-Fa-f:.%A-Za-z\-_~]*\]|[A-Za-z0-9\-._~!$&'()*+,;=<>\"%\u0080-\U0010ffff]*)"
@@ -37,7 +40,8 @@ class Request:
     ("@" for a Unix socket); body_complete: False if the body was left unread because it is over a limit, then
     content_length tells its size (-1 for chunked) and the connection closes after the answer; version: 10 or 11;
     plain: no header field is present that could change an answer (token, cache control, namespace, ...);
-    head: all bytes of the request if it has no body and came in one piece of its own, else b"".
+    head: all bytes of the request if it has no body and came in one piece of its own, else b""; spooled: only set
+    for a body that lies in a file (lane.body.SpooledBody).
     """
 
     __slots__ = (
@@ -61,6 +65,7 @@ class Request:
         "plain",
         "raw_query",
         "remote",
+        "spooled",
         "started_s",
         "target",
         "version",
@@ -97,6 +102,7 @@ class Request:
         self.on_response: Callable[[Response], None] | None = None
         """Takes the answer as it is, for a door that does not want bytes."""
         self._query: dict[str, list[str]] | None = None
+        self.spooled: SpooledBody
 
     @property
     def query(self) -> dict[str, list[str]]:

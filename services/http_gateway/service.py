@@ -59,7 +59,9 @@ class HttpGateway:
         self.lane = Lane(
             self.gateway,
             limits=LaneLimits(connections_per_client=config.limits.http_max_conns_per_client),
-            connection_limits=ConnectionLimits(value_bytes_max=config.limits.kv_max_value_size),
+            connection_limits=ConnectionLimits(
+                value_bytes_max=config.limits.kv_max_value_size, spool=self.gateway.spool
+            ),
         )
         self._server = Server(config.socket_path("http"), name="http_gateway")
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))

@@ -23,6 +23,10 @@ class NoRoomError(Exception):
     """The batch could not be applied for want of space. Nothing of it was; it can be tried again."""
 
 
+class UnusableStateError(Exception):
+    """A state stream is malformed, or there is no room for it. Nothing has changed."""
+
+
 class StateReader(Protocol):
     """Where a state stream is read from."""
 
@@ -51,6 +55,22 @@ class StateMachine(Protocol):
         """Replaces the state by the stream in `source`, which covers the log up to (index, term).
 
         Returns the changes, as `Applied` has them. Raises StorageError for a malformed stream."""
+        ...
+
+    def prepare(self) -> Any:
+        """Begins a restore that is done in steps: a new, empty state that nobody sees yet."""
+        ...
+
+    def fill(self, prepared: Any, source: StateReader) -> None:
+        """Loads the stream in `source` into `prepared`; may run in a thread of its own. Raises UnusableStateError."""
+        ...
+
+    def adopt(self, prepared: Any, index: int, term: int) -> Any:
+        """As `restore`, with a state that is filled already; takes a moment only."""
+        ...
+
+    def discard(self, prepared: Any) -> None:
+        """`prepared` is not wanted after all."""
         ...
 
     def reset(self) -> None:

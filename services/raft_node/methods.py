@@ -10,6 +10,7 @@
     Raft.Bootstrap           [{"id", "address", "voter"}] -> index; only on a server without any state
     Raft.TransferLeadership  {"target": id or ""} -> None
     Raft.Snapshot            -> {"id", "index", "term"}; takes one now
+    Raft.SaveSnapshot, Raft.RestoreSnapshot   see user_snapshots
     Raft.Handoff             (notification with one descriptor) {"source": address}: a connection of another server
     Metrics.Dump
 
@@ -39,6 +40,7 @@ from services.raft_node.log.errors import StorageError
 from services.raft_node.relay import Relayed
 from services.raft_node.snapshotting import SnapshotRefusedError
 from services.raft_node.stats import raft_stats
+from services.raft_node.user_snapshots import UserSnapshots
 from shared import metrics
 from shared.ipc import RemoteError, Request
 
@@ -69,6 +71,7 @@ class Methods:
         server.fast("Raft.Handoff", self._handoff)
         server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         server.slow("Raft.Snapshot", self._snapshot)
+        UserSnapshots(node).serve(server)
 
     # ---- proposals: collected here, flushed at the end of the batch of frames -----------------------------------
 

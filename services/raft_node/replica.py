@@ -28,7 +28,6 @@ from services.raft_node.log.wal import Pending
 from services.raft_node.machine import NoRoomError, StateMachine
 
 ENQUEUE_TIMEOUT: Final = "timed out enqueuing operation"
-RESTORED: Final = "snapshot restored while committing log"
 
 MAX_PENDING: Final = 16384
 """Proposals without a result; more are refused with ENQUEUE_TIMEOUT."""
@@ -171,6 +170,7 @@ class Replica:
         self._new_items: list[tuple[int, bytes, bytes]] = []
         self._new_bytes = 0
         self._waiting: deque[_Batch] = deque()
+        self._prepared: tuple[int, int, Any] | None = None
         self._stalled: list[Entry] = []
         self.stall_reason = ""
         """Why committed entries cannot be applied just now, "" if they can."""
@@ -247,6 +247,12 @@ class Replica:
         """Begins a new cluster with these servers, if this one has no state; `waiter` is told as of a proposal."""
         self.pending += 1
         self.event(ev.Bootstrap(([waiter], [(CONFIGURATION, b"", b"")]), configuration))
+
+    def restore(self, meta: SnapshotMeta, prepared: Any) -> None:
+        """Replaces the state of the whole cluster by `prepared`, whose stream is stored as the snapshot `meta`. Only
+        after `core.restore_problem` was "" in the same moment, and with an index above all that is in the log."""
+        self._prepared = (meta.index, meta.term, prepared)
+        self.event(ev.Restored(meta.index))
 
     def close(self) -> None:
         """Lets go of the files. Nothing may be called afterwards."""
@@ -482,12 +488,16 @@ class Replica:
     # ---- snapshots ---------------------------------------------------------------------------------------------
 
     def _restore(self, index: int, term: int) -> None:
-        """Loads the stored snapshot that ends with (index, term) into the state machine."""
-        meta = self.snapshots.newest()
-        if meta is None or (meta.index, meta.term) != (index, term):
-            raise StorageError(f"the snapshot of entry {index}, term {term}, which was just stored, is gone")
+        """Makes the stored snapshot that ends with (index, term) the state of the machine."""
         started = perf_counter()
-        changes = load_snapshot(self.snapshots, meta, self.machine)
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[:2] == (index, term):
+            changes = self.machine.adopt(prepared[2], index, term)
+        else:
+            meta = self.snapshots.newest()
+            if meta is None or (meta.index, meta.term) != (index, term):
+                raise StorageError(f"the snapshot of entry {index}, term {term}, which was just stored, is gone")
+            changes = load_snapshot(self.snapshots, meta, self.machine)
         self._outlet.sample("raft.fsm.restore", (perf_counter() - started) * 1000)
         self._stalled, self.stall_reason = [], ""
         self.applied_index = max(self.applied_index, index)

@@ -60,7 +60,8 @@ class RaftNode:
         self._fatal_event = trio.Event()
         self._nursery: trio.Nursery | None = None
         self._connections = 0
-        self._taking = trio.Lock()
+        self.taking = trio.Lock()
+        """Held while a snapshot is taken, or one from outside restored: they do not go together."""
         self._stalled = trio.Event()
         recovered = storage.recovered
         core = RaftCore(
@@ -184,7 +185,7 @@ class RaftNode:
 
     async def take_snapshot(self) -> SnapshotMeta:
         """Snapshot of what is applied now. Raises SnapshotRefusedError, StorageError."""
-        async with self._taking:
+        async with self.taking:
             started = trio.current_time()
             taking = SnapshotTaking(self.replica, time.time_ns() // 1_000_000)
             _log.info("starting snapshot up to", index=taking.index)

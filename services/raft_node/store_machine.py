@@ -10,8 +10,9 @@ from services.raft_node.core.types import Entry
 from services.raft_node.fsm import machine as fsm
 from services.raft_node.fsm.errors import SnapshotError
 from services.raft_node.log.errors import StorageError
-from services.raft_node.machine import Applied, NoRoomError, StateReader
-from shared.state.errors import StateBrokenError, StateFullError
+from services.raft_node.machine import Applied, NoRoomError, StateReader, UnusableStateError
+from shared.state.errors import StateBrokenError, StateError, StateFullError
+from shared.state.rebuilding import NewGeneration
 from shared.state.store import StateStore
 
 _PIECE_BYTES: Final = 256 << 10
@@ -47,14 +48,25 @@ class StoreMachine:
         return self._fsm.write_snapshot()
 
     def restore(self, source: StateReader, index: int, term: int) -> Any:
-        def pieces() -> Iterator[bytes]:
-            while piece := source.read(_PIECE_BYTES):
-                yield piece
-
         try:
-            return self._fsm.restore(pieces(), index, term)
+            return self._fsm.restore(_pieces(source), index, term)
         except SnapshotError as error:
             raise StorageError(f"the snapshot of entry {index} cannot be restored: {error}") from error
+
+    def prepare(self) -> NewGeneration:
+        return self._fsm.prepare()
+
+    def fill(self, prepared: NewGeneration, source: StateReader) -> None:
+        try:
+            self._fsm.fill(prepared, _pieces(source))
+        except (SnapshotError, StateError) as error:
+            raise UnusableStateError(str(error)) from error
+
+    def adopt(self, prepared: NewGeneration, index: int, term: int) -> Any:
+        return self._fsm.adopt(prepared, index, term)
+
+    def discard(self, prepared: NewGeneration) -> None:
+        self._fsm.discard(prepared)
 
     def reset(self) -> None:
         self._store.reset()
@@ -62,3 +74,8 @@ class StoreMachine:
     def close(self) -> None:
         """Syncs the store and marks it clean."""
         self._store.close()
+
+
+def _pieces(source: StateReader) -> Iterator[bytes]:
+    while piece := source.read(_PIECE_BYTES):
+        yield piece

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from services.rpc_core.agent import AgentMethods
+from services.rpc_core import snapshot_port
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.event import SERF_PREFIX
@@ -24,7 +25,7 @@ from services.rpc_core.local import cache, coordinates
 from services.rpc_core.local.events import Events
 from services.rpc_core.local.sync import StateSyncer
 from services.rpc_core.router import Router
-from services.rpc_core.snapshot_port import refuse_snapshot
+from services.rpc_core.snapshots import Snapshots
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, RemoteError, Request, Server, SocketPathError
@@ -72,13 +73,14 @@ class RpcCore:
         self._duties = LeaderDuties(self.core)
         self._syncer = StateSyncer(self.core)
         self.events = Events(self.core)
+        self._snapshots = Snapshots(self.core, snapshot_port.ask_server, self._begin_anew)
         self._listener = RpcListener(
             config.rpc_bind_addr,
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
             answer=self._table.answer,
             handoff=self._hand_over,
-            serve_snapshot=refuse_snapshot,
+            serve_snapshot=partial(snapshot_port.serve, self._snapshots),
         )
         self._late_in, self._late_out = trio.open_memory_channel[tuple[SlowHandler, Request]](1024)
         self._door = Door(self._raft, allow=self.core.take_token, leads=self.core.router.leads)
@@ -98,6 +100,7 @@ class RpcCore:
         self._table.serve(self._server)
         AgentMethods(self.core).serve(self._server)
         self.events.serve(self._server)
+        self._snapshots.serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
         self._raft.subscribe("changes", self._on_change)
@@ -169,6 +172,11 @@ class RpcCore:
             self.events.received(event)
         elif event["name"].startswith(CONSUL_PREFIX):
             _log.warn("Unhandled local event", event=event["name"])
+
+    async def _begin_anew(self) -> None:
+        """The state was replaced: the leader's timers, and what the catalog says of this agent, are of the old one."""
+        await self._duties.reassert()
+        self._syncer.server_up()
 
     async def _look_at_leadership(self) -> None:
         while True:

@@ -19,6 +19,7 @@ import lmdb
 
 from shared.state.errors import StateBrokenError, StateFullError
 from shared.state.generation import GenerationPage, environment_path, file_identity, read_boot_id
+from shared.state.rebuilding import NewGeneration, write_transaction
 from shared.state.snapshot import Snapshot
 from shared.state.tables import SCHEMA, Tables, as_state_error, open_environment, pack_u64
 from shared.state.transaction import WriteTransaction
@@ -35,12 +36,15 @@ class StateStore:
     with store.write() as tx: ...       one batch; raises StateFullError, StateBrokenError
     with store.snapshot() as snap: ...  read in this process (StateReader's snapshot API)
     with store.rebuild() as tx: ...     replaces everything; readers see the old state until it is complete
+    store.begin() .adopt() .discard()   the same in steps, the work between them in another thread
     store.close()                       syncs and marks clean, so that even a reboot keeps it trusted"""
 
     def __init__(self, directory: str, page: GenerationPage, boot_id: str) -> None:
         self._directory, self._page, self._boot_id = directory, page, boot_id
         self._environment: Any = None
         self._tables: Tables | None = None
+        self._reserved = 0
+        self._being_built: dict[int, str] = {}
         self.generation = 0
         self.trusted = False
         self.applied_index = 0
@@ -114,7 +118,7 @@ class StateStore:
         self.trusted, self.applied_index, self.applied_term = False, 0, 0
 
     def _next_number(self) -> int:
-        return max(self._page.last_number(), self._page.read(), self.generation) + 1
+        return max(self._page.last_number(), self._page.read(), self.generation, self._reserved) + 1
 
     def _fresh_directory(self, number: int) -> str:
         path = environment_path(self._directory, number)
@@ -146,22 +150,9 @@ class StateStore:
         Raises StateFullError when there is no room (retry when there is), StateBrokenError when only a
         rebuild helps."""
         assert self._tables is not None
-        try:
-            txn = self._environment.begin(write=True)
-        except lmdb.Error as error:
-            raise as_state_error(self._directory, error) from error
-        tx = WriteTransaction(txn, self._tables, self.generation)
-        try:
+        with write_transaction(self._environment, self._tables, self.generation, self._directory) as tx:
             yield tx
-            tx.flush()
             applied = tx.applied()
-            txn.commit()
-        except lmdb.Error as error:
-            _abort(txn)
-            raise as_state_error(self._directory, error) from error
-        except BaseException:
-            _abort(txn)
-            raise
         self.applied_index, self.applied_term = applied
         if not self.trusted:
             self._publish()
@@ -171,25 +162,46 @@ class StateStore:
         """Replaces the whole state with what the block writes into an empty store.
 
         Readers go on with the old state and switch when the block has ended; if it raises, nothing changed."""
-        old_environment, old_tables, old_number = self._environment, self._tables, self.generation
-        was_trusted, old_applied = self.trusted, (self.applied_index, self.applied_term)
-        self.generation = self._next_number()
-        path = self._fresh_directory(self.generation)
+        new = self.begin()
         try:
-            self._environment, self._tables = self._create(path)
-            self.trusted = False
-            with self.write() as tx:
+            with new.write() as tx:
                 yield tx
         except BaseException:
-            if self._environment is not old_environment and self._environment is not None:
-                self._environment.close()
-            self._environment, self._tables, self.generation = old_environment, old_tables, old_number
-            self.trusted, (self.applied_index, self.applied_term) = was_trusted, old_applied
+            self.discard(new)
+            raise
+        self.adopt(new)
+
+    def begin(self) -> NewGeneration:
+        """An empty state, to be filled and then adopted or discarded. There may be several at a time.
+
+        Raises StateFullError, StateBrokenError."""
+        number = self._reserved = self._next_number()
+        path = self._fresh_directory(number)
+        self._being_built[number] = path
+        try:
+            return NewGeneration(number, path, *self._create(path))
+        except BaseException:
+            del self._being_built[number]
             shutil.rmtree(path, ignore_errors=True)
             raise
+
+    def adopt(self, new: NewGeneration) -> None:
+        """From now on `new`, which is complete and says how far it goes (`set_applied`), is the state."""
+        old_environment = self._environment
+        self._environment, self._tables, self.generation = new.environment, new.tables, new.number
+        del self._being_built[new.number]
+        with self.snapshot() as snap:
+            self.applied_index, self.applied_term = snap.applied()
+        self._publish()
         if old_environment is not None:
             old_environment.close()
         self._remove_other_generations()
+
+    def discard(self, new: NewGeneration) -> None:
+        """`new` is not wanted after all."""
+        self._being_built.pop(new.number, None)
+        new.environment.close()
+        shutil.rmtree(new.path, ignore_errors=True)
 
     def _publish(self) -> None:
         """Points readers at this generation; from now on it is the store."""
@@ -226,14 +238,10 @@ class StateStore:
     def _remove_other_generations(self) -> None:
         """Removes what earlier generations left. Readers that still map them keep their pages."""
         keep = {environment_path(self._directory, n) for n in (self.generation, self._page.read())}
+        keep |= set(self._being_built.values())
         for path in Path(self._directory).glob("store-*"):
             if str(path) not in keep:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _abort(txn: Any) -> None:
-    with contextlib.suppress(lmdb.Error):
-        txn.abort()
 
 
 def _sync_directory(directory: str) -> None:

@@ -1,8 +1,11 @@
-"""Chunked bodies, strictly: sizes are plain hexadecimal, every line ends in CRLF, lines are short, size is bounded."""
+"""Bodies on their way in. Chunked ones, strictly: sizes are plain hexadecimal, every line ends in CRLF, lines are
+short, size is bounded. Spooled ones, which go into a file as they come."""
 
 from __future__ import annotations
 
 import re
+
+from shared.spool import Spool
 
 _SIZE = re.compile(rb"([0-9a-fA-F]{1,15})[ \t]*(?:;[\x20-\x7e\t\x80-\xff]*)?")
 _TRAILER = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\x20-\x7e\t\x80-\xff]*")
@@ -18,14 +21,69 @@ class BodyTooLargeError(Exception):
     """More data than the limit."""
 
 
+class SpooledBody:
+    """Takes the place of the bytearray that a body is gathered in, and writes it into a file instead.
+
+    path: the file, which goes with this object. error: why not all of the body is in it, "" if it is."""
+
+    __slots__ = ("_complete", "_file", "_size", "error", "path")
+
+    def __init__(self, spool: Spool) -> None:
+        self._complete, self._size, self.error, self.path = False, 0, "", ""
+        try:
+            self._file = spool.create()
+            self.path = self._file.path
+        except OSError as error:
+            self.error = error.strerror or str(error)
+
+    def __iadd__(self, part: bytes) -> SpooledBody:
+        self._size += len(part)
+        if not self.error:
+            try:
+                self._file.file.write(part)
+            except OSError as error:
+                self.error = error.strerror or str(error)
+        return self
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __bytes__(self) -> bytes:
+        """The body is complete: nothing of it is in memory."""
+        self._complete = True
+        if not self.error:
+            try:
+                self._file.file.flush()
+            except OSError as error:
+                self.error = error.strerror or str(error)
+        return b""
+
+    def clear(self) -> None:
+        """What was gathered so far is not needed, unless it is complete."""
+        if not self._complete:
+            self.remove()
+
+    def remove(self) -> None:
+        if self.path:
+            self._file.remove()
+            self.path = ""
+
+    def __del__(self) -> None:
+        self.remove()
+
+
 class ChunkedBody:
     """`feed` takes bytes off the front of a buffer until the body is complete; then `data` is the body."""
 
     __slots__ = ("_data", "_left", "_limit", "_state", "_trailer_bytes")
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, sink: SpooledBody | None = None) -> None:
         self._limit, self._left, self._trailer_bytes = limit, 0, 0
-        self._data = bytearray()  # not a list of chunks: they may be a byte each
+        # Not a list of chunks: they may be a byte each.
+        self._data: bytearray | SpooledBody = bytearray() if sink is None else sink
         self._state = "size"
 
     @property
@@ -73,7 +131,7 @@ class ChunkedBody:
     def _take_data(self, buffer: bytearray) -> bool:
         part = buffer[: self._left]
         del buffer[: len(part)]
-        self._data += part
+        self._data += part  # type: ignore[operator]  # both kinds know how
         self._left -= len(part)
         if self._left:
             return False

@@ -11,9 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from services.http_gateway.lane.body import BodyTooLargeError, ChunkedBody, ChunkError
+from services.http_gateway.lane.body import BodyTooLargeError, ChunkedBody, ChunkError, SpooledBody
 from services.http_gateway.lane.head import BARE_LF, HEAD_BYTES_MAX, HeadError, HeadParser
 from services.http_gateway.message import Request, TargetError
+from shared.spool import Spool
 
 _BAD_REQUEST = HeadError("400 Bad Request").answer
 _HEADERS_TOO_LARGE = HeadError("431 Request Header Fields Too Large").answer
@@ -22,9 +23,15 @@ _EXPECTATION_FAILED = b"HTTP/1.1 417 Expectation Failed\r\nConnection: close\r\n
 _REFUSED_TARGET = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
+SPOOLED_PATH = "/v1/snapshot"
+"""Bodies that are put here are of any size, and go into a file."""
+SPOOLED_BYTES_MAX = 1 << 40
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Bytes and seconds. value_bytes_max applies to `/v1/kv/`, body_bytes_max to everything else."""
+    """Bytes and seconds. value_bytes_max applies to `/v1/kv/`, body_bytes_max to everything else but what is
+    spooled, if there is a spool."""
 
     value_bytes_max: int = 512 * 1024
     body_bytes_max: int = 16 << 20
@@ -35,6 +42,7 @@ class ConnectionLimits:
     idle_timeout_s: float = 600.0
     requests_per_turn: int = 64
     output_bytes_max: int = 256 * 1024
+    spool: Spool | None = None
 
 
 def _nothing_known(_head: bytes) -> None:
@@ -107,7 +115,7 @@ class Connection:
         self._current: Request | None = None
         self._body: ChunkedBody | None = None
         self._body_left = 0
-        self._body_bytes = bytearray()
+        self._body_bytes: bytearray | SpooledBody = bytearray()
         self._pumping = False
         self._refused = False
         self._is_last = False
@@ -129,7 +137,7 @@ class Connection:
     def buffered_bytes(self) -> int:
         """Input that is kept: an incomplete head or body."""
         body = self._body.size if self._body is not None else len(self._body_bytes)
-        return len(self._buffer) + body
+        return len(self._buffer) + (body if type(self._body_bytes) is bytearray else 0)
 
     # -- input ----------------------------------------------------------------------------------
 
@@ -175,7 +183,7 @@ class Connection:
             request.abandon()
         self._held = self._current = self._body = None
         self._buffer.clear()
-        self._body_bytes.clear()
+        self._clear_body()
         self.output.clear()
 
     def _head_is_complete(self) -> bool:
@@ -213,6 +221,8 @@ class Connection:
             if self._current is not None:
                 data, at = self._read_body(data, at)
                 if self._current is not None:
+                    if type(self._body_bytes) is not bytearray:  # of any size: what counts is that it goes on
+                        self.deadline = now + self._limits.body_timeout_s
                     break
             elif self._held is not None or len(self._pending) >= self._limits.pipeline_max:
                 self._buffer += data[at:] if at else data
@@ -288,6 +298,9 @@ class Connection:
             limit = self._limits.value_bytes_max
             if not request.path.startswith("/v1/kv/"):
                 limit = self._limits.body_bytes_max
+                if request.path == SPOOLED_PATH and method == "PUT" and self._limits.spool is not None:
+                    limit = SPOOLED_BYTES_MAX
+                    self._body_bytes = request.spooled = SpooledBody(self._limits.spool)
             if length > limit:
                 request.body_complete = request.keep_alive = False
             else:
@@ -302,7 +315,8 @@ class Connection:
     def _expect_body(self, request: Request, length: int, limit: int, chunked: bool, now: float) -> None:
         self._current = request
         self._body_left = length
-        self._body = ChunkedBody(limit) if chunked else None
+        sink = self._body_bytes
+        self._body = ChunkedBody(limit, sink if type(sink) is SpooledBody else None) if chunked else None
         self.deadline = now + self._limits.body_timeout_s + (length or limit) / self._limits.body_rate_min
 
     def _invite_body(self) -> None:
@@ -319,12 +333,12 @@ class Connection:
         part = data[at : at + self._body_left]
         self._body_left -= len(part)
         if self._body_left:
-            self._body_bytes += part
+            self._body_bytes += part  # type: ignore[operator]  # both kinds know how
             return b"", 0
         if self._body_bytes:
-            self._body_bytes += part
+            self._body_bytes += part  # type: ignore[operator]
             request.body = bytes(self._body_bytes)
-            self._body_bytes.clear()
+            self._clear_body()
         else:
             request.body = part
         self._current = None
@@ -346,8 +360,14 @@ class Connection:
         data = bytes(self._buffer)
         self._buffer.clear()
         self._current = self._body = None
+        self._clear_body()
         self._hand_over(request)
         return data, 0
+
+    def _clear_body(self) -> None:
+        self._body_bytes.clear()
+        if type(self._body_bytes) is not bytearray:
+            self._body_bytes = bytearray()
 
     def _hand_over(self, request: Request) -> None:
         """Dispatch, unless it has to wait for what is ahead of it in the pipeline."""
@@ -363,7 +383,7 @@ class Connection:
         """The client made a mistake after which nothing it sends can be trusted: answer last, then close."""
         self._buffer.clear()
         self._current = self._body = self._held = None
-        self._body_bytes.clear()
+        self._clear_body()
         self.linger = True
         refusal = Request(self, "GET", "/", {}, remote=self.remote, keep_alive=False)
         self._pending.append(refusal)

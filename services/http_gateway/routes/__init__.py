@@ -13,6 +13,7 @@ from services.http_gateway.routes import (
     operator,
     page,
     session,
+    snapshot,
     status,
     txn,
 )
@@ -20,5 +21,5 @@ from services.http_gateway.routes.table import Routes
 
 
 def all_routes() -> Routes:
-    families = (status, kv, catalog, health, agent, operator, session, txn, coordinate, event)
+    families = (status, kv, catalog, health, agent, operator, session, txn, coordinate, event, snapshot)
     return Routes([route for family in families for route in family.ROUTES], kv_fast.get, kv_fast.put, page.serve)

@@ -93,6 +93,13 @@ class SnapshotTaken(NamedTuple):
     meta: SnapshotMeta
 
 
+class Restored(NamedTuple):
+    """The leader's state is to be replaced by a stored snapshot, which ends with `index`, above all there is in the
+    log, and the current term. Only after `restore_problem` was "" in the same moment."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index
+
+
 class SnapshotReceived(NamedTuple):
     """The body that ReceiveSnapshot asked for is on disk as a snapshot; error: why it is not."""
 
@@ -113,6 +120,7 @@ Event = (
     | RpcRequest
     | RpcReply
     | SnapshotTaken
+    | Restored
     | SnapshotReceived
 )
 

@@ -17,6 +17,8 @@ from services.raft_node.core.events import (
     ReadFailed,
     ReadReady,
     Refused,
+    ResetLog,
+    RestoreSnapshot,
     RpcReply,
     Send,
     SendSnapshot,
@@ -31,7 +33,7 @@ from services.raft_node.core.messages import (
 )
 from services.raft_node.core.progress import PIPELINE, PROBE, SNAPSHOT, InFlight, Progress, backoff_s
 from services.raft_node.core.quorum import quorum_index, quorum_time
-from services.raft_node.core.state import LEADERSHIP_LOST, TRANSFER_IN_PROGRESS
+from services.raft_node.core.state import LEADERSHIP_LOST, RESTORED, TRANSFER_IN_PROGRESS
 from services.raft_node.core.types import CONFIGURATION, NOOP, VOTER, Entry, Server
 
 if TYPE_CHECKING:
@@ -141,6 +143,25 @@ class Leader:
         configurations.store(configuration, state.log.last_index)
         state.configurations_changed()
         self._sync_peers(now)
+
+    @property
+    def hands_over(self) -> bool:
+        return self._transfer is not None
+
+    def restore(self, index: int, now: float) -> None:
+        """A snapshot from outside, stored as ending with `index`, replaces everything. What was proposed and is not
+        applied comes to nothing. The log begins again behind a hole: so every follower has to take the snapshot."""
+        state = self.state
+        assert index > state.log.last_index
+        state.emit(Dropped(state.log.applied_index + 1, RESTORED, unknown=True))
+        state.log.install_snapshot(index, state.term)
+        state.emit(RestoreSnapshot(index, state.term))
+        state.commit_index = index
+        state.emit(ResetLog(index + 1))
+        state.say("info", "restored user snapshot", ("index", index))
+        for peer in self.progress.values():
+            self._replicate(peer, now)
+        self._advance_reads(now)
 
     def _sync_peers(self, now: float) -> None:
         """Starts replication to servers that the latest configuration has, stops it to those it has not."""

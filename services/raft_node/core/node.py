@@ -24,6 +24,7 @@ from services.raft_node.core.events import (
     ReadFailed,
     ReadIndex,
     Refused,
+    Restored,
     RpcReply,
     RpcRequest,
     Send,
@@ -36,7 +37,7 @@ from services.raft_node.core.events import (
 from services.raft_node.core.leader import Leader
 from services.raft_node.core.log import LogStorage, RaftLog
 from services.raft_node.core.messages import RequestVote, RequestVoteReply, TimeoutNowReply
-from services.raft_node.core.state import NOT_LEADER, SOLE_VOTER_TIMEOUT_S, State
+from services.raft_node.core.state import NOT_LEADER, SOLE_VOTER_TIMEOUT_S, TRANSFER_IN_PROGRESS, State
 from services.raft_node.core.types import (
     CANDIDATE,
     CONFIGURATION,
@@ -143,6 +144,20 @@ class RaftCore:
         """The next committed entries to apply, in order; empty when all were given out."""
         return self.state.log.take_committed(self.state.commit_index, max_entries, max_bytes)
 
+    def restore_problem(self) -> str:
+        """Why the state cannot be replaced by a snapshot from outside just now, "" if it can."""
+        configurations = self.state.configurations
+        if self.leader is None:
+            return NOT_LEADER
+        if self.leader.hands_over:
+            return TRANSFER_IN_PROGRESS
+        if configurations.committed_index != configurations.latest_index:
+            return (
+                "cannot restore snapshot now, wait until the configuration entry at "
+                f"{configurations.latest_index} has been applied (have applied {configurations.committed_index})"
+            )
+        return ""
+
     # ---- events ------------------------------------------------------------------------------------------------
 
     def start(self, now: float) -> list[Effect]:
@@ -200,6 +215,9 @@ class RaftCore:
         elif isinstance(event, SnapshotTaken):
             state.log.take_snapshot(event.meta.index, event.meta.term)
             self.compact()
+        elif isinstance(event, Restored):
+            assert self.leader is not None
+            self.leader.restore(event.index, now)
         elif isinstance(event, SnapshotReceived):
             receiver.snapshot_received(self, event, now)
         elif isinstance(event, Bootstrap):

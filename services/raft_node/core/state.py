@@ -21,6 +21,7 @@ from services.raft_node.core.types import (
 
 NOT_LEADER: Final = "node is not the leader"
 LEADERSHIP_LOST: Final = "leadership lost while committing log"
+RESTORED: Final = "snapshot restored while committing log"
 TRANSFER_IN_PROGRESS: Final = "leadership transfer in progress"
 
 SOLE_VOTER_TIMEOUT_S: Final = 0.035

@@ -9,6 +9,7 @@ import lmdb
 
 from services.raft_node.fsm import chunks, families, kv, registration, sessions, settings, snapshot, txn
 from services.raft_node.fsm.errors import CommandError, FatalCommandError
+from shared.state.rebuilding import NewGeneration
 from shared.state.store import StateStore
 from shared.state.topics import RESTORE
 from shared.state.transaction import WriteTransaction
@@ -85,6 +86,23 @@ class Fsm:
         """Replaces the state by a snapshot taken at (index, term). Returns the change record to publish."""
         snapshot.restore(self._store, pieces, index, term)
         return [index, RESTORED]
+
+    def prepare(self) -> NewGeneration:
+        """An empty state beside the current one; `fill` it, then `adopt` or `discard` it."""
+        return self._store.begin()
+
+    @staticmethod
+    def fill(new: NewGeneration, pieces: Iterable[bytes]) -> None:
+        """Writes a snapshot stream into `new`, in whatever thread. Raises SnapshotError."""
+        snapshot.fill(new, pieces)
+
+    def adopt(self, new: NewGeneration, index: int, term: int) -> list[Any]:
+        """As `restore`, with what is filled already: takes a moment only."""
+        snapshot.adopt(self._store, new, index, term)
+        return [index, RESTORED]
+
+    def discard(self, new: NewGeneration) -> None:
+        self._store.discard(new)
 
 
 def _apply(tx: WriteTransaction, entry: Entry, now_ns: int) -> Any:

@@ -20,6 +20,7 @@ from shared.state.keys import MAX_KV_BYTES, bytes_text, fold, kv_key, text_bytes
 from shared.state.kvrow import entry_of, row_of
 from shared.state.queries.operator import autopilot_config
 from shared.state.records import checks_on, find_check, read_node, services_on
+from shared.state.rebuilding import NewGeneration
 from shared.state.snapshot import Snapshot
 from shared.state.store import StateStore
 from shared.state.tables import pack_u64, unpack_row, unpack_u64
@@ -63,6 +64,8 @@ _TABLE_INDEXES = (
 """Index rows named like tables: the highest of them is the stream's LastIndex."""
 
 _PIECE_BYTES = 1 << 16
+_TRANSACTION_BYTES = 4 << 20
+"""So much of a stream goes into one transaction: its pages are held in memory until it commits."""
 
 _MALFORMED = (
     WireTypeError,
@@ -151,15 +154,55 @@ def restore(store: StateStore, pieces: Iterable[bytes], index: int, term: int) -
 
     Readers see the old state until the new one is complete. Raises SnapshotError (nothing has changed then),
     StateFullError, StateBrokenError."""
-    stream = wire.WireStream(pieces)
-    with store.rebuild() as tx:
-        try:
-            last_index = int(stream.value()["LastIndex"])
-            while (record_type := stream.byte()) is not None:
-                _restore_record(tx, record_type, stream.value(), last_index)
-        except _MALFORMED as error:
-            raise SnapshotError(f"malformed snapshot: {error}") from error
+    new = store.begin()
+    try:
+        fill(new, pieces)
+        adopt(store, new, index, term)
+    except BaseException:
+        store.discard(new)
+        raise
+
+
+def fill(new: NewGeneration, pieces: Iterable[bytes]) -> None:
+    """Writes a snapshot stream into an empty state, a few megabytes at a time. May run in a thread of its own.
+
+    Raises SnapshotError, StateFullError, StateBrokenError; `new` is to be discarded then."""
+    counted = _Counted(pieces)
+    stream = wire.WireStream(counted)
+    last_index, record_type = 0, None
+    first = True
+    while first or record_type is not None:
+        with new.write() as tx:
+            try:
+                if first:
+                    last_index, first = int(stream.value()["LastIndex"]), False
+                counted.taken = 0
+                while (record_type := stream.byte()) is not None:
+                    _restore_record(tx, record_type, stream.value(), last_index)
+                    if counted.taken >= _TRANSACTION_BYTES:
+                        break
+            except _MALFORMED as error:
+                raise SnapshotError(f"malformed snapshot: {error}") from error
+
+
+def adopt(store: StateStore, new: NewGeneration, index: int, term: int) -> None:
+    """`new`, which is filled, becomes the state, as that of a log index and term."""
+    with new.write() as tx:
         tx.set_applied(index, term)
+    store.adopt(new)
+
+
+class _Counted:
+    """Pieces of a stream, with a count of the bytes that went by."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self.taken = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.taken += len(piece)
+            yield piece
 
 
 def _restore_record(tx: WriteTransaction, record_type: int, value: Any, last_index: int) -> None:

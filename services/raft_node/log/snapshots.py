@@ -24,7 +24,13 @@ class SnapshotWriter(Protocol):
 
     def write(self, data: bytes) -> int: ...
 
-    def finish(self) -> SnapshotMeta: ...
+    def sync(self) -> None:
+        """Makes what was written durable, which may take long: `finish` will be quick then."""
+        ...
+
+    def finish(self, meta: SnapshotMeta | None = None) -> SnapshotMeta:
+        """Makes the snapshot visible; meta: what it is now said to cover, where that was not known before."""
+        ...
 
     def cancel(self) -> None: ...
 
@@ -136,8 +142,7 @@ class FileSnapshotWriter:
 
     def __init__(self, store: FileSnapshots, disk: Disk, parent: str, meta: SnapshotMeta) -> None:
         self._store, self._disk, self._parent, self._meta = store, disk, parent, meta
-        self._path = os.path.join(parent, meta.id)
-        self._temporary = f"{self._path}.tmp"
+        self._temporary = os.path.join(parent, f"{meta.id}.tmp")
         self._offset, self._crc = 0, 0
         try:
             disk.make_directory(self._temporary)
@@ -154,9 +159,16 @@ class FileSnapshotWriter:
         self._offset += len(data)
         return len(data)
 
-    def finish(self) -> SnapshotMeta:
+    def sync(self) -> None:
+        try:
+            self._disk.sync(self._handle)
+        except OSError as error:
+            raise StorageError(f"cannot write the snapshot {self._temporary}: {error.strerror}") from error
+
+    def finish(self, meta: SnapshotMeta | None = None) -> SnapshotMeta:
         """Makes the snapshot durable and removes old ones."""
-        meta = self._meta._replace(size=self._offset)
+        meta = (meta or self._meta)._replace(size=self._offset)
+        path = os.path.join(self._parent, meta.id)
         disk = self._disk
         try:
             disk.sync(self._handle)
@@ -167,11 +179,11 @@ class FileSnapshotWriter:
             disk.close(self._handle)
             self._handle = -1
             disk.sync_directory(self._temporary)
-            disk.rename(self._temporary, self._path)
+            disk.rename(self._temporary, path)
             disk.sync_directory(self._parent)
         except OSError as error:
             self.cancel()
-            raise StorageError(f"cannot finish the snapshot {self._path}: {error.strerror}") from error
+            raise StorageError(f"cannot finish the snapshot {path}: {error.strerror}") from error
         self._store.reap()
         return meta
 
@@ -242,9 +254,12 @@ class MemorySnapshotWriter:
         self._parts.append(bytes(data))
         return len(data)
 
-    def finish(self) -> SnapshotMeta:
+    def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
+    def finish(self, meta: SnapshotMeta | None = None) -> SnapshotMeta:
         data = b"".join(self._parts)
-        meta = self._meta._replace(size=len(data))
+        meta = (meta or self._meta)._replace(size=len(data))
         self._store.keep(meta, data)
         return meta
 
@@ -266,8 +281,9 @@ class MemorySnapshotReader:
         """Nothing to let go of."""
 
 
-def _encode_meta(meta: SnapshotMeta, crc: int) -> bytes:
-    value = {
+def meta_json(meta: SnapshotMeta) -> dict[str, Any]:
+    """As hashicorp/raft writes it into archives, and with a checksum beside it into its store."""
+    return {
         "Version": 1,
         "ID": meta.id,
         "Index": meta.index,
@@ -281,8 +297,11 @@ def _encode_meta(meta: SnapshotMeta, crc: int) -> bytes:
         },
         "ConfigurationIndex": meta.configuration_index,
         "Size": meta.size,
-        "CRC": base64.b64encode(crc.to_bytes(8, "big")).decode(),
     }
+
+
+def _encode_meta(meta: SnapshotMeta, crc: int) -> bytes:
+    value = {**meta_json(meta), "CRC": base64.b64encode(crc.to_bytes(8, "big")).decode()}
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
 
 

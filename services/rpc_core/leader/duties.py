@@ -49,6 +49,8 @@ class LeaderDuties:
         self._tombstones = TombstoneTimer()
         self._tombstone_index = 0
         self._queue_in, self._queue_out = trio.open_memory_channel[Member](MEMBER_QUEUE_MAX)
+        self._round_wanted = trio.Event()
+        self._begun_anew = trio.Event()
 
     def leadership_changed(self) -> None:
         """Look at the leadership page again."""
@@ -61,6 +63,13 @@ class LeaderDuties:
                 self._queue_in.send_nowait(member)
             except trio.WouldBlock:
                 metrics.incr("consul.leader.reconcile.dropped")
+
+    async def reassert(self) -> None:
+        """The state was replaced under the leader: begin the office anew. Returns when that is done, as soon as
+        this server leads (again, if it has lost its office meanwhile)."""
+        self._begun_anew = done = trio.Event()
+        self._round_wanted.set()
+        await done.wait()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows leadership until cancelled."""
@@ -96,7 +105,13 @@ class LeaderDuties:
         await self._announce()
         while True:
             started = trio.current_time()
+            wanted, done = self._round_wanted.is_set(), self._begun_anew
+            if wanted:
+                self._round_wanted = trio.Event()
+                self._revoke()
             reconciled = await self._round()
+            if wanted and self._core.established.is_set():
+                done.set()
             next_round_at = started + (
                 RECONCILE_INTERVAL_S if self._core.established.is_set() else RETRY_ESTABLISH_S
             )
@@ -254,14 +269,31 @@ class LeaderDuties:
                     wake_at = min(wake_at, deadline)
             member = None
             with trio.move_on_at(wake_at):
-                if not reconciled:  # the next round looks at every member anyway
-                    await trio.sleep_forever()
-                member = await self._queue_out.receive()
+                member = await self._next_member(reconciled)
+            if self._round_wanted.is_set():
+                return
             if member is not None:
                 try:
                     await self._reconcile_member(member)
                 except RpcError as error:
                     _log.error("failed to reconcile member", member=member.name, error=str(error))
+
+    async def _next_member(self, reconciled: bool) -> Member | None:
+        """The next member that changed; None if a round is wanted at once. Before the first round was complete
+        nobody in particular is looked at: the next round looks at every member anyway."""
+        member: Member | None = None
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                await self._round_wanted.wait()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(watch)
+            if not reconciled:
+                await trio.sleep_forever()
+            member = await self._queue_out.receive()
+            nursery.cancel_scope.cancel()
+        return member
 
     def _look_for_tombstones(self, now: float) -> None:
         """Deletes move the index of the tombstones table; a look a second is enough for bins of 30 s."""

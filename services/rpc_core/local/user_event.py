@@ -16,6 +16,8 @@ import msgpack
 VERSION_MAX = 1
 """Newest version of the envelope that is understood here."""
 
+_TEXTS = {"id": "ID", "name": "n", "node_filter": "nf", "service_filter": "sf", "tag_filter": "tf"}
+
 LocalServices = Callable[[], Mapping[str, Sequence[str]]]
 """The agent's own services: id -> tags."""
 
@@ -84,10 +86,12 @@ def decode(data: bytes, ltime: int) -> UserEvent:
     if isinstance(payload, str):
         payload = payload.encode("utf-8", "surrogateescape")
     version = fields.get("v", 0)
-    texts = [fields.get(key) or "" for key in ("ID", "n", "nf", "sf", "tf")]
-    if not (isinstance(payload, bytes | None) and type(version) is int and all(isinstance(t, str) for t in texts)):
+    texts = {name: fields.get(key) or "" for name, key in _TEXTS.items()}
+    if not isinstance(payload, bytes | None) or type(version) is not int:
         raise EventError("a field of the event has the wrong type")
-    event = UserEvent(texts[0], texts[1], payload or None, *texts[2:], version, ltime)
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise EventError("a field of the event is no text")
+    event = UserEvent(**texts, payload=payload or None, version=version, ltime=ltime)
     try:
         _ = event.index
     except ValueError:

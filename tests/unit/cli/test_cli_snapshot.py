@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cli.snapshot.archive import ArchiveError, verify
+from shared.snapshot_archive import ArchiveError, verify
 from tests.unit.cli.runner import run_cli
 
 META = {"Version": 1, "ID": "2-7-1", "Index": 7, "Term": 2, "Size": 5}
