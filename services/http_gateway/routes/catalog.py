@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from services.http_gateway import agent_cache
 from services.http_gateway.call import LATER, Call, decode_failed
+from services.http_gateway.errors import BadRequestError
 from services.http_gateway.message import Response
 from services.http_gateway.options import ReadOptions, parse_cache_control, parse_consistency
 from services.http_gateway.reads import ZERO_META, Read, read
@@ -88,16 +89,29 @@ def _write(call: Call, metric: str, method: str, body_type: type[W], prepare: Ca
 def datacenters(call: Call) -> Any:
     _count(call, "catalog_datacenters")
     options = ReadOptions(datacenter=call.gateway.config.datacenter)
-    parse_consistency(options, call.request, call.gateway.config)
+    complaints = _complaint(lambda: parse_consistency(options, call.request, call.gateway.config))
+    complaints += _complaint(lambda: parse_cache_control(options, call.request))
 
     def then(reply: Any) -> Any:
         _count_success(call, "catalog_datacenters")
-        return reply
+        if not complaints:
+            return reply
+        for name in ("X-Cache", "Age"):
+            call.headers.pop(name, None)
+        return Response(400, {}, complaints.encode() + call.json_text(reply))
 
     if agent_cache.wanted(call.gateway, options):
-        parse_cache_control(options, call.request)
         return agent_cache.get(call, options, "Catalog.ListDatacenters", {}, then)
     return call.rpc("Catalog.ListDatacenters", options.to_wire(), then, retry_safe=True)
+
+
+def _complaint(parse: Callable[[], None]) -> str:
+    """What is wrong with the options. Here, unlike elsewhere, Consul says so and answers nevertheless."""
+    try:
+        parse()
+    except BadRequestError as error:
+        return str(error)
+    return ""
 
 
 def nodes(call: Call) -> Any:
