@@ -63,7 +63,8 @@ ZERO_META = Meta(0, 0, False)
 class Read:
     """One query. method, arguments: the RPC and its request, without the query options. local: the same query
     on a snapshot. remote: the value in the RPC's reply, as `local` gives it. show: what to answer for it.
-    level: whether X-Consul-Effective-Consistency is shown. cached: whether ?cached works for it."""
+    level: whether X-Consul-Effective-Consistency is shown. cached: whether ?cached works for it. unpack: makes a map
+    of a reply that is encoded in a way of its own."""
 
     method: str
     arguments: Mapping[str, Any]
@@ -72,6 +73,7 @@ class Read:
     show: Callable[[Any], Any]
     level: bool = True
     cached: bool = False
+    unpack: Callable[[Any], Any] | None = None
 
 
 def read(call: Call, options: ReadOptions, query: Read) -> Any:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from shared.bexpr.re2_parse import (
     Alternate,
     Assertion,
+    Capture,
     CharClass,
     Concat,
     Node,
@@ -61,6 +62,8 @@ class _Program:
             for part in reversed(node.parts):
                 after = self._build(part, after)
             return after
+        if isinstance(node, Capture):
+            return self._build(node.part, after)
         if isinstance(node, Alternate):
             return self._add(_State(free=[self._build(part, after) for part in node.parts]))
         return self._repeat(node, after)
@@ -100,7 +103,7 @@ class _Program:
         reached, todo = set(start), start
         while todo:
             state = self.states[todo.pop()]
-            if state.asserts is None or _holds(state.asserts, text, at):
+            if state.asserts is None or holds(state.asserts, text, at):
                 for target in state.free:
                     if target not in reached:
                         reached.add(target)
@@ -108,7 +111,7 @@ class _Program:
         return reached
 
 
-def _holds(kind: str, text: str, at: int) -> bool:
+def holds(kind: str, text: str, at: int) -> bool:
     if kind == "begin_text":
         return at == 0
     if kind == "end_text":

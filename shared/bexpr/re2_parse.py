@@ -96,14 +96,24 @@ class Alternate:
 
 @dataclass(frozen=True, slots=True)
 class Repeat:
-    """`part` at least `least` and at most `most` times, without end if `most` is None."""
+    """`part` at least `least` and at most `most` times, without end if `most` is None; rather fewer than more if
+    `lazy`."""
 
     part: Node
     least: int
     most: int | None
+    lazy: bool = False
 
 
-Node: TypeAlias = CharClass | Assertion | Concat | Alternate | Repeat
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A group whose text is asked for: `number` counts opening parentheses from 1."""
+
+    part: Node
+    number: int
+
+
+Node: TypeAlias = CharClass | Assertion | Concat | Alternate | Repeat | Capture
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +121,7 @@ class _Flags:
     fold: bool = False
     multi_line: bool = False
     dot_all: bool = False
+    lazy: bool = False
 
 
 def parse_pattern(pattern: str) -> Node:
@@ -125,7 +136,7 @@ def parse_pattern(pattern: str) -> Node:
 class _PatternParser:
     def __init__(self, pattern: str) -> None:
         self.pattern, self.at = pattern, 0
-        self._depth = 0
+        self._depth = self._captures = 0
 
     def _peek(self, text: str) -> bool:
         return self.pattern.startswith(text, self.at)
@@ -144,7 +155,7 @@ class _PatternParser:
             elif self.pattern[self.at] in "*+?":
                 raise PatternError("missing argument to repetition operator", self.pattern[self.at])
             else:
-                parts.append(self._repeated(self._atom(flags)))
+                parts.append(self._repeated(self._atom(flags), flags))
         branches.append(Concat(tuple(parts)) if len(parts) != 1 else parts[0])
         return branches[0] if len(branches) == 1 else Alternate(tuple(branches))
 
@@ -175,7 +186,9 @@ class _PatternParser:
             if not name or not name.isascii() or not name.replace("_", "a").isalnum():
                 raise PatternError("invalid named capture", self.pattern[self.at - 1 : end + 1])
             self.at = end + 1
-        return self._rest_of_group(flags)
+        self._captures += 1
+        number = self._captures
+        return Capture(self._rest_of_group(flags), number)
 
     def _rest_of_group(self, flags: _Flags) -> Node:
         self._depth += 1
@@ -192,7 +205,7 @@ class _PatternParser:
         """`(?i)` changes the flags from here on, `(?i:...)` is a group with its own."""
         start = self.at
         self.at += 2
-        values = {"i": flags.fold, "m": flags.multi_line, "s": flags.dot_all, "U": False}
+        values = {"i": flags.fold, "m": flags.multi_line, "s": flags.dot_all, "U": flags.lazy}
         value, seen = True, False
         while self.at < len(self.pattern):
             char = self.pattern[self.at]
@@ -202,10 +215,10 @@ class _PatternParser:
             elif char == "-" and value:
                 value, seen = False, False
             elif char in ":)" and (value or seen):
-                new = _Flags(values["i"], values["m"], values["s"])
+                new = _Flags(values["i"], values["m"], values["s"], values["U"])
                 if char == ")":
                     return new
-                parts.append(self._repeated(self._rest_of_group(new)))
+                parts.append(self._repeated(self._rest_of_group(new), flags))
                 return flags
             else:
                 break
@@ -213,7 +226,7 @@ class _PatternParser:
             self.at = len(self.pattern)
         raise PatternError("invalid or unsupported Perl syntax", self.pattern[start : self.at])
 
-    def _repeated(self, node: Node) -> Node:
+    def _repeated(self, node: Node, flags: _Flags) -> Node:
         """`node` with the repetition operators after it."""
         start, previous = self.at, ""
         while self.at < len(self.pattern):
@@ -223,9 +236,11 @@ class _PatternParser:
                 break
             if previous:
                 raise PatternError("invalid nested repetition operator", self.pattern[start : self.at])
-            node = Repeat(node, *bounds)
+            lazy = flags.lazy
             if self._peek("?"):
-                self.at += 1  # lazy: the same yes or no
+                self.at += 1
+                lazy = not lazy
+            node = Repeat(node, *bounds, lazy)
             start, previous = before, self.pattern[before : self.at]
         if isinstance(node, Repeat) and _repeat_product(node) > _REPEAT_MAX:
             raise PatternError("invalid repeat count", previous)
@@ -400,6 +415,8 @@ def _repeat_product(node: Node) -> int:
     if isinstance(node, Repeat):
         times = max(node.least, node.most or 0, 1)
         return times * _repeat_product(node.part)
+    if isinstance(node, Capture):
+        return _repeat_product(node.part)
     if isinstance(node, Concat | Alternate):
         return max((_repeat_product(part) for part in node.parts), default=1)
     return 1

@@ -18,6 +18,7 @@ _HIDDEN = frozenset(
         "IngressHosts",
         "Definition",
         "Config",
+        "ContentHash",
     }
 )
 """Fields that Consul tags as not filterable, in every record that has them."""

@@ -17,7 +17,7 @@ import msgpack
 from shared.state.errors import StateBrokenError, StateFullError
 from shared.state.files import reserve
 
-SCHEMA = 1
+SCHEMA = 2
 """Number of the layout. A store written under another number is not trusted."""
 
 MAX_READERS = 1024
@@ -47,6 +47,12 @@ NAMES = (
     "session_checks",
     "coordinates",
     "settings",
+    "prepared_queries",
+    "prepared_queries_by_name",
+    "prepared_queries_by_template",
+    "prepared_queries_by_session",
+    "config_entries",
+    "config_entries_by_link",
     "opaque",
 )
 
@@ -100,6 +106,18 @@ class Tables:
     """pair(node, segment) -> Coordinate."""
     settings: Any
     """b"autopilot" -> AutopilotConfig."""
+    prepared_queries: Any
+    """hex digits of the id -> PreparedQuery."""
+    prepared_queries_by_name: Any
+    """fold(name) -> hex digits of the id."""
+    prepared_queries_by_template: Any
+    """see template_key: lower-case name prefix of a template -> hex digits of the id."""
+    prepared_queries_by_session: Any
+    """session key + hex digits of the id -> nothing."""
+    config_entries: Any
+    """exact(kind) + fold(name) -> [kind, row of that kind's entry]."""
+    config_entries_by_link: Any
+    """exact(service an entry leads to) + key of the entry -> nothing."""
     opaque: Any
     """type byte + family's own key -> msgpack as in a snapshot record."""
 

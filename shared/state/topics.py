@@ -45,6 +45,10 @@ NODE_SESSIONS: Final = "node-sessions"
 COORDINATE: Final = "coordinate"
 """Key: node name."""
 AUTOPILOT: Final = "autopilot"
+PREPARED_QUERY: Final = "prepared-query"
+"""Key: query id, lower-case."""
+CONFIG_ENTRY: Final = "config-entry"
+"""Key: kind and lower-case name with a slash between."""
 OPAQUE: Final = "opaque"
 """A record of a family that is stored but not served. Key: the family's name."""
 RESTORE: Final = "restore"
@@ -53,6 +57,7 @@ RESTORE: Final = "restore"
 # Version rows. A topic's table says which of them move with it.
 V_KVS, V_NODES, V_SERVICES, V_CHECKS = b"kvs", b"nodes", b"services", b"checks"
 V_SESSIONS, V_COORDINATES, V_AUTOPILOT, V_OPAQUE = b"sessions", b"coordinates", b"autopilot", b"opaque"
+V_PREPARED_QUERIES, V_CONFIG_ENTRIES = b"prepared-queries", b"config-entries"
 
 VERSION_OF: Final[dict[str, bytes]] = {
     KEY: V_KVS,
@@ -68,6 +73,8 @@ VERSION_OF: Final[dict[str, bytes]] = {
     NODE_SESSIONS: V_SESSIONS,
     COORDINATE: V_COORDINATES,
     AUTOPILOT: V_AUTOPILOT,
+    PREPARED_QUERY: V_PREPARED_QUERIES,
+    CONFIG_ENTRY: V_CONFIG_ENTRIES,
     OPAQUE: V_OPAQUE,
 }
 """The version row that moves when a change touches a topic of this table."""
@@ -81,6 +88,8 @@ VERSION_OF_INDEX: Final[dict[str, bytes]] = {
     "checks": V_CHECKS,
     "sessions": V_SESSIONS,
     "coordinates": V_COORDINATES,
+    "prepared-queries": V_PREPARED_QUERIES,
+    "config-entries": V_CONFIG_ENTRIES,
 }
 """The version row that moves with one of Consul's index rows."""
 
@@ -99,6 +108,8 @@ READS: Final[dict[str, tuple[bytes, ...]]] = {
     NODE_SESSIONS: (V_SESSIONS,),
     COORDINATE: (V_COORDINATES,),
     AUTOPILOT: (V_AUTOPILOT,),
+    PREPARED_QUERY: (V_PREPARED_QUERIES,),
+    CONFIG_ENTRY: (V_CONFIG_ENTRIES,),
     OPAQUE: (V_OPAQUE,),
 }
 """The version rows that cover a watched topic. They include the table indexes a query reports, because the

@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.structs.catalog import DeregisterRequest, RegisterRequest
 from shared.structs.kv import KVSRequest, TombstoneRequest
 from shared.structs.operator import AutopilotSetConfigRequest
+from shared.structs.prepared_query import PreparedQueryRequest
 from shared.structs.schema import Struct
 from shared.structs.session import SessionRequest
 from shared.structs.txn import TxnRequest
@@ -22,6 +23,7 @@ _TYPES: dict[type[Struct], int] = {
     KVSRequest: 2,
     SessionRequest: 3,
     TombstoneRequest: 5,
+    PreparedQueryRequest: 7,
     TxnRequest: 8,
     AutopilotSetConfigRequest: 9,
 }

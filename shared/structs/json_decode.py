@@ -29,24 +29,25 @@ def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True)
     if value is None:
         return made
     if not isinstance(value, dict):
-        go_type = cls.json_decoder or f"structs.{cls.go_name}"
+        go_type = cls.json_decoder or f"{cls.go_package}.{cls.go_name}"
         text = f"json: cannot unmarshal {json_kind(value)} into Go value of type {go_type}"
         raise JsonTypeError(text, json_kind(value), go_type)
     exact, folded, aliases = _tables(cls)
     owner = "" if cls.json_decoder else cls.go_name
     refuse_unknown = strict and cls.json_strict
-    late: list[tuple[Attr, Any]] = []
+    late: list[tuple[Attr, str, Any]] = []
     for key, item in value.items():
         declared = exact.get(key) or folded.get(key.lower())
         if declared is not None:
             _fill(made, declared, item, owner, path, refuse_unknown)
         elif (aliased := aliases.get(key.lower())) is not None:
-            late.append((aliased, item))
+            alias = next(name for name in aliased.aliases if name.lower() == key.lower())
+            late.append((aliased, alias, item))
         elif refuse_unknown:
             raise JsonTypeError(f'json: unknown field "{key}"')
-    for declared, item in late:
+    for declared, alias, item in late:
         if not getattr(made, declared.name):
-            _fill(made, declared, item, owner, path, refuse_unknown)
+            _fill(made, declared, item, owner, path, refuse_unknown, alias)
     made.after_json()
     return made
 
@@ -61,10 +62,13 @@ def _tables(cls: type[Struct]) -> tuple[dict[str, Attr], dict[str, Attr], dict[s
     return exact, folded, aliases
 
 
-def _fill(made: Struct, declared: Attr, item: Any, owner: str, path: str, strict: bool) -> None:
+def _fill(
+    made: Struct, declared: Attr, item: Any, owner: str, path: str, strict: bool, alias: str | None = None
+) -> None:
     if item is None and declared.kind.name not in _NULLABLE:
         return
-    where = f"{path}.{declared.json}" if path else str(declared.json)
+    name = alias or str(declared.json)
+    where = f"{path}.{name}" if path else name
     setattr(made, declared.name, _decode(declared.kind, declared.go_type, item, owner, where, strict))
 
 
@@ -179,6 +183,30 @@ def _free_form(item: Any, owner: str, where: str) -> Any:
     if isinstance(item, int | float) and not isinstance(item, bool):
         return _float64(item, owner, where)
     return item
+
+
+def decode_free_form(value: Any) -> dict[str, Any] | None:
+    """JSON for a Go map[string]interface{}: None for null. Raises JsonError for anything else but an object."""
+    _refuse_huge(value)
+    if value is None or isinstance(value, dict):
+        return value
+    kind = {"array": "slice", "number": "float64"}.get(json_kind(value), json_kind(value))
+    raise JsonError(f"'' expected a map, got '{kind}'")
+
+
+def _refuse_huge(value: Any) -> None:
+    """Raises JsonTypeError for a number that is no float64."""
+    if isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            _refuse_huge(item)
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            fits = not math.isinf(float(value))
+        except OverflowError:
+            fits = False
+        if not fits:
+            shown = f"number {value.literal if isinstance(value, JsonFloat) else value}"
+            raise JsonTypeError(f"json: cannot unmarshal {shown} into Go value of type float64", shown, "float64")
 
 
 def _float64(item: int | float, owner: str, where: str) -> float:

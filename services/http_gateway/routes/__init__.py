@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from services.http_gateway.routes import (
     agent,
+    agent_checks,
+    agent_services,
     catalog,
+    config,
     coordinate,
     event,
     health,
@@ -12,6 +15,7 @@ from services.http_gateway.routes import (
     kv_fast,
     operator,
     page,
+    query,
     session,
     snapshot,
     status,
@@ -21,5 +25,21 @@ from services.http_gateway.routes.table import Routes
 
 
 def all_routes() -> Routes:
-    families = (status, kv, catalog, health, agent, operator, session, txn, coordinate, event, snapshot)
+    families = (
+        status,
+        kv,
+        catalog,
+        health,
+        agent,
+        agent_services,
+        agent_checks,
+        operator,
+        session,
+        txn,
+        coordinate,
+        event,
+        snapshot,
+        config,
+        query,
+    )
     return Routes([route for family in families for route in family.ROUTES], kv_fast.get, kv_fast.put, page.serve)

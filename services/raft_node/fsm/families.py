@@ -1,10 +1,9 @@
-"""Families whose records are kept, but not served yet: ACLs, prepared queries, intentions, Connect CA, config
-entries, federation states.
+"""Families whose records are kept, but not served yet: ACLs, intentions, Connect CA, federation states.
 
 Such records come from a snapshot or log that a real Consul wrote. They are stored as they are, with the
 indexes Consul gives them, so that nothing is lost when this server writes a snapshot in turn. What is left
-out is the validation Consul does while applying (unknown policies, duplicate names, chains that do not
-compile): a command that fails there is taken here. No endpoint of this version sends such commands."""
+out is the validation Consul does while applying (unknown policies, duplicate names): a command that fails there
+is taken here. No endpoint of this version sends such commands."""
 
 from __future__ import annotations
 
@@ -20,12 +19,11 @@ from shared.structs import wire
 
 Record = dict[str, Any]
 
-PREPARED_QUERY, INTENTION, CA_ROOT, CA_STATE, CA_CONFIG = 7, 12, 13, 14, 15
-TOKEN, POLICY, CONFIG_ENTRY, ROLE, BINDING_RULE, AUTH_METHOD, FEDERATION_STATE = 17, 19, 22, 23, 25, 27, 30
+INTENTION, CA_ROOT, CA_STATE, CA_CONFIG = 12, 13, 14, 15
+TOKEN, POLICY, ROLE, BINDING_RULE, AUTH_METHOD, FEDERATION_STATE = 17, 19, 23, 25, 27, 30
 CHUNK = 29
 
 _KEY_FIELD = {
-    PREPARED_QUERY: "ID",
     INTENTION: "ID",
     CA_ROOT: "ID",
     CA_STATE: "ID",
@@ -37,7 +35,6 @@ _KEY_FIELD = {
     FEDERATION_STATE: "Datacenter",
 }
 _INDEX_ROW = {
-    PREPARED_QUERY: "prepared-queries",
     INTENTION: "connect-intentions",
     CA_ROOT: "connect-ca-roots",
     CA_STATE: "connect-ca-builtin",
@@ -46,7 +43,6 @@ _INDEX_ROW = {
     ROLE: "acl-roles",
     BINDING_RULE: "acl-binding-rules",
     AUTH_METHOD: "acl-auth-methods",
-    CONFIG_ENTRY: "config-entries",
     FEDERATION_STATE: "federation-states",
 }
 _SERIAL_ROW = "connect-ca-builtin-serial"
@@ -59,22 +55,12 @@ def row_key(family: int, record: Record) -> bytes:
     """Table key of a record: family, then what identifies it there."""
     if family == CA_CONFIG:
         return bytes((family,))
-    if family == CONFIG_ENTRY:
-        entry = unwrapped(record["Entry"])
-        identity = f"{entry.get('Kind', '')}\0{str(entry.get('Name', '')).lower()}"
-        return bytes((family,)) + text_bytes(identity)[:500]
     name = str(record.get(_KEY_FIELD[family], ""))
     return bytes((family,)) + text_bytes(name.lower() if family == AUTH_METHOD else name)[:500]
 
 
-def unwrapped(entry: Any) -> Record:
-    """The fields of an entry: proxy-defaults come as a raw that holds their map."""
-    found: Any = wire.unpack(text_bytes(entry)) if isinstance(entry, str) else entry
-    return dict(found or {})
-
-
 def records(snap: Snapshot, family: int) -> Iterator[Any]:
-    """All records of a family, by key, as a snapshot has them: maps, wrapped text for config entries."""
+    """All records of a family, by key, as a snapshot has them."""
     for _key, row in snap.scan(snap.tables.opaque, bytes((family,))):
         yield wire.unpack(row)
 
@@ -87,26 +73,6 @@ def find(snap: Snapshot, key: bytes) -> Record | None:
 def insert(tx: WriteTransaction, family: int, record: Record) -> None:
     """Writes a record as it is, without index rows."""
     tx.put(row_key(family, record), wire.pack(record), db=tx.tables.opaque)
-
-
-def insert_entry(tx: WriteTransaction, wrapped: str) -> None:
-    """Writes a config entry in its wrapped form, which also keeps its 32 bit floats."""
-    key = row_key(CONFIG_ENTRY, unpack_entry(wrapped))
-    tx.put(key, wire.pack(wrapped), db=tx.tables.opaque)
-
-
-def unpack_entry(raw: str) -> Record:
-    """The record inside a wrapped config entry request: raw kind, then a map."""
-    values = wire.WireStream([text_bytes(raw)])
-    kind = values.value()
-    record = values.value()
-    return {"Kind": kind, **record}
-
-
-def pack_entry(record: Record) -> str:
-    """The wrapped form of a config entry request."""
-    fields = {name: value for name, value in sorted(record.items()) if name != "Kind"}
-    return (wire.pack(record["Kind"]) + wire.pack(fields)).decode("utf-8", "surrogateescape")
 
 
 def _upsert(tx: WriteTransaction, index: int, family: int, record: Record) -> None:
@@ -131,13 +97,6 @@ def _moved(tx: WriteTransaction, index: int, family: int) -> None:
 
 
 # Commands -------------------------------------------------------------------------------------------------
-
-
-def delete_queries_of_session(tx: WriteTransaction, index: int, session_id: str) -> None:
-    """Prepared queries that are tied to a session go with it."""
-    for query in list(records(tx, PREPARED_QUERY)):
-        if query.get("Session") == session_id:
-            _delete(tx, index, PREPARED_QUERY, row_key(PREPARED_QUERY, query))
 
 
 def _set_many(family: int, field: str) -> Callable[[WriteTransaction, int, Any], None]:
@@ -199,31 +158,6 @@ def _federation_state(tx: WriteTransaction, index: int, request: Any) -> bool | 
         _delete(tx, index, FEDERATION_STATE, row_key(FEDERATION_STATE, state))
         return None
     raise CommandError(f"invalid federation state operation type: {request['Op']}")
-
-
-def _config_entry(tx: WriteTransaction, index: int, request: Any) -> bool | None:
-    record = unpack_entry(request)
-    key = row_key(CONFIG_ENTRY, record)
-    row = tx.get(key, None, tx.tables.opaque)
-    old = None if row is None else unpack_entry(wire.unpack(row))
-    operation = record["Op"]
-    if operation == "delete":
-        _delete(tx, index, CONFIG_ENTRY, key)
-        return None
-    if operation not in ("upsert", "upsert-cas"):
-        raise CommandError(f"invalid config entry operation type: {operation}")
-    wrapped = isinstance(record["Entry"], str)
-    entry = unwrapped(record["Entry"])
-    old_entry = unwrapped(old["Entry"]) if old else None
-    if operation == "upsert-cas" and entry["ModifyIndex"] != (old_entry["ModifyIndex"] if old_entry else 0):
-        return False
-    entry["CreateIndex"] = old_entry["CreateIndex"] if old_entry else index
-    entry["ModifyIndex"] = index
-    kept = wire.pack(entry).decode("utf-8", "surrogateescape") if wrapped else entry
-    stored = {"Kind": record["Kind"], "Datacenter": "", "Entry": kept, "Op": "", "Token": ""}
-    insert_entry(tx, pack_entry(stored))
-    _moved(tx, index, CONFIG_ENTRY)
-    return True
 
 
 def _connect_ca(tx: WriteTransaction, index: int, request: Any) -> Any:
@@ -289,7 +223,6 @@ def _legacy_acl(_tx: WriteTransaction, _index: int, _request: Any) -> None:
 
 COMMANDS: dict[int, Callable[[WriteTransaction, int, Any], Any]] = {
     4: _legacy_acl,
-    7: _one(PREPARED_QUERY, "Query", "PreparedQuery"),
     11: _bootstrap,
     12: _one(INTENTION, "Intention", "Intention"),
     13: _connect_ca,
@@ -298,7 +231,6 @@ COMMANDS: dict[int, Callable[[WriteTransaction, int, Any], Any]] = {
     19: _set_many(POLICY, "Policies"),
     20: _delete_many(POLICY, "PolicyIDs", "ID"),
     21: _ca_leaf,
-    22: _config_entry,
     23: _set_many(ROLE, "Roles"),
     24: _delete_many(ROLE, "RoleIDs", "ID"),
     25: _set_many(BINDING_RULE, "BindingRules"),

@@ -7,7 +7,18 @@ from typing import Any, Final, NamedTuple
 
 import lmdb
 
-from services.raft_node.fsm import chunks, families, kv, registration, sessions, settings, snapshot, txn
+from services.raft_node.fsm import (
+    chunks,
+    config_entries,
+    families,
+    kv,
+    prepared_queries,
+    registration,
+    sessions,
+    settings,
+    snapshot,
+    txn,
+)
 from services.raft_node.fsm.errors import CommandError, FatalCommandError
 from shared.state.rebuilding import NewGeneration
 from shared.state.store import StateStore
@@ -18,6 +29,7 @@ from shared.structs.txn import TxnResponse
 
 IGNORE_UNKNOWN: Final = 128
 REGISTER, DEREGISTER, KVS, SESSION, TOMBSTONE, COORDINATES, TXN, AUTOPILOT = 0, 1, 2, 3, 5, 6, 8, 9
+PREPARED_QUERY, CONFIG_ENTRY = 7, 22
 
 RESTORED: Final = [[RESTORE, ""]]
 """The topics to publish after a restore."""
@@ -170,6 +182,10 @@ def _dispatch(tx: WriteTransaction, index: int, message_type: int, data: bytes, 
         return txn.apply(tx, index, data, now_ns)
     if kind == AUTOPILOT:
         return settings.set_autopilot(tx, index, data)
+    if kind == PREPARED_QUERY:
+        return prepared_queries.apply(tx, index, data)
+    if kind == CONFIG_ENTRY:
+        return config_entries.apply(tx, index, data)
     if kind in families.COMMANDS:
         return families.apply(tx, index, kind, data)
     if message_type & IGNORE_UNKNOWN:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.raft_node.fsm import families, kv
+from services.raft_node.fsm import kv, prepared_queries
 from services.raft_node.fsm.errors import CommandError
 from shared.gotext.quoting import quote
 from shared.state.keys import fold, kv_key, pair
@@ -104,7 +104,7 @@ def _destroy(tx: WriteTransaction, index: int, key: bytes, now_ns: int) -> None:
             _note_lock_delay(tx, held_key, now_ns, now_ns + delay_ns)
     for check_id in session.check_ids():
         tx.delete(pair(session.node, check_id) + key, db=tx.tables.session_checks)
-    families.delete_queries_of_session(tx, index, session.id)
+    prepared_queries.delete_of_session(tx, index, key)
 
 
 def remove_row(tx: WriteTransaction, index: int, session: Session) -> None:

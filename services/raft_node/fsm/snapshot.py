@@ -11,7 +11,16 @@ from typing import Any
 
 import lmdb
 
-from services.raft_node.fsm import chunks, families, nodes, services, sessions, settings
+from services.raft_node.fsm import (
+    chunks,
+    config_entries,
+    families,
+    nodes,
+    prepared_queries,
+    services,
+    sessions,
+    settings,
+)
 from services.raft_node.fsm.checks import insert as insert_check
 from services.raft_node.fsm.errors import SnapshotError
 from services.raft_node.fsm.kv import held_key
@@ -19,8 +28,8 @@ from services.raft_node.fsm.service_indexes import kind_index
 from shared.state.keys import MAX_KV_BYTES, bytes_text, fold, kv_key, text_bytes
 from shared.state.kvrow import entry_of, row_of
 from shared.state.queries.operator import autopilot_config
-from shared.state.records import checks_on, find_check, read_node, services_on
 from shared.state.rebuilding import NewGeneration
+from shared.state.records import checks_on, find_check, read_node, services_on
 from shared.state.snapshot import Snapshot
 from shared.state.store import StateStore
 from shared.state.tables import pack_u64, unpack_row, unpack_u64
@@ -31,14 +40,16 @@ from shared.structs.coordinate import Coordinate
 from shared.structs.errors import WireTypeError
 from shared.structs.kv import DirEntry
 from shared.structs.operator import AutopilotConfig
+from shared.structs.prepared_query import PreparedQuery
 from shared.structs.session import Session
 
 REGISTER, KEY, SESSION, LEGACY_ACL, TOMBSTONE, COORDINATES, AUTOPILOT = 0, 2, 3, 4, 5, 6, 9
 LEGACY_BOOTSTRAP, INDEX, CHUNKS = 11, 16, 29
+PREPARED_QUERY, CONFIG_ENTRY = 7, 22
 
 _ACL_FAMILIES = (families.TOKEN, families.POLICY, families.ROLE, families.BINDING_RULE, families.AUTH_METHOD)
 _LATE_FAMILIES = (families.INTENTION, families.CA_ROOT, families.CA_STATE, families.CA_CONFIG)
-_PLAIN_FAMILIES = frozenset((*_ACL_FAMILIES, families.PREPARED_QUERY, *_LATE_FAMILIES))
+_PLAIN_FAMILIES = frozenset((*_ACL_FAMILIES, *_LATE_FAMILIES))
 
 _TABLE_INDEXES = (
     "nodes",
@@ -111,13 +122,15 @@ def _records(snap: Snapshot) -> Iterator[tuple[int, Any]]:
     for key, row in snap.scan(tables.tombstones):
         full_key = bytes_text(row[8:] if len(key) > MAX_KV_BYTES else key)
         yield TOMBSTONE, DirEntry(key=full_key, modify_index=unpack_u64(row)).to_wire()
-    yield from _family(snap, families.PREPARED_QUERY)
+    for query in prepared_queries.records(snap):
+        yield PREPARED_QUERY, query
     autopilot = autopilot_config(snap).value
     if autopilot is not None:
         yield AUTOPILOT, autopilot.to_wire()
     for family in _LATE_FAMILIES:
         yield from _family(snap, family)
-    yield from _family(snap, families.CONFIG_ENTRY)
+    for raw in config_entries.records(snap):
+        yield CONFIG_ENTRY, raw
     for record in families.records(snap, families.FEDERATION_STATE):
         yield families.FEDERATION_STATE, {"Datacenter": "", "Op": "upsert", "State": record, "Token": ""}
     for name, index in snap.index_rows():
@@ -226,8 +239,10 @@ def _restore_record(tx: WriteTransaction, record_type: int, value: Any, last_ind
         tx.raise_index("coordinates", last_index)
     elif record_type == AUTOPILOT:
         settings.insert_autopilot(tx, AutopilotConfig.from_wire(value))
-    elif record_type == families.CONFIG_ENTRY:
-        families.insert_entry(tx, value)
+    elif record_type == CONFIG_ENTRY:
+        config_entries.restore(tx, value)
+    elif record_type == PREPARED_QUERY:
+        prepared_queries.restore(tx, PreparedQuery.from_wire(value))
     elif record_type == families.FEDERATION_STATE:
         families.insert(tx, families.FEDERATION_STATE, value["State"])
     elif record_type in _PLAIN_FAMILIES:

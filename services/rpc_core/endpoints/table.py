@@ -8,12 +8,14 @@ from typing import Any
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import (
     catalog,
+    config_entry,
     coordinate,
     event,
     health,
     internal,
     kvs,
     operator,
+    prepared_query,
     session,
     status,
     txn,
@@ -37,7 +39,20 @@ class EndpointTable:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        families = (status, kvs, catalog, health, session, txn, internal, operator, coordinate, event)
+        families = (
+            status,
+            kvs,
+            catalog,
+            health,
+            session,
+            txn,
+            internal,
+            operator,
+            coordinate,
+            event,
+            config_entry,
+            prepared_query,
+        )
         self.methods: dict[str, Handler] = {}
         for family in families:
             self.methods.update(family.METHODS)

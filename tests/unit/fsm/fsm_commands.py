@@ -9,15 +9,57 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.raft_node.fsm.families import pack_entry
 from services.raft_node.fsm.machine import Entry
 from shared.state.answer import Answer
-from shared.state.queries import catalog, coordinate, health, internal, kv, operator, session
+from shared.state.queries import (
+    catalog,
+    coordinate,
+    health,
+    internal,
+    kv,
+    operator,
+    session,
+)
+from shared.state.queries import (
+    config_entry as config_entries,
+)
+from shared.state.queries import (
+    prepared_query as prepared_queries,
+)
 from shared.state.snapshot import Snapshot
 from shared.structs import wire
 from shared.structs.catalog import HealthCheck, Node, NodeService, RegisterRequest
+from shared.structs.config_entry import (
+    KINDS,
+    ConfigEntry,
+    IngressGateway,
+    IngressListener,
+    IngressService,
+    LinkedService,
+    ProxyDefaults,
+    ResolverRedirect,
+    RouteDestination,
+    ServiceDefaults,
+    ServiceResolver,
+    ServiceRoute,
+    ServiceRouter,
+    ServiceSplit,
+    ServiceSplitter,
+    TerminatingGateway,
+)
+from shared.structs.config_entry_rules import normalize
+from shared.structs.config_entry_wire import (
+    ConfigEntryRequest,
+    ServiceConfigRequest,
+)
 from shared.structs.kv import DirEntry
 from shared.structs.operator import AutopilotConfig, AutopilotSetConfigRequest
+from shared.structs.prepared_query import (
+    PreparedQuery,
+    PreparedQueryRequest,
+    QueryTemplateOptions,
+    ServiceQuery,
+)
 from shared.structs.proxy import ConnectProxyConfig, ServiceConnect
 from shared.structs.session import Session
 from shared.structs.txn import TxnCheckOp, TxnKVOp, TxnNodeOp, TxnOp, TxnServiceOp, TxnSessionOp
@@ -28,6 +70,7 @@ Command = Callable[[Driver], Any]
 NODES = ["n1", "N1", "n2"]
 SERVICES = ["web", "Web", "db"]
 KEYS = ["a", "a/b", "b"]
+Q1, Q2 = "abcdabcd-0000-0000-0000-000000000001", "abcdabcd-0000-0000-0000-000000000002"
 
 QUERIES: list[Callable[[Snapshot], Answer[Any]]] = [
     *(lambda s, k=k: kv.get(s, k) for k in KEYS),
@@ -65,6 +108,13 @@ QUERIES: list[Callable[[Snapshot], Answer[Any]]] = [
     coordinate.nodes,
     lambda s: coordinate.node(s, "n1"),
     operator.autopilot_config,
+    *(lambda s, q=q: prepared_queries.get(s, q) for q in (Q1, Q2)),
+    prepared_queries.queries,
+    config_entries.entries,
+    lambda s: config_entries.entries(s, "service-defaults"),
+    *(lambda s, n=n: config_entries.get(s, "service-defaults", n) for n in SERVICES),
+    lambda s: config_entries.get(s, "proxy-defaults", "global"),
+    lambda s: config_entries.service_config(s, ServiceConfigRequest(name="web", upstreams=["db"])),
 ]
 
 nodes, names, ids = st.sampled_from(NODES), st.sampled_from(SERVICES), st.sampled_from(["s1", "S1", "s2"])
@@ -238,14 +288,6 @@ def one_record(kind: int, field: str, op: str, name: str, session_id: str) -> Co
     return lambda fsm: fsm.command(kind, wire.pack({"Op": op, field: record}))
 
 
-def config_entry(op: str, name: str, wrapped: bool, index: int) -> Command:
-    """A proxy-defaults entry comes wrapped in a text, others as a map."""
-    fields = {"Kind": "kind", "Name": name, "ModifyIndex": index, "Ratio": 0.5}
-    entry = wire.pack(fields).decode("utf-8", "surrogateescape") if wrapped else fields
-    packed = pack_entry({"Kind": "kind", "Datacenter": "dc1", "Entry": entry, "Op": op, "Token": "t"})
-    return lambda fsm: fsm.command(22, wire.pack(packed))
-
-
 def federation_state(op: str, name: str) -> Command:
     return lambda fsm: fsm.command(30, wire.pack({"Op": op, "State": {"Datacenter": name}}))
 
@@ -269,17 +311,8 @@ opaque_commands = st.one_of(
     st.builds(set_many, st.sampled_from(sorted(MANY)), st.lists(labels, max_size=2), st.booleans(), small),
     st.builds(delete_many, st.sampled_from(sorted(MANY)), st.lists(labels, max_size=2)),
     st.builds(
-        one_record,
-        st.just(7),
-        st.just("Query"),
-        st.sampled_from(["create", "update", "delete", "odd"]),
-        labels,
-        st.sampled_from(["", S1]),
-    ),
-    st.builds(
         one_record, st.just(12), st.just("Intention"), st.sampled_from(["create", "delete"]), labels, st.just("")
     ),
-    st.builds(config_entry, st.sampled_from(["upsert", "upsert-cas", "delete", "odd"]), labels, st.booleans(), small),
     st.builds(federation_state, st.sampled_from(["upsert", "delete", "odd"]), labels),
     st.builds(
         connect_ca,
@@ -289,7 +322,70 @@ opaque_commands = st.one_of(
         st.booleans(),
     ),
 )
-all_commands = commands | opaque_commands
+
+
+# Prepared queries and config entries ------------------------------------------------------------------------
+
+PROTOCOLS = ["", "tcp", "http", "grpc"]
+ENTRY_NAMES = ["web", "Web", "db"]
+
+
+def entry(kind: str, name: str, other: str, protocol: str) -> ConfigEntry:
+    """An entry that leads to another service, or has a protocol; normalised."""
+    made: ConfigEntry
+    if kind == "service-router":
+        made = ServiceRouter(name=name, routes=[ServiceRoute(destination=RouteDestination(service=other))])
+    elif kind == "service-splitter":
+        made = ServiceSplitter(name=name, splits=[ServiceSplit(33.33), ServiceSplit(66.67, service=other)])
+    elif kind == "service-resolver":
+        made = ServiceResolver(name=name, connect_timeout=5, redirect=ResolverRedirect(service=other))
+    elif kind == "ingress-gateway":
+        listener = IngressListener(port=1, protocol=protocol, services=[IngressService(name=other)])
+        made = IngressGateway(name=name, listeners=[listener])
+    elif kind == "terminating-gateway":
+        made = TerminatingGateway(name=name, services=[LinkedService(name=other)])
+    elif kind == "proxy-defaults":
+        made = ProxyDefaults(config={"protocol": protocol, "ratio": 0.5})
+    else:
+        made = ServiceDefaults(name=name, protocol=protocol)
+    normalize(made)
+    return made
+
+
+def config_entry(op: str, made: ConfigEntry, index: int = 0) -> Command:
+    def run(fsm: Driver) -> Any:
+        made.modify_index = index
+        return fsm.command(22, ConfigEntryRequest(op, made, "dc1", "t").to_command()[1:])
+
+    return run
+
+
+def prepared_query(op: str, query_id: str, name: str = "", session_id: str = "", template: str = "") -> Command:
+    query = PreparedQuery(
+        id=query_id,
+        name=name,
+        session=session_id,
+        template=QueryTemplateOptions(type=template),
+        service=ServiceQuery(service="${name.full}" if template else "web"),
+    )
+    return lambda fsm: fsm.command(7, PreparedQueryRequest("dc1", op, query))
+
+
+query_commands = st.builds(
+    prepared_query,
+    st.sampled_from(["create", "update", "delete", "odd"]),
+    st.sampled_from([Q1, Q2, "odd"]),
+    st.sampled_from(["", "q", "Q", Q1]),
+    st.sampled_from(["", S1]),
+    st.sampled_from(["", "name_prefix_match", "odd"]),
+)
+entry_commands = st.builds(
+    config_entry,
+    st.sampled_from(["upsert", "upsert-cas", "delete", "odd"]),
+    st.builds(entry, st.sampled_from(sorted(KINDS)), st.sampled_from(ENTRY_NAMES), names, st.sampled_from(PROTOCOLS)),
+    small,
+)
+all_commands = commands | opaque_commands | query_commands | entry_commands
 
 
 class Recorder(Driver):

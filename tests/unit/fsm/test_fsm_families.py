@@ -15,14 +15,17 @@ from hypothesis import strategies as st
 from services.raft_node.fsm import families
 from services.raft_node.fsm.errors import CommandError
 from shared.structs import wire
+from shared.structs.config_entry import ServiceDefaults
 from tests.unit.fsm.fsm_commands import (
     MANY,
+    Q1,
     config_entry,
     connect_ca,
     delete_many,
     federation_state,
     labels,
     one_record,
+    prepared_query,
     set_many,
     small,
 )
@@ -101,34 +104,6 @@ def test_a_token_may_only_be_bootstrapped_again_at_the_index_of_the_first_time(f
     assert len(stored(fsm, families.TOKEN, "SecretID")) == 2
 
 
-def test_config_entries_keep_their_creation_and_compare_their_index(fsm: Driver) -> None:
-    assert config_entry("upsert", "x", wrapped=False, index=0)(fsm) is True
-    created = fsm.index
-    assert config_entry("upsert-cas", "X", wrapped=False, index=created + 9)(fsm) is False
-    assert config_entry("upsert-cas", "X", wrapped=False, index=created)(fsm) is True
-    with fsm.store.snapshot() as snap:
-        (wrapped,) = families.records(snap, families.CONFIG_ENTRY)
-    entry = families.unpack_entry(wrapped)["Entry"]
-    assert (entry["Name"], entry["CreateIndex"], entry["ModifyIndex"]) == ("X", created, fsm.index)
-    assert fsm.row("config-entries") == fsm.index
-    assert config_entry("delete", "x", wrapped=True, index=0)(fsm) is None
-    assert fsm.row("config-entries") == fsm.index
-    assert config_entry("delete", "x", wrapped=True, index=0)(fsm) is None
-    assert fsm.row("config-entries") == fsm.index - 1  # nothing was there
-
-
-def test_a_raw_entry_stays_raw_with_its_indexes_inside(fsm: Driver) -> None:
-    config_entry("upsert", "x", wrapped=True, index=0)(fsm)
-    created = fsm.index
-    config_entry("upsert", "x", wrapped=True, index=0)(fsm)
-    with fsm.store.snapshot() as snap:
-        (wrapped,) = families.records(snap, families.CONFIG_ENTRY)
-    record = families.unpack_entry(wrapped)
-    assert isinstance(record["Entry"], str)
-    entry = families.unwrapped(record["Entry"])
-    assert (entry["Ratio"], entry["CreateIndex"], entry["ModifyIndex"]) == (0.5, created, fsm.index)
-
-
 def test_federation_states_come_and_go(fsm: Driver) -> None:
     assert federation_state("upsert", "dc1")(fsm) is True
     with fsm.store.snapshot() as snap:
@@ -165,9 +140,9 @@ def test_the_state_of_a_ca_provider_can_be_deleted(fsm: Driver) -> None:
 @pytest.mark.parametrize(
     ("command", "text"),
     [
-        (one_record(7, "Query", "odd", "x", ""), "Invalid PreparedQuery operation 'odd'"),
+        (prepared_query("odd", Q1), "Invalid PreparedQuery operation 'odd'"),
         (one_record(12, "Intention", "odd", "x", ""), "Invalid Intention operation 'odd'"),
-        (config_entry("odd", "x", wrapped=False, index=0), "invalid config entry operation type: odd"),
+        (config_entry("odd", ServiceDefaults(name="x")), "invalid config entry operation type: odd"),
         (federation_state("odd", "x"), "invalid federation state operation type: odd"),
         (connect_ca("odd", "x", active=True, compare=False), "Invalid CA operation 'odd'"),
         (lambda fsm: fsm.command(4, wire.pack({})), "legacy ACL operations are not supported: use the new ACL system"),

@@ -159,13 +159,10 @@ def test_a_full_store_takes_nothing_of_the_batch_and_recovers(tmp_path: Path, mo
         "ACLRoleSet",
         "ACLBindingRuleSet",
         "ACLAuthMethodSet",
-        "PreparedQuery/create",
         "Intention/create",
         "ConnectCA/set-config",
         "ConnectCA/set-roots",
         "ConnectCA/set-provider-state",
-        "ConfigEntry/service-router/upsert",
-        "ConfigEntry/proxy-defaults/upsert",
         "FederationState/upsert",
     ],
 )
@@ -179,16 +176,6 @@ def test_records_of_other_families_are_kept_through_a_snapshot(fsm: Driver, tmp_
     with driver(tmp_path / "other") as other:
         other.fsm.restore([stream], fsm.index, 1)
         assert other.dump() == stream
-
-
-def test_a_query_tied_to_a_session_goes_with_it(fsm: Driver) -> None:
-    fsm.register("n")
-    session_id = "11111111-0000-0000-0000-000000000000"
-    fsm.session(session_id, "n")
-    query = {"ID": "q", "Name": "q", "Session": session_id}
-    fsm.command(7, wire.pack({"Op": "create", "Query": query}))
-    fsm.destroy(session_id)
-    assert fsm.row("prepared-queries") == fsm.index
 
 
 def test_ca_serials_count_and_roots_compare_their_index(fsm: Driver) -> None:
