@@ -74,8 +74,7 @@ def serving(listener: socket.socket, talk: Callable[[Target, socket.socket], Non
 
 
 def tcp_listener(address: str) -> socket.socket:
-    listener = socket.create_server((address, 0), backlog=64)
-    return listener
+    return socket.create_server((address, 0), backlog=64)
 
 
 def read_head(connection: socket.socket) -> bytes:
@@ -115,6 +114,9 @@ def http_target(address: str, replies: dict[str, bytes | Talk], tls: ssl.SSLCont
             reply(connection, request)
         else:
             connection.sendall(reply)
+            if isinstance(connection, ssl.SSLSocket):
+                connection.unwrap()
+                return
             connection.shutdown(socket.SHUT_WR)
             while connection.recv(65536):  # a reset would take what was sent with it
                 pass
@@ -212,7 +214,7 @@ def docker_daemon(path: Path, containers: dict[str, Container]) -> Iterator[Targ
     def talk(target: Target, connection: socket.socket) -> None:
         while request := read_head(connection):
             target.requests.append(request)
-            head, _, body = request.partition(b"\r\n\r\n")
+            head, _, _body = request.partition(b"\r\n\r\n")
             _, path, _ = head.decode().split("\r\n")[0].split(" ")
             parts = path.strip("/").split("/")
             if parts[0] == "containers":

@@ -31,9 +31,12 @@ async def dial_tcp(address: str, timeout_s: float) -> trio.SocketStream:
         port = _port(service)
     except AddressError as error:
         raise DialError(f"dial tcp: {error}") from None
-    with trio.move_on_at(deadline):
-        return await _connect_any(await _resolve(host, port), deadline, host)
-    raise DialError(f"dial tcp: lookup {host}: i/o timeout")
+    targets: list[_Target] = []
+    with trio.move_on_at(deadline) as resolving:
+        targets = await _resolve(host, port)
+    if resolving.cancelled_caught:
+        raise DialError(f"dial tcp: lookup {host}: i/o timeout")
+    return await _connect_any(targets, deadline, host)
 
 
 async def dial_unix(path: str, timeout_s: float) -> trio.SocketStream:

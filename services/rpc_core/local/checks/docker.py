@@ -11,10 +11,10 @@ from urllib.parse import quote_plus
 import trio
 
 from services.rpc_core.local.checks.dial import DialError, dial_tcp, dial_unix
-from services.rpc_core.local.checks.http_client import READ_BYTES, read_head, send_request
+from services.rpc_core.local.checks.http_client import READ_BYTES, connection_ends, read_head, send_request
 from services.rpc_core.local.checks.output import OutputBuffer
 from services.rpc_core.local.checks.periodic import Result
-from services.rpc_core.local.checks.response import BodyError, ResponseError, ResponseReader
+from services.rpc_core.local.checks.response import ResponseError, ResponseReader
 from services.rpc_core.local.checks.url import UrlError, parse
 from shared.gotext.quoting import quote
 from shared.log import TRACE, get_logger
@@ -166,13 +166,12 @@ class DockerProbe:
         async with stream:
             await send_request(stream, head.encode() + b"\r\n" + data)
             try:
-                output.write(await read_head(stream, reader, stream))
+                output.write(await read_head(stream, reader, connection_ends(stream)))
             except ResponseError as error:
                 raise _CallError(f"{verb} {shown}: {error}") from None
-            try:
-                await _read_rest(stream, reader, output)
-            except BodyError as error:
-                raise _CallError(str(error)) from None
+            await _read_rest(stream, reader, output)
+        if reader.broken:
+            raise _CallError(reader.broken)
         assert reader.head is not None
         return reader.head.status, output
 

@@ -14,9 +14,10 @@ import trio
 
 from services.rpc_core.local.checks.dial import DialError, dial_tcp, os_reason
 from services.rpc_core.local.checks.output import OutputBuffer
-from services.rpc_core.local.checks.response import BodyError, Head, ResponseError, ResponseReader
+from services.rpc_core.local.checks.response import Head, ResponseError, ResponseReader
 from services.rpc_core.local.checks.tls import CheckTls, TlsError, start_tls
 from services.rpc_core.local.checks.url import Url, UrlError, parse, resolve
+from shared.config.runtime import join_host_port
 from shared.gotext.quoting import quote
 
 REDIRECTS_MAX = 10
@@ -97,13 +98,14 @@ async def _ask(request: Request, tls: CheckTls) -> tuple[trio.abc.Stream, Respon
     _refuse_bad(request)
     url = request.url
     plain = await dial_tcp(url.address, trio.current_effective_deadline() - trio.current_time())
+    ends = connection_ends(plain)  # asked for early: a connection that was reset has none
     stream: trio.abc.Stream = plain
     if url.scheme == "https":
         stream = await start_tls(plain, tls, url.hostname)
     reader = ResponseReader(request.method)
     try:
         await send_request(stream, encode(request))
-        reader.early = await read_head(stream, reader, plain)
+        reader.early = await read_head(stream, reader, ends)
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -167,13 +169,14 @@ async def send_request(stream: trio.abc.Stream, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
 
 
-async def read_head(stream: trio.abc.Stream, reader: ResponseReader, plain: trio.SocketStream) -> bytes:
-    """Reads until the head is there; returns what of the body came with it. Raises ResponseError."""
+async def read_head(stream: trio.abc.Stream, reader: ResponseReader, ends: str) -> bytes:
+    """Reads until the head is there; returns what of the body came with it. Raises ResponseError, which says between
+    which `ends` the connection broke."""
     while reader.head is None:
         try:
             data = await stream.receive_some(READ_BYTES)
         except trio.BrokenResourceError as error:
-            raise ResponseError(_read_error(error, plain), broken=False) from error
+            raise ResponseError(_read_error(error, ends), broken=False) from error
         if not data:
             reader.end()
             break
@@ -183,15 +186,22 @@ async def read_head(stream: trio.abc.Stream, reader: ResponseReader, plain: trio
     return b""
 
 
-def _read_error(error: trio.BrokenResourceError, plain: trio.SocketStream) -> str:
-    cause = error.__cause__
-    if not isinstance(cause, OSError) or not cause.errno:
-        return "EOF"
+def connection_ends(plain: trio.SocketStream) -> str:
+    """The two ends of a connection as errors name them."""
     try:
         here, there = plain.socket.getsockname(), plain.socket.getpeername()
     except OSError:
-        return f"read tcp: read: {os_reason(cause)}"
-    return f"read tcp {here[0]}:{here[1]}->{there[0]}:{there[1]}: read: {os_reason(cause)}"
+        return "tcp"
+    if isinstance(here, tuple):
+        return f"tcp {join_host_port(*here[:2])}->{join_host_port(*there[:2])}"
+    return f"unix @->{there}"
+
+
+def _read_error(error: trio.BrokenResourceError, ends: str) -> str:
+    cause = error.__cause__
+    if not isinstance(cause, OSError) or not cause.errno:
+        return "unexpected EOF"  # TLS without a proper end
+    return f"read {ends}: read: {os_reason(cause)}"
 
 
 async def _read_body(
@@ -209,7 +219,7 @@ async def _read_body(
                     reader.end()
                     break
                 write(reader.feed(bytes(data)))
-    except (BodyError, trio.BrokenResourceError, _UnpackError):
+    except (trio.BrokenResourceError, _UnpackError):
         await trio.lowlevel.checkpoint()
 
 

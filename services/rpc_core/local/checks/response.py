@@ -31,10 +31,6 @@ class ResponseError(Exception):
         super().__init__(f"net/http: HTTP/1.x transport connection broken: {text}" if broken else text)
 
 
-class BodyError(Exception):
-    """The body ends in a way it must not. What came before counts."""
-
-
 @dataclass(slots=True)
 class Head:
     """status_text: "200 OK" as sent. headers: those that matter here, names in lower case."""
@@ -67,11 +63,13 @@ class ResponseReader:
         self._trailers = False
         self.head: Head | None = None
         self.done = False
+        self.broken = ""
+        """What is wrong with the body, which has ended there; what came before counts."""
         self.early = b""
         """For who reads on: what of the body came with the head."""
 
     def feed(self, data: bytes) -> bytes:
-        """Returns what of the body is new. Raises ResponseError before the head is complete, BodyError after."""
+        """Returns what of the body is new. Raises ResponseError while the head is not complete."""
         self._buffer += data
         if self.head is None:
             self._read_head()
@@ -86,13 +84,13 @@ class ResponseReader:
         return piece
 
     def end(self) -> None:
-        """The connection was closed. Raises as `feed` if something is missing."""
+        """The connection was closed. Raises ResponseError if the head is not complete."""
         if self.head is None:
             if self._head_bytes or self._buffer:
                 raise ResponseError("unexpected EOF")
             raise ResponseError("EOF", broken=False)
         if not self.done and (self._chunked or self._left is not None):
-            raise BodyError("unexpected EOF")
+            self.broken = "unexpected EOF"
         self.done = True
 
     # -- head --------------------------------------------------------------------------------------------
@@ -194,7 +192,7 @@ class ResponseReader:
         end = self._buffer.find(b"\n")
         if end < 0:
             if len(self._buffer) >= CHUNK_LINE_BYTES_MAX:
-                raise BodyError("header line too long")
+                self._break("header line too long")
             return None
         return self._take(end + 1).rstrip(b"\r\n")
 
@@ -203,14 +201,18 @@ class ResponseReader:
             self.done = not line
         elif self._after_chunk:
             if line:
-                raise BodyError("malformed chunked encoding")
+                self._break("malformed chunked encoding")
             self._after_chunk = False
         else:
             size = line.partition(b";")[0].rstrip(b" \t")
             if not re.fullmatch(rb"[0-9a-fA-F]{1,15}", size):
-                raise BodyError("invalid byte in chunk length")
+                self._break("invalid byte in chunk length")
+                return
             self._left = int(size, 16)
             self._trailers = self._left == 0
+
+    def _break(self, reason: str) -> None:
+        self.broken, self.done = reason, True
 
 
 def _too_large() -> ResponseError:

@@ -82,6 +82,8 @@ async def _start(arguments: Sequence[str]) -> trio.Process:
     path = program if "/" in program or not program else find_program(program)
     if path is None:
         raise _StartError(f"exec: {quote(program)}: executable file not found in $PATH")
+    if not path:
+        raise _StartError("fork/exec : no such file or directory")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     try:
         return await trio.lowlevel.open_process(
