@@ -1,4 +1,4 @@
-"""/v1/operator: the Raft configuration and the removal of a peer from it."""
+"""/v1/operator: the Raft configuration, the removal of a peer from it, autopilot's settings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Any
 from services.http_gateway.call import Call
 from services.http_gateway.errors import BadRequestError
 from services.http_gateway.routes.table import Route
-from shared.structs.operator import RaftConfigurationResponse, RaftRemovePeerRequest
+from shared.gotext.numbers import parse_uint
+from shared.structs.errors import JsonError
+from shared.structs.operator import (
+    AutopilotConfig,
+    AutopilotSetConfigRequest,
+    AutopilotSettings,
+    RaftConfigurationResponse,
+    RaftRemovePeerRequest,
+)
 
 _WRITE_TIMEOUT_S = 30.0
 
@@ -41,7 +49,44 @@ def remove_raft_peer(call: Call) -> Any:
     return call.rpc(method, request.to_wire(), lambda _reply: None, timeout_s=_WRITE_TIMEOUT_S)
 
 
+def autopilot_configuration(call: Call) -> Any:
+    if call.request.method == "PUT":
+        return _set_autopilot_configuration(call)
+    options = call.options()
+    payload = {**options.to_wire(), "Datacenter": options.datacenter}
+
+    def then(reply: Any) -> Any:
+        return AutopilotSettings.of(AutopilotConfig.from_wire(reply)).shown()
+
+    return call.rpc("Operator.AutopilotGetConfiguration", payload, then, retry_safe=True)
+
+
+def _set_autopilot_configuration(call: Call) -> Any:
+    try:
+        body = call.json_body()
+        if isinstance(body, dict):  # null leaves a setting unset, durations included: they are pointers in Consul
+            body = {name: value for name, value in body.items() if value is not None}
+        settings = AutopilotSettings.from_json(body)
+    except JsonError as error:
+        raise BadRequestError(f"Bad request: Error parsing autopilot config: {error}") from None
+    request = AutopilotSetConfigRequest(
+        datacenter=call.datacenter(), token=call.token(), config=settings.to_config()
+    )
+    if "cas" in call.request.query:
+        try:
+            request.config.modify_index = parse_uint(call.request.first("cas"))
+        except ValueError as error:
+            raise BadRequestError(f"Bad request: Error parsing cas value: {error}") from None
+        request.cas = True
+
+    def then(reply: Any) -> Any:
+        return reply if request.cas else True
+
+    return call.rpc("Operator.AutopilotSetConfiguration", request.to_wire(), then, timeout_s=_WRITE_TIMEOUT_S)
+
+
 ROUTES = [
+    Route("/v1/operator/autopilot/configuration", "GET PUT", autopilot_configuration),
     Route("/v1/operator/raft/configuration", "GET", raft_configuration),
     Route("/v1/operator/raft/peer", "DELETE", remove_raft_peer),
 ]

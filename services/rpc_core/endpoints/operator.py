@@ -6,10 +6,20 @@ from typing import Any
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.leader import raft_membership
+from shared.gotext.quoting import quote
 from shared.ipc import IpcError
+from shared.log import get_logger
 from shared.state.queries import operator
-from shared.structs.operator import AutopilotSetConfigRequest, RaftConfigurationResponse, RaftServer
+from shared.structs.operator import (
+    AutopilotSetConfigRequest,
+    RaftConfigurationResponse,
+    RaftRemovePeerRequest,
+    RaftServer,
+)
 from shared.structs.query import DCSpecificRequest
+
+_log = get_logger("agent.server.operator")
 
 CALL_TIMEOUT_S = 10.0
 
@@ -62,8 +72,40 @@ async def _autopilot_set_configuration(core: Core, body: Any) -> bool:
     return result if isinstance(result, bool) else False
 
 
+async def _raft_remove_peer_by_id(core: Core, body: Any) -> dict[str, Any]:
+    """Remove a server from the configuration. One that gossip knows comes back with the next reconciliation."""
+    args = RaftRemovePeerRequest.from_wire(body)
+    await core.router.answer_here("Operator.RaftRemovePeerByID", args.datacenter)
+    if not any(server.server_id == args.id for server in await raft_membership.raft_servers(core)):
+        raise RpcError(f"id {quote(args.id)} was not found in the Raft configuration")
+    await _remove_peer(core, args.id, "Raft peer with id", peer_id=args.id)
+    return {}
+
+
+async def _raft_remove_peer_by_address(core: Core, body: Any) -> dict[str, Any]:
+    args = RaftRemovePeerRequest.from_wire(body)
+    await core.router.answer_here("Operator.RaftRemovePeerByAddress", args.datacenter)
+    servers = await raft_membership.raft_servers(core)
+    server_id = next((server.server_id for server in servers if server.address == args.address), None)
+    if server_id is None:
+        raise RpcError(f"address {quote(args.address)} was not found in the Raft configuration")
+    await _remove_peer(core, server_id, "Raft peer", peer=args.address)
+    return {}
+
+
+async def _remove_peer(core: Core, server_id: str, what: str, **named: str) -> None:
+    try:
+        await raft_membership.change(core, raft_membership.REMOVE_SERVER, server_id, "")
+    except RpcError as error:
+        _log.warn(f"Failed to remove {what}", **named, error=str(error))
+        raise
+    _log.warn(f"Removed {what}", **named)
+
+
 METHODS = {
     "Operator.RaftGetConfiguration": _raft_get_configuration,
+    "Operator.RaftRemovePeerByID": _raft_remove_peer_by_id,
+    "Operator.RaftRemovePeerByAddress": _raft_remove_peer_by_address,
     "Operator.AutopilotGetConfiguration": _autopilot_get_configuration,
     "Operator.AutopilotSetConfiguration": _autopilot_set_configuration,
 }

@@ -53,13 +53,13 @@ async def add_server(core: Core, configured: Sequence[RaftServer], server: Serve
     if stale is None:
         return
     for one in stale:
-        await _change(core, REMOVE_SERVER, one.server_id, one.address)
+        await change(core, REMOVE_SERVER, one.server_id, one.address)
         if one.address == server.address:
             _log.info("removed server with duplicate address", address=one.address)
         else:
             _log.info("removed server with duplicate ID", id=one.server_id)
     try:
-        await _change(core, ADD_NON_VOTER, server.node_id, server.address)
+        await change(core, ADD_NON_VOTER, server.node_id, server.address)
     except Exception as error:
         _log.error("failed to add raft peer", error=str(error))
         raise
@@ -75,13 +75,14 @@ async def remove_server(core: Core, server_id: str, address: str) -> None:
         return
     _log.info("removing server by ID", id=found.server_id)
     try:
-        await _change(core, REMOVE_SERVER, found.server_id, found.address)
+        await change(core, REMOVE_SERVER, found.server_id, found.address)
     except Exception as error:
         _log.error("failed to remove raft peer", id=found.server_id, error=str(error))
         raise
 
 
-async def _change(core: Core, command: str, server_id: str, address: str) -> None:
+async def change(core: Core, command: str, server_id: str, address: str) -> None:
+    """Change the configuration by one server. Raises RpcError."""
     payload = {"command": command, "id": server_id, "address": address, "prev_index": 0}
     try:
         await core.raft.call("Raft.ChangeConfiguration", payload, timeout_s=CHANGE_TIMEOUT_S)

@@ -29,10 +29,6 @@ KNOWN_DIFFERENCES = {
     "GET /v1/agent/self": "xDS is not announced: there is no xDS server",
     "GET /v1/agent/self?pretty": "xDS is not announced: there is no xDS server",
     "PUT /v1/agent/join/": "the reason why an empty address does not resolve is worded otherwise",
-    "DELETE /v1/operator/raft/peer": "peers cannot be removed over HTTP yet",
-    "DELETE /v1/operator/raft/peer?id=nope": "peers cannot be removed over HTTP yet",
-    "DELETE /v1/operator/raft/peer?address=1.2.3.4:8300": "peers cannot be removed over HTTP yet",
-    "DELETE /v1/operator/raft/peer?id=nope&address=1.2.3.4:8300": "peers cannot be removed over HTTP yet",
 }
 """Requests that our agent answers differently, and why. They are shown as warnings, not hidden."""
 
