@@ -8,6 +8,7 @@ import sys
 from cli.base import ui
 from cli.base.flags import FlagSet, StringFlag
 from cli.base.usage import usage
+from shared.memory import MALLOC_ENVIRONMENT
 
 NAME = "component"
 SYNOPSIS = "Run one component of an agent in the foreground"
@@ -52,4 +53,4 @@ def run(argv: list[str]) -> int:
         ui.error(f"Unexpected arguments: {' '.join(extra)}" if extra else "The option -config is missing")
         return BAD_USAGE_STATUS
     command = [sys.executable, "-P", "-m", f"services.{name}", "--config", flags.config.value]
-    return os.execv(sys.executable, command)
+    return os.execve(sys.executable, command, {**MALLOC_ENVIRONMENT, **os.environ})

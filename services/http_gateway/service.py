@@ -146,8 +146,9 @@ class HttpGateway:
         return take
 
     async def _serve_slowly(self, call: Call) -> None:
-        with trio.CancelScope() as scope:
-            stream = LaneStream(call.request, self.gateway.date, self.lane, scope)
+        scope = trio.CancelScope()
+        stream = LaneStream(call.request, self.gateway.date, self.lane, scope)
+        with scope:
             try:
                 assert call.route.stream is not None
                 await call.route.stream(call, stream)
@@ -155,7 +156,7 @@ class HttpGateway:
                 call.failed(error)
             except Exception as error:  # as for handlers without a task
                 self.gateway.failed_badly(call, error)
-            stream.end()
+        stream.end()
         self._slow_tasks -= 1
         self.gateway.note_finished(call.request, call.route.metric)
         self.lane.flush()

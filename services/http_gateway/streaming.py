@@ -29,7 +29,7 @@ class Stream(Protocol):
 
 
 class LaneStream:
-    """A stream on a connection of the lane. Cancels `scope` when the client has gone."""
+    """A stream on a connection of the lane. Cancels `scope` when the client has gone, or sends no more."""
 
     def __init__(self, request: Request, date: DateLine, lane: Lane, scope: trio.CancelScope) -> None:
         self._request, self._date, self._lane = request, date, lane
@@ -56,7 +56,6 @@ class LaneStream:
                 await self._lane.wait_sent(connection)
 
     def end(self) -> None:
-        """The handler is done: end the answer, if it was begun."""
-        if self.started:
-            request = self._request
-            request.channel.finish(request, LAST_CHUNK if request.version == 11 else b"")
+        """The handler is done, or was cancelled: end the answer, without which the connection would stay for ever."""
+        request = self._request
+        request.channel.finish(request, LAST_CHUNK if self.started and request.version == 11 else b"")

@@ -14,6 +14,7 @@ import msgpack
 import trio
 
 from shared import log
+from shared.memory import MALLOC_ENVIRONMENT
 from shared.notify import NOTIFY_SOCKET_VARIABLE
 from shared.service import START_FD_VARIABLE, SUPERVISOR_PID_VARIABLE
 
@@ -44,6 +45,7 @@ class ComponentProcess:
         self._log.setblocking(False)
         os.set_blocking(self._output, False)
         environment = {
+            **MALLOC_ENVIRONMENT,
             **os.environ,
             NOTIFY_SOCKET_VARIABLE: notify_path,
             log.LOG_FD_VARIABLE: str(theirs.fileno()),

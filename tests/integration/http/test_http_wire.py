@@ -143,6 +143,19 @@ def test_the_log_can_be_followed(shared_agent: Agent) -> None:
         assert b"[DEBUG] agent.http: Request finished: method=GET url=/v1/kv/monitor-me from=" in data
 
 
+def test_who_stops_following_the_log_is_let_go(shared_agent: Agent) -> None:
+    """At once, not when the next line is said: each would count as a connection of its client until then."""
+    shared_agent.wait_quiet(shared_agent.http_port)
+    for ends in (lambda sock: sock.shutdown(socket.SHUT_WR), lambda sock: sock.close()):
+        with connected(shared_agent) as sock:
+            sock.sendall(get("/v1/agent/monitor?loglevel=err"))
+            data = b""
+            while b"\r\n\r\n" not in data:
+                data += sock.recv(65536)
+            ends(sock)
+            shared_agent.wait_quiet(shared_agent.http_port)
+
+
 def test_metrics_of_all_processes_are_added_up(shared_agent: Agent) -> None:
     shared_agent.http("PUT", "/v1/kv/measured", b"x")
     shown = shared_agent.http("GET", "/v1/agent/metrics").json()
