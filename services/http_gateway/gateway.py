@@ -201,7 +201,7 @@ class Gateway:
             self.finish(request, redirect(request, cleaned), None)
             return
         route = self._routes.find(path)
-        if route is None:
+        if route is None or (route.pattern != path and path + "/" in self._routes.patterns):
             self._outside(request, path)
         else:
             self._serve(request, route, slow or self.take_slow)

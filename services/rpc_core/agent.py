@@ -26,10 +26,10 @@ ALL_SEGMENTS = "_all"
 
 
 class AgentMethods:
-    """The handlers. `serve` offers them on a socket."""
+    """The handlers. `serve` offers them on a socket. local_stats: figures of the agent's services and checks."""
 
-    def __init__(self, core: Core) -> None:
-        self._core = core
+    def __init__(self, core: Core, local_stats: Callable[[], dict[str, str]]) -> None:
+        self._core, self._local_stats = core, local_stats
 
     def serve(self, server: Server) -> None:
         methods: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
@@ -120,7 +120,7 @@ class AgentMethods:
         config, leadership = core.config, core.router.leadership()
         raft: dict[str, str] = await core.raft.call("Raft.Stats", timeout_s=CALL_TIMEOUT_S, retry_safe=True)
         return {
-            "agent": {"check_monitors": "0", "check_ttls": "0", "checks": "0", "services": "0"},
+            "agent": self._local_stats(),
             "build": {
                 "prerelease": "",
                 "revision": CONSUL_REVISION[:8],

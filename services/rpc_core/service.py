@@ -10,8 +10,8 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.agent import AgentMethods
 from services.rpc_core import snapshot_port
+from services.rpc_core.agent import AgentMethods
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.event import SERF_PREFIX
@@ -23,14 +23,16 @@ from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.local import cache, coordinates
 from services.rpc_core.local.events import Events
-from services.rpc_core.local.sync import StateSyncer
+from services.rpc_core.local.local_agent import LoadError, LocalAgent
+from services.rpc_core.local.methods import LocalMethods
+from services.rpc_core.local.remote_exec import RemoteExec
 from services.rpc_core.router import Router
 from services.rpc_core.snapshots import Snapshots
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, RemoteError, Request, Server, SocketPathError
 from shared.log import get_logger
-from shared.service import ServiceContext, StartError
+from shared.service import ReloadRefusedError, ServiceContext, StartError
 from shared.state.keys import bytes_text
 from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
@@ -71,8 +73,9 @@ class RpcCore:
             burst=config.cache.entry_fetch_max_burst,
         )
         self._duties = LeaderDuties(self.core)
-        self._syncer = StateSyncer(self.core)
+        self.local = LocalAgent(self.core, self._table.call)
         self.events = Events(self.core)
+        self._remote_exec = RemoteExec(self.core, self._table.call_for_agent)
         self._snapshots = Snapshots(self.core, snapshot_port.ask_server, self._begin_anew)
         self._listener = RpcListener(
             config.rpc_bind_addr,
@@ -98,8 +101,10 @@ class RpcCore:
         self._server.fast("Catalog.ApplyEncoded", catalog)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
-        AgentMethods(self.core).serve(self._server)
+        AgentMethods(self.core, self.local.stats).serve(self._server)
+        LocalMethods(self.local, self.core.rng).serve(self._server)
         self.events.serve(self._server)
+        self.events.on_event(self._remote_exec.received)
         self._snapshots.serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
@@ -121,27 +126,34 @@ class RpcCore:
                 raise StartError(getattr(error, "strerror", None) or str(error)) from error
             await nursery.start(self.core.pools.run)
             await nursery.start(self._duties.run)
-            await nursery.start(self._syncer.run)
+            try:
+                await nursery.start(self.local.run)
+            except LoadError as error:
+                raise StartError(str(error)) from error
             await nursery.start(self.cache.run)
+            await nursery.start(self._remote_exec.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
             await nursery.start(partial(coordinates.send_for_ever, self.core))
             nursery.start_soon(self._look_at_leadership)
             nursery.start_soon(self._serve_late)
             task_status.started()
 
-    def configure(self, config: RuntimeConfig) -> None:
-        """Take over a reloaded configuration."""
+    async def configure(self, config: RuntimeConfig) -> None:
+        """Take over a reloaded configuration. Raises ReloadRefusedError for services and checks that do not fit."""
         self.core.configure(config)
         self._listener.configure(
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
         )
-        self._syncer.changed()
         self.cache.configure(config.cache.entry_fetch_rate, config.cache.entry_fetch_max_burst)
+        try:
+            await self.local.configure(config)
+        except LoadError as error:
+            raise ReloadRefusedError(f"Failed reloading {error.family}: {error}") from error
 
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right."""
-        self._syncer.start()
+        self.local.syncer.start()
 
     def _start_sync(self, request: Request) -> None:
         self.start_sync()
@@ -167,7 +179,7 @@ class RpcCore:
             payload = event["payload"]
             name = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else payload
             _log.info("New leader elected", payload=name)
-            self._syncer.server_up()
+            self.local.syncer.server_up()
         elif event["name"].startswith(SERF_PREFIX):
             self.events.received(event)
         elif event["name"].startswith(CONSUL_PREFIX):
@@ -176,7 +188,7 @@ class RpcCore:
     async def _begin_anew(self) -> None:
         """The state was replaced: the leader's timers, and what the catalog says of this agent, are of the old one."""
         await self._duties.reassert()
-        self._syncer.server_up()
+        self.local.syncer.server_up()
 
     async def _look_at_leadership(self) -> None:
         while True:

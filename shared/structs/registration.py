@@ -69,13 +69,18 @@ def uuid_mistake(text: str) -> str | None:
     return f"encoding/hex: invalid byte: U+{ord(bad[0]):04X}{shown}"
 
 
-def complete_service(service: NodeService) -> None:
-    """Give the service its default id. Raises RefusedError for one that cannot be registered."""
+def validate_service(service: NodeService) -> None:
+    """Raises RefusedError for a proxy, gateway or sidecar that lacks what it needs or has what it must not have."""
     mistakes = _proxy_mistakes(service) + _gateway_mistakes(service) + _sidecar_mistakes(service)
     if mistakes:
         count = "1 error" if len(mistakes) == 1 else f"{len(mistakes)} errors"
         lines = "\n\t".join(f"* {mistake}" for mistake in mistakes)
         raise RefusedError(f"{count} occurred:\n\t{lines}\n\n")
+
+
+def complete_service(service: NodeService) -> None:
+    """Give the service its default id. Raises RefusedError for one that cannot be registered."""
+    validate_service(service)
     if not service.id:
         service.id = service.service
     elif not service.service:

@@ -194,6 +194,7 @@ class Struct(metaclass=StructType):
     _all: ClassVar[staticmethod[[Any], tuple[Any, ...]]]
     go_name: ClassVar[str]
     """The Go type an error text names (without package)."""
+    go_package: ClassVar[str] = "structs"
     json_strict: ClassVar[bool] = True
     """Whether unknown JSON keys are refused."""
     json_decoder: ClassVar[str] = ""

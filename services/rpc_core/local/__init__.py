@@ -1,6 +1,12 @@
-"""local: what this agent knows about itself, kept equal to the catalog (anti-entropy).
+"""local: the services and checks of this agent, kept equal to the catalog (anti-entropy).
 
+state.LocalState        core: what is registered here, and how far the catalog knows of it
+pushes.Pushes           core: the requests that bring the catalog up to date, and what their outcomes mean
 schedule.SyncSchedule   core: when to compare everything, when to push changes
 node_info               core: the node's own entry, and whether the catalog has it right
-coordinates             the agent's network coordinate, sent now and then
-sync.StateSyncer        shell: runs the schedule against the endpoints"""
+registry.Registry       adding and removing a service or check: state, runners and files together
+local_agent.LocalAgent  shell: all of it as a whole - loaded, changed, reloaded, reaped, synced
+sync.StateSyncer        shell: runs the schedule against the endpoints
+methods.LocalMethods    the Agent.* methods that HTTP clients reach
+checks                  what carries out health checks
+coordinates             the agent's network coordinate, sent now and then"""
