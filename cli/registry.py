@@ -24,6 +24,7 @@ MODULES = {
     "catalog services": "cli.catalog.services",
     "component": "cli.component",
     "event": "cli.event",
+    "exec": "cli.exec",
     "force-leave": "cli.force_leave",
     "info": "cli.info",
     "join": "cli.join",
