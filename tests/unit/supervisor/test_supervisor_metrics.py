@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared import metrics
 from shared.metrics import INTERVAL_S, SERIES_MAX, Registry, merge
+from shared.metrics import registry as registry_module
 
 
 class Clock:
@@ -24,8 +24,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(metrics.time, "time", clock.time)
-    monkeypatch.setattr(metrics, "_runtime_gauges", dict)
+    monkeypatch.setattr(registry_module.time, "time", clock.time)
+    monkeypatch.setattr(registry_module, "runtime_gauges", dict)
     return clock
 
 
@@ -81,7 +81,7 @@ def test_prefix_and_filters_are_those_of_the_telemetry_section(clock: Clock) -> 
 
 
 def test_gauges_carry_the_hostname_unless_disabled(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics.socket, "gethostname", lambda: "host1")
+    monkeypatch.setattr(registry_module.socket, "gethostname", lambda: "host1")
     registry = Registry()
     registry.configure(disable_hostname=False)
     registry.gauge("consul.session_ttl.active", 1)

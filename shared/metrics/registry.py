@@ -1,18 +1,21 @@
-"""Counters, gauges and samples in 10 s intervals, as go-metrics keeps them in memory for /v1/agent/metrics.
+"""Registry: counters, gauges and samples in 10 s intervals, as go-metrics keeps them in memory.
 
-    incr("consul.raft.apply"); sample("consul.raft.commitTime", 0.4); gauge("consul.session_ttl.active", 3)
-
-Each process has one registry. `dump()` is what it answers to `Metrics.Dump`; `merge(dumps)` makes one report of
-several in the JSON shape of the HTTP endpoint. Shown is the last finished interval, or the first while it lasts."""
+Shown is the last finished interval, or the first while it lasts. What wants more than that, totals since the start or
+everything once, is kept beside the intervals while somebody asks for it (`configure`, `batches`)."""
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from shared.metrics.runtime import process_stats, runtime_gauges
+
+if TYPE_CHECKING:
+    from shared.metrics.batch import Batch
+    from shared.metrics.totals import Totals
 
 INTERVAL_S = 10
 SERIES_MAX = 2000
@@ -48,6 +51,8 @@ class Registry:
         self._blocked: tuple[str, ...] = ()
         self._filter_default = True
         self._names: dict[str, str | None] = {}
+        self._totals: Totals | None = None
+        self._batch: Batch | None = None
 
     def configure(
         self,
@@ -56,49 +61,100 @@ class Registry:
         allowed_prefixes: Iterable[str] = (),
         blocked_prefixes: Iterable[str] = (),
         filter_default: bool = True,
+        retention_s: float = 0.0,
     ) -> None:
-        """Apply the `telemetry` section. May be called again on reload."""
+        """Apply the `telemetry` section. May be called again on reload.
+
+        retention_s: how long totals are kept for Prometheus; 0: they are not."""
+        if retention_s <= 0:
+            self._totals = None
+        elif self._totals is None:
+            from shared.metrics.totals import Totals
+
+            self._totals = Totals(retention_s)
+        else:
+            self._totals.retention_s = retention_s
         self._prefix = prefix
         self._host = "" if disable_hostname else socket.gethostname()
         self._allowed, self._blocked = tuple(allowed_prefixes), tuple(blocked_prefixes)
         self._filter_default = filter_default
         self._names.clear()
 
+    def take_batch(self) -> Batch:
+        """What was measured since the last call. From the first call on batches are kept, until `end_batches`."""
+        from shared.metrics.batch import Batch
+
+        taken, self._batch = self._batch or Batch(), Batch()
+        return taken
+
+    def end_batches(self) -> None:
+        self._batch = None
+
     def incr(self, name: str, n: float = 1, labels: Labels = ()) -> None:
-        interval = self._interval(time.time())
-        self._ingest(interval, interval.counters, name, n, labels)
+        now = time.time()
+        interval = self._interval(now)
+        key = self._ingest(interval, interval.counters, name, n, labels)
+        if key is not None:
+            if self._totals is not None:
+                self._totals.incr(key, n, now)
+            if self._batch is not None:
+                self._batch.incr(key, n)
 
     def sample(self, name: str, value: float, labels: Labels = (), times: int = 1) -> None:
         """`times`: how many of a batch had this value."""
-        interval = self._interval(time.time())
-        self._ingest(interval, interval.samples, name, value, labels, times)
+        now = time.time()
+        interval = self._interval(now)
+        key = self._ingest(interval, interval.samples, name, value, labels, times)
+        if key is not None:
+            if self._totals is not None:
+                self._totals.sample(key, value, times, now)
+            if self._batch is not None:
+                self._batch.sample(key, value, times)
 
     def gauge(self, name: str, value: float, labels: Labels = ()) -> None:
-        interval = self._interval(time.time())
+        now = time.time()
+        interval = self._interval(now)
         shown = self._name(name)
         if shown is None:
             return
         key = (self._with_host(shown), tuple(labels))
         if key in interval.gauges or self._room(interval):
             interval.gauges[key] = value
+        if self._totals is not None:
+            self._totals.gauge(key, value, now)
+        if self._batch is not None:
+            self._batch.gauge(key, value)
 
     def dump(self) -> dict[str, Any]:
-        """This process's part of the report: msgpack- and JSON-able, samples with `SumSq` for merging."""
+        """This process's part of the report: msgpack- and JSON-able, samples with `SumSq` for merging.
+
+        Where totals are kept it has "Totals": what Totals.dump gives, and "Process": [pid, statistics]."""
         now = time.time()
         current = self._interval(now)
         shown = self._finished or current
-        gauges = dict(shown.gauges)
-        for name, value in (*_runtime_gauges().items(), *_collected()):
-            allowed = self._name(name)
-            if allowed is not None:
-                gauges[(self._with_host(allowed), ())] = value
-        return {
+        looked_up = self._looked_up()
+        gauges = {**shown.gauges, **looked_up}
+        report = {
             "Timestamp": shown.start_s,
             "Gauges": [{"Name": n, "Value": v, "Labels": dict(labels)} for (n, labels), v in gauges.items()],
             "Points": [],
             "Counters": [_aggregate_dump(key, value) for key, value in shown.counters.items()],
             "Samples": [_aggregate_dump(key, value) for key, value in shown.samples.items()],
         }
+        if self._totals is not None:
+            for key, value in looked_up.items():
+                self._totals.gauge(key, value, now)
+            report["Totals"] = {"Process": [os.getpid(), process_stats()], **self._totals.dump(now)}
+        return report
+
+    def _looked_up(self) -> dict[tuple[str, Labels], float]:
+        """Gauges that nobody keeps up to date."""
+        found: dict[tuple[str, Labels], float] = {}
+        for name, value in (*runtime_gauges().items(), *_collected()):
+            allowed = self._name(name)
+            if allowed is not None:
+                found[(self._with_host(allowed), ())] = value
+        return found
 
     def _interval(self, now: float) -> Interval:
         if now >= self._end_s or now < self._current.start_s:  # the second: the clock was set back
@@ -115,16 +171,17 @@ class Registry:
         value: float,
         labels: Labels,
         times: int = 1,
-    ) -> None:
+    ) -> tuple[str, Labels] | None:
+        """The key it was filed under, None if it is held back."""
         shown = self._name(name)
         if shown is None:
-            return
+            return None
         key = (shown, tuple(labels))
         aggregate = series.get(key)
         if aggregate is None:
             if self._room(interval):
                 series[key] = [times, value * times, value * value * times, value, value]
-            return
+            return key
         aggregate[0] += times
         aggregate[1] += value * times
         aggregate[2] += value * value * times
@@ -132,6 +189,7 @@ class Registry:
             aggregate[3] = value
         elif value > aggregate[4]:
             aggregate[4] = value
+        return key
 
     def _room(self, interval: Interval) -> bool:
         if len(interval.gauges) + len(interval.counters) + len(interval.samples) < SERIES_MAX:
@@ -164,48 +222,6 @@ class Registry:
         return f"{prefix}.{self._host}.{rest}"
 
 
-def merge(dumps: Iterable[dict[str, Any]]) -> dict[str, Any]:
-    """One report of the parts of all processes, in the shape and order of GET /v1/agent/metrics.
-
-    Counters and samples of one name are added up, `consul.runtime.*` gauges too; of other gauges the last wins."""
-    parts = list(dumps)
-    gauges: dict[str, dict[str, Any]] = {}
-    aggregates: dict[str, dict[str, dict[str, Any]]] = {"Counters": {}, "Samples": {}}
-    for part in parts:
-        for item in part["Gauges"]:
-            key = _series_key(item)
-            value = item["Value"]
-            if key in gauges and ".runtime." in key:
-                value += gauges[key]["Value"]
-            gauges[key] = {"Name": item["Name"], "Value": _number(value), "Labels": item["Labels"]}
-        for kind, merged in aggregates.items():
-            for item in part[kind]:
-                _merge_aggregate(merged, item)
-    newest_s = max((part["Timestamp"] for part in parts), default=0)
-    return {
-        "Timestamp": time.strftime("%Y-%m-%d %H:%M:%S +0000 UTC", time.gmtime(newest_s)),
-        "Gauges": [gauges[key] for key in sorted(gauges)],
-        "Points": [],
-        "Counters": [_aggregate_shown(aggregates["Counters"][key]) for key in sorted(aggregates["Counters"])],
-        "Samples": [_aggregate_shown(aggregates["Samples"][key]) for key in sorted(aggregates["Samples"])],
-    }
-
-
-def _merge_aggregate(merged: dict[str, dict[str, Any]], item: dict[str, Any]) -> None:
-    key = _series_key(item)
-    other = merged.get(key)
-    if other is None:
-        merged[key] = dict(item)
-        return
-    for field in ("Count", "Sum", "SumSq"):
-        other[field] += item[field]
-    other["Min"], other["Max"] = min(other["Min"], item["Min"]), max(other["Max"], item["Max"])
-
-
-def _series_key(item: dict[str, Any]) -> str:
-    return ";".join([item["Name"], *(f"{key}={value}" for key, value in item["Labels"].items())])
-
-
 def _aggregate_dump(key: tuple[str, Labels], value: _Aggregate) -> dict[str, Any]:
     count, total, squares, low, high = value
     name, labels = key
@@ -213,39 +229,6 @@ def _aggregate_dump(key: tuple[str, Labels], value: _Aggregate) -> dict[str, Any
         "Name": name, "Count": int(count), "Sum": total, "SumSq": squares, "Min": low, "Max": high,
         "Labels": dict(labels),
     }  # fmt: skip
-
-
-def _aggregate_shown(item: dict[str, Any]) -> dict[str, Any]:
-    count, total = item["Count"], item["Sum"]
-    variance = (count * item["SumSq"] - total * total) / (count * (count - 1)) if count > 1 else 0.0
-    return {
-        "Name": item["Name"],
-        "Count": count,
-        "Rate": _number(total / INTERVAL_S),
-        "Sum": _number(total),
-        "Min": _number(item["Min"]),
-        "Max": _number(item["Max"]),
-        "Mean": _number(total / count),
-        "Stddev": _number(max(variance, 0.0) ** 0.5),
-        "Labels": item["Labels"],
-    }
-
-
-def _number(value: float) -> float:
-    """Whole numbers as integers: Go's JSON writes 5, not 5.0."""
-    return int(value) if float(value).is_integer() else value
-
-
-def _runtime_gauges() -> dict[str, float]:
-    """The process itself, under the names of Go's runtime where a counterpart exists. Bytes; counts."""
-    with open("/proc/self/statm", encoding="ascii") as file:
-        total_pages, resident_pages = file.read().split()[:2]
-    page = os.sysconf("SC_PAGE_SIZE")
-    return {
-        "consul.runtime.alloc_bytes": int(resident_pages) * page,
-        "consul.runtime.sys_bytes": int(total_pages) * page,
-        "consul.runtime.total_gc_runs": sum(generation["collections"] for generation in gc.get_stats()),
-    }
 
 
 _collectors: dict[Collector, None] = {}
@@ -261,9 +244,3 @@ def collect(collector: Collector) -> Callable[[], None]:
 def _collected() -> Iterator[tuple[str, float]]:
     for collector in _collectors:
         yield from collector().items()
-
-
-_registry = Registry()
-configure, incr, gauge, sample, dump = (
-    _registry.configure, _registry.incr, _registry.gauge, _registry.sample, _registry.dump,
-)  # fmt: skip
