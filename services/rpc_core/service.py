@@ -26,6 +26,7 @@ from services.rpc_core.local.events import Events
 from services.rpc_core.local.local_agent import LoadError, LocalAgent
 from services.rpc_core.local.methods import LocalMethods
 from services.rpc_core.local.remote_exec import RemoteExec
+from services.rpc_core.local.watches.runner import WatchConfigError, Watches
 from services.rpc_core.router import Router
 from services.rpc_core.snapshots import Snapshots
 from shared import log, metrics
@@ -74,7 +75,8 @@ class RpcCore:
         )
         self._duties = LeaderDuties(self.core)
         self.local = LocalAgent(self.core, self._table.call)
-        self.events = Events(self.core)
+        self.events = Events(self.core, self._service_tags)
+        self._watches = Watches(config)
         self._remote_exec = RemoteExec(self.core, self._table.call_for_agent)
         self._snapshots = Snapshots(self.core, snapshot_port.ask_server, self._begin_anew)
         self._listener = RpcListener(
@@ -128,7 +130,8 @@ class RpcCore:
             await nursery.start(self._duties.run)
             try:
                 await nursery.start(self.local.run)
-            except LoadError as error:
+                await nursery.start(self._watches.run)
+            except (LoadError, WatchConfigError) as error:
                 raise StartError(str(error)) from error
             await nursery.start(self.cache.run)
             await nursery.start(self._remote_exec.run)
@@ -150,10 +153,15 @@ class RpcCore:
             await self.local.configure(config)
         except LoadError as error:
             raise ReloadRefusedError(f"Failed reloading {error.family}: {error}") from error
+        try:
+            self._watches.configure(config)
+        except WatchConfigError as error:
+            raise ReloadRefusedError(f"Failed reloading watches: {error}") from error
 
     def start_sync(self) -> None:
-        """Begin to keep the catalog's entry of this agent right."""
+        """Begin to keep the catalog's entry of this agent right, and to run the watches."""
         self.local.syncer.start()
+        self._watches.start()
 
     def _start_sync(self, request: Request) -> None:
         self.start_sync()
@@ -161,6 +169,10 @@ class RpcCore:
         request.reply()
 
     # -- events --------------------------------------------------------------------------------------
+
+    def _service_tags(self) -> dict[str, list[str]]:
+        """For the filters of events."""
+        return {name: service.tags or [] for name, service in self.local.state.live_services().items()}
 
     def _on_change(self, record: Any) -> None:
         self.core.hub.notify(record[1])

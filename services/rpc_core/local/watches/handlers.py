@@ -1,0 +1,126 @@
+"""Handlers: a program that gets what has changed on its standard input, or an HTTP request that carries it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import Any
+
+import trio
+
+from services.rpc_core.local.checks.http_client import FetchError, fetch, new_request
+from services.rpc_core.local.checks.output import OutputBuffer
+from services.rpc_core.local.checks.script import find_program
+from services.rpc_core.local.checks.tls import CheckTls
+from shared.config.runtime import RuntimeConfig
+from shared.log import get_logger
+from shared.structs import gojson
+from shared.watch_plan.http_handler import HttpHandler
+
+_log = get_logger("agent")
+
+OUTPUT_BYTES_MAX = 4096
+"""Of a handler's output the end is logged."""
+READ_BYTES = 65536
+_OURS = ("PROCONSUL_", "NOTIFY_SOCKET", "WATCHDOG_")
+"""Variables by which our processes find each other; handlers get the rest of the environment."""
+
+
+async def run_program(handler: str | list[str], index: int, data: Any) -> None:
+    """handler: a command line for the shell, or a program and its arguments. Returns when the program has ended and
+    nobody holds its output any more; there is no limit to that, as in Consul. Failures are logged."""
+    if isinstance(handler, str):
+        command = [os.environ.get("SHELL") or "/bin/sh", "-c", handler]
+    else:
+        command = handler
+    if not command:
+        _log.error("Failed to setup watch", error="need an executable to run")
+        return
+    output = OutputBuffer(OUTPUT_BYTES_MAX)
+    problem = await _run(command, index, gojson.dumps(data) + b"\n", output)
+    if problem:
+        _log.error("Failed to run watch handler", watch_handler=handler, error=problem)
+    _log.debug("watch handler output", watch_handler=handler, output=output.text_and_loss())
+
+
+async def _run(command: list[str], index: int, given: bytes, output: OutputBuffer) -> str:
+    """What went wrong, "" if nothing."""
+    program = command[0]
+    path = program if "/" in program else find_program(program)
+    if path is None:
+        return f'exec: "{program}": executable file not found in $PATH'
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    environment["CONSUL_INDEX"] = str(index)
+    try:
+        process = await trio.lowlevel.open_process(
+            [os.fsencode(argument) for argument in command],
+            executable=os.fsencode(path),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    except OSError as error:
+        return f"fork/exec {path}: {(error.strerror or str(error)).lower()}"
+    except ValueError:  # a zero byte in an argument
+        return f"fork/exec {path}: invalid argument"
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_feed, process, given)
+            assert process.stdout is not None
+            async for part in process.stdout:
+                output.write(part)
+            code = await process.wait()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            with trio.CancelScope(shield=True):
+                await process.wait()
+    if code < 0:
+        return f"signal: {_signal_name(-code)}"
+    return f"exit status {code}" if code else ""
+
+
+async def _feed(process: trio.Process, given: bytes) -> None:
+    assert process.stdin is not None
+    async with process.stdin:
+        try:
+            await process.stdin.send_all(given)
+        except trio.BrokenResourceError:
+            await trio.lowlevel.checkpoint()  # it does not want to know
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    names = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated", signal.SIGSEGV: "segmentation fault"}
+    return names.get(signal.Signals(number), signal.strsignal(number) or str(number)).lower()
+
+
+async def send_request(handler: HttpHandler, config: RuntimeConfig, index: int, data: Any) -> None:
+    """Failures are logged."""
+    headers = {"Content-Type": ["application/json"], "X-Consul-Index": [str(index)]}
+    for name, values in handler.headers.items():
+        headers.setdefault(_canonical(name), []).extend(map(str, values))
+    headers.setdefault("User-Agent", ["Go-http-client/1.1"])
+    output = OutputBuffer(OUTPUT_BYTES_MAX)
+    try:
+        request = new_request(handler.method, handler.url, headers, gojson.dumps(data) + b"\n")
+    except FetchError as error:
+        _log.error("Failed to setup http watch", error=str(error))
+        return
+    try:
+        head = await fetch(request, CheckTls(config, handler.tls_skip_verify), output, handler.timeout_s)
+    except FetchError as error:
+        _log.error("Failed to invoke http watch handler", watch=handler.url, error=str(error))
+        return
+    text = output.text_and_loss()
+    if 200 <= head.status <= 299:
+        _log.trace("http watch handler output", watch=handler.url, output=text)
+    else:
+        _log.error("http watch handler failed with output", watch=handler.url, status=head.status_text, output=text)
+
+
+def _canonical(name: str) -> str:
+    """As Go spells header fields."""
+    return "-".join(part[:1].upper() + part[1:].lower() for part in name.split("-"))
