@@ -258,7 +258,8 @@ class Simulation:
             found.append(f"services: {list(services)} != {list(theirs)}")
         if checks.keys() != their_checks.keys():
             found.append(f"checks: {list(checks)} != {list(their_checks)}")
-        if {k: v.port for k, v in services.items()} != self.registered or checks.keys() != self.registered_checks.keys():
+        ports = {key: service.port for key, service in services.items()}
+        if ports != self.registered or checks.keys() != self.registered_checks.keys():
             found.append(f"registered: {self.registered} {list(self.registered_checks)}")
         found += [
             f"{k}: {v} != {theirs[k]}"

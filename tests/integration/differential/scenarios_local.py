@@ -285,8 +285,10 @@ MAINTENANCE = [
     *gone("web"),
 ]
 
+SIDECAR = {"SidecarService": {"Check": {"TTL": "10m"}}}
+"""With a check of its own: what the default ones say depends on when they are looked at."""
 PROXIES = [
-    service({"Name": "web", "Port": 80, "Tags": ["a"], "Meta": {"m": "1"}, "Connect": {"SidecarService": {}}}),
+    service({"Name": "web", "Port": 80, "Tags": ["a"], "Meta": {"m": "1"}, "Connect": SIDECAR}),
     *shown("web", "web-sidecar-proxy"),
     service(
         {
