@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import trio
 
-from services.supervisor import departure, plan
+from services.supervisor import departure, joining, plan
 from services.supervisor.api import Api
 from services.supervisor.component import Component, Wiring
 from services.supervisor.console import Console
@@ -27,7 +27,6 @@ HURRIED_GRACE_S = 1.0
 """Grace of each component after a second signal."""
 RESTART_READY_TIMEOUT_S = 30.0
 RELOAD_TIMEOUT_S = 15.0
-JOIN_TIMEOUT_S = 60.0
 SYNC_START_TIMEOUT_S = 5.0
 _HEALTH_PERIOD_S = 5.0
 _SIBLINGS_S = 2.0
@@ -136,7 +135,7 @@ class Supervisor:
             with trio.CancelScope() as start_scope:
                 nursery.start_soon(_cancel_when, self._end_wanted, start_scope)
                 await self._start(nursery)
-                await self._join_clusters()
+                await self._join_clusters(nursery)
                 await self._start_sync()
         except AgentStartError as error:
             if self._exit_code is None:
@@ -175,22 +174,23 @@ class Supervisor:
         for component in self.components.values():
             component.is_first_start = False
 
-    async def _join_clusters(self) -> None:
-        """start_join and start_join_wan: one attempt each; an agent that cannot join ends."""
-        config = self.config
-        for addresses, wan in ((config.start_join, False), (config.start_join_wan, True)):
-            if not addresses:
-                continue
-            kind = " -wan" if wan else ""
-            self._say(f"==> Joining{kind} cluster...")
-            try:
-                payload = {"addresses": list(addresses), "wan": wan}
-                count = await self._rpc.call("Agent.Join", payload, timeout_s=JOIN_TIMEOUT_S)
-            except IpcError as error:
-                _log.error(str(error))
-                self.request_shutdown(departure.EXIT_NOT_LEFT)
-                return
-            _log.info(f"Join{kind} completed. Initial agents synced with", agent_count=count)
+    async def _join_clusters(self, nursery: trio.Nursery) -> None:
+        """An agent that cannot join what `start_join` names ends; `retry_join` goes on in the background."""
+        try:
+            await joining.join_once(self._rpc, self.config, self._say)
+        except IpcError as error:
+            _log.error(str(error))
+            self.request_shutdown(departure.EXIT_NOT_LEFT)
+            return
+        for retry in joining.retries(self.config):
+            nursery.start_soon(self._keep_joining, retry)
+
+    async def _keep_joining(self, retry: joining.Retry) -> None:
+        try:
+            await joining.join_until_done(self._rpc, retry)
+        except joining.RetriesExhaustedError as error:
+            _log.error("Retry join failed", error=str(error))
+            self.request_shutdown(departure.EXIT_NOT_LEFT)
 
     def _say(self, line: str) -> None:
         """A line for the console that is no log record, behind those that came before it."""
