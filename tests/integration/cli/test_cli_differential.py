@@ -297,16 +297,11 @@ def test_addresses_in_all_their_forms(pair: Pair) -> None:
         ["rtt", "node1", "nobody"],
         ["rtt", "-wan", "node1.dc1"],
         ["rtt", "-wan", "node1.dc1", "x.dc2"],
-        ["maint"],
-        ["maint", "-disable"],
-        ["maint", "-enable", "-service=none"],
         ["keyring", "-list"],
         ["keyring", "-install=short"],
         ["operator", "autopilot", "get-config"],
         ["operator", "autopilot", "set-config", "-last-contact-threshold=1500ms", "-min-quorum=3"],
         ["operator", "autopilot", "get-config", "-stale"],
-        ["services", "register", "-name=svc", "-port=3", "-tag=a", "-meta=k=v", "-tagged-address=lan=1.2.3.4:5"],
-        ["services", "deregister", "-id=none"],
         ["snapshot", "restore", "/etc/passwd"],
     ],
     ids=" ".join,
@@ -317,9 +312,35 @@ def test_commands_for_endpoints_that_our_agent_gets_later(pair: Pair, arguments:
     pair.same(*arguments)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["maint"],
+        ["maint", "-disable"],
+        ["maint", "-enable", "-service=none"],
+        ["services", "register", "-name=svc", "-port=3", "-tag=a", "-meta=k=v", "-tagged-address=lan=1.2.3.4:5"],
+        ["services", "register", "-name=svc", "-id=svc-2", "-address=0.0.0.0"],
+        ["services", "deregister", "-id=svc"],
+        ["services", "deregister", "-id=none"],
+    ],
+    ids=" ".join,
+)
+def test_services_of_the_agent(pair: Pair, arguments: list[str]) -> None:
+    pair.same(*arguments)
+
+
+def test_definitions_of_a_file_are_registered_and_deregistered(pair: Pair, tmp_path: Path) -> None:
+    path = tmp_path / "web.hcl"
+    path.write_text('service { name = "web" port = 80 checks = [{ ttl = "10m" }, { ttl = "5m" }] }')
+    pair.same("services", "register", str(path))
+    services = pair.agent.http("GET", "/v1/agent/services").json()
+    assert (services["web"]["Port"], list(services)) == (80, ["web"])
+    assert set(pair.agent.http("GET", "/v1/agent/checks").json()) == {"service:web:1", "service:web:2"}
+    pair.same("services", "deregister", str(path))
+    assert pair.agent.http("GET", "/v1/agent/services").json() == {}
+
+
 def test_maintenance_is_listed_while_it_lasts(pair: Pair) -> None:
-    if isinstance(pair.agent, Agent):
-        pytest.skip("maintenance is not part of our agent yet")
     pair.same("maint", "-enable", "-reason=new disk")
     assert b"Reason: new disk" in pair.same("maint").stdout
     pair.same("maint", "-disable")
