@@ -61,6 +61,7 @@ MODULES = {
     "snapshot save": "cli.snapshot.save",
     "validate": "cli.validate",
     "version": "cli.version",
+    "watch": "cli.watch",
 }
 
 

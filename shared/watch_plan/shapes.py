@@ -54,17 +54,18 @@ def map_of(item: Conform) -> Conform:
 
 
 class Shape:
-    """A struct: fields by name, in order; a name that ends in "?" is left out when its value is a zero value."""
+    """A struct: fields by name, in order. One whose name here ends in "_" is left out when it is empty, or zero; in
+    "__" (pointers) when it is nil."""
 
     def __init__(self, **fields: Conform) -> None:
-        self._fields = [(name.rstrip("_"), name.endswith("_"), conform) for name, conform in fields.items()]
+        self._fields = [(name.rstrip("_"), name, conform) for name, conform in fields.items()]
 
     def __call__(self, value: Any) -> dict[str, Any]:
         given = value if isinstance(value, dict) else {}
         made = {}
-        for name, may_be_left_out, conform in self._fields:
+        for name, declared, conform in self._fields:
             found = conform(given.get(name))
-            if found or not may_be_left_out:
+            if found or not declared.endswith("_") or (found is not None and declared.endswith("__")):
                 made[name] = found
         return made
 
@@ -169,8 +170,8 @@ SERVICE = Shape(
     CreateIndex_=number,
     ModifyIndex_=number,
     ContentHash_=text,
-    Proxy_=optional(_PROXY),
-    Connect_=lambda value: None if value is None else _connect(value),
+    Proxy__=optional(_PROXY),
+    Connect__=optional(Shape(Native_=switch, SidecarService__=same)),
     Namespace_=text,
 )
 SERVICE_ENTRY = Shape(Node=optional(NODE), Service=optional(SERVICE), Checks=list_of(CHECK))
@@ -193,14 +194,3 @@ LEAF_CERT = Shape(
     ModifyIndex=number,
 )
 
-
-def _connect(value: Any) -> _Pointer:
-    """A pointer that is shown even if nothing is set in what it points to."""
-    return _Pointer(Shape(Native_=switch, SidecarService_=same)(value))
-
-
-class _Pointer(dict[str, "Any"]):
-    """Not empty, even if the struct is."""
-
-    def __bool__(self) -> bool:
-        return True
