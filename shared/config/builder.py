@@ -422,6 +422,27 @@ def _node_name(v: Values) -> str:
     return (v.text("node_name") or socket.gethostname()).strip()
 
 
+def _bootstrap_entries(v: Values) -> tuple[dict[str, Any], ...]:
+    """Config entries that a leader is to write if they do not exist: read, normalised and checked as those of a
+    client, then kept as their JSON."""
+    given = v.get("config_entries.bootstrap") or ()
+    if not given:
+        return ()
+    from shared.structs.config_entry_rules import decode_entry, normalize, validate
+    from shared.structs.errors import RefusedError
+
+    made = []
+    for at, raw in enumerate(given):
+        try:
+            entry = decode_entry(raw)
+            normalize(entry)
+            validate(entry)
+        except RefusedError as error:
+            raise ConfigError(f"config_entries.bootstrap[{at}]: {error}") from None
+        made.append(entry.to_json())
+    return tuple(made)
+
+
 def _agent(v: Values) -> dict[str, Any]:
     """The settings of the agent itself, in the order in which Consul converts them."""
     remote_scripts = v.flag("enable_script_checks")
@@ -432,7 +453,7 @@ def _agent(v: Values) -> dict[str, Any]:
         "key_file": v.text("key_file"),
         "check_update_interval_s": v.duration("check_update_interval"),
         "check_output_max_size": v.integer("check_output_max_size"),
-        "config_entries_bootstrap": tuple(v.get("config_entries.bootstrap") or ()),
+        "config_entries_bootstrap": _bootstrap_entries(v),
         "data_dir": v.text("data_dir"),
         "run_dir": v.text("run_dir"),
         "default_query_time_s": v.duration("default_query_time"),

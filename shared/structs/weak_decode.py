@@ -2,6 +2,7 @@
 of nearly any type.
 
     decode(cls, raw) -> (record, unused)   unused: paths of the keys that fit no field; raises WeakDecodeError
+    json_numbers(raw) -> raw               what JSON makes of it in Go: every number a float64
 
 The rules and texts are those of Go's mapstructure with weakly typed input and Consul's two hooks: a list of one
 element counts as that element unless a list is wanted (HCL makes lists of all blocks), and declared aliases stand
@@ -168,8 +169,8 @@ def _unwrapped(raw: Any) -> Any:
 def _free_form(raw: Any) -> Any:
     """A value of any type. A list of one is its element, with the lists of one in the maps inside taken out too."""
     if isinstance(raw, list) and len(raw) == 1:
-        return _floats(_without_lists_of_one(raw[0]))
-    return _floats(raw)
+        return _without_lists_of_one(raw[0])
+    return raw
 
 
 def _without_lists_of_one(value: Any) -> Any:
@@ -181,12 +182,12 @@ def _without_lists_of_one(value: Any) -> Any:
     return value
 
 
-def _floats(value: Any) -> Any:
-    """JSON's numbers are float64 in Go where no type is given."""
+def json_numbers(value: Any) -> Any:
+    """A copy in which every number is a float."""
     if isinstance(value, dict):
-        return {key: _floats(item) for key, item in value.items()}
+        return {key: json_numbers(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_floats(item) for item in value]
+        return [json_numbers(item) for item in value]
     return _float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -198,11 +199,11 @@ def _float(value: int | float) -> float:
 
 
 def _kind(raw: Any) -> str:
-    """Go's reflect.Kind of a decoded JSON value."""
+    """Go's reflect.Kind of a decoded value."""
     if isinstance(raw, bool):
         return "bool"
     if isinstance(raw, int | float):
-        return "float64"
+        return "int" if isinstance(raw, int) else "float64"
     if isinstance(raw, str):
         return "string"
     return "slice" if isinstance(raw, list) else "map"
@@ -219,7 +220,7 @@ def _text(path: str, go_type: str, raw: Any) -> str:
     if isinstance(raw, bool):
         return "1" if raw else "0"
     if isinstance(raw, int | float):
-        return _plain_decimal(_float(raw))
+        return str(raw) if isinstance(raw, int) else _plain_decimal(raw)
     raise _misfit(path, go_type, raw)
 
 

@@ -52,8 +52,10 @@ def apply(call: Call) -> Any:
 def _body(call: Call) -> dict[str, Any] | None:
     """The body as an object of anything, None for null. Raises JsonError."""
     from shared.structs.json_decode import decode_free_form
+    from shared.structs.weak_decode import json_numbers
 
-    return decode_free_form(call.json_body())
+    body: dict[str, Any] | None = json_numbers(decode_free_form(call.json_body()))
+    return body
 
 
 def general(call: Call) -> Any:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from services.http_gateway.call import LATER, Call, decode_failed
-from services.http_gateway.errors import HttpError, MethodNotAllowedError, NotFoundError
+from services.http_gateway.call import LATER, Call
+from services.http_gateway.errors import BadRequestError, HttpError, MethodNotAllowedError, NotFoundError
 from services.http_gateway.options import ReadOptions
 from services.http_gateway.reads import ZERO_META, Meta, Read, read
 from services.http_gateway.routes.table import Route
@@ -15,6 +15,7 @@ from shared.gotext.numbers import parse_bool
 from shared.gotext.quoting import quote
 from shared.ipc.errors import IpcError, RemoteError
 from shared.state.answer import Answer
+from shared.state.errors import StateLookupError
 from shared.state.queries import prepared_query as queries
 from shared.state.snapshot import Snapshot
 from shared.structs.errors import JsonError
@@ -38,14 +39,19 @@ def general(call: Call) -> Any:
 
 
 def specific(call: Call) -> Any:
-    """GET, PUT and DELETE of one query; GET of <id or name>/execute and /explain."""
+    """GET, PUT and DELETE of one query; GET of <id or name>/execute and /explain. What other methods and OPTIONS get
+    is decided here, as in Consul."""
     path, method = call.request.path, call.request.method
     name = path.removeprefix("/v1/query/")
-    for suffix, handler in (("/execute", _execute), ("/explain", _explain)):
-        if path.endswith(suffix):
-            if method != "GET":
-                raise MethodNotAllowedError(method, "OPTIONS,GET")
-            return handler(call, name.removesuffix(suffix))
+    suffix = next((suffix for suffix in ("/execute", "/explain") if path.endswith(suffix)), "")
+    allowed = "GET" if suffix else "GET,PUT,DELETE"
+    if method == "OPTIONS":
+        call.headers["Allow"] = f"OPTIONS,{allowed}"
+        return {}
+    if method not in allowed.split(","):
+        raise MethodNotAllowedError(method, allowed)
+    if suffix:
+        return (_execute if suffix == "/execute" else _explain)(call, name.removesuffix(suffix))
     return {"GET": _get, "PUT": _update, "DELETE": _delete}[method](call, name)
 
 
@@ -70,7 +76,7 @@ def _body(call: Call) -> PreparedQuery:
     try:
         return PreparedQuery.from_json(call.json_body())
     except JsonError as error:
-        raise decode_failed(error) from None
+        raise BadRequestError(f"Request decode failed: {error}") from None
 
 
 def _apply(call: Call, operation: str, query: PreparedQuery, then: Callable[[Any], Any]) -> Any:
@@ -102,9 +108,12 @@ def _get(call: Call, query_id: str) -> Any:
     call.on_failure = ZERO_META.headers()
 
     def local(snap: Snapshot) -> Answer[list[PreparedQuery]]:
-        answer = queries.get(snap, query_id)
+        try:
+            answer = queries.get(snap, query_id)
+        except StateLookupError as error:
+            raise HttpError(str(error)) from None
         if answer.value is None:
-            raise NotFoundError(NOT_FOUND)
+            raise _not_found(call)
         return Answer(answer.index, [answer.value], answer.watch)
 
     return read(
@@ -118,6 +127,12 @@ def _get(call: Call, query_id: str) -> Any:
             show=lambda found: [query.to_json() for query in found],
         ),
     )
+
+
+def _not_found(call: Call) -> NotFoundError:
+    """Consul has written this answer before it sets the metadata, so they are missing."""
+    call.on_failure = {}
+    return NotFoundError(NOT_FOUND)
 
 
 def _remote(reply: Any) -> list[PreparedQuery]:
@@ -156,13 +171,16 @@ def _run(call: Call, name: str, method: str, show: Callable[[Call, Any], Any]) -
         },
     }
     call.on_failure = ZERO_META.headers()
+    cached = method == "PreparedQuery.Execute" and options.use_cache and config.http_config.use_cache
 
     def on_done(reply: Any, error: IpcError | None) -> None:
         if isinstance(error, RemoteError) and NOT_FOUND in str(error):
-            call.failed(NotFoundError(str(error)))
+            call.failed(HttpError(NOT_FOUND) if cached else _not_found(call))
         elif error is not None:
             call.failed(error)
         else:
+            if cached:
+                call.headers.update(call.gateway.cache_headers(method, name))
             call.run(lambda: _answer(call, options, show(call, reply)))
 
     call.gateway.rpc.post(method, payload, on_done, timeout_s=call.gateway.rpc_timeout_s, retry_safe=True)
@@ -215,5 +233,5 @@ def _show_found(call: Call, reply: Any) -> PreparedQueryExecuteResponse:
 
 ROUTES = [
     Route("/v1/query", "GET POST", general),
-    Route("/v1/query/", "GET PUT DELETE", specific),
+    Route("/v1/query/", "", specific),
 ]

@@ -18,6 +18,7 @@ from shared import metrics
 from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.log import get_logger
 from shared.state.answer import Answer
+from shared.state.errors import StateLookupError
 from shared.state.queries import catalog, health
 from shared.state.queries import prepared_query as queries
 from shared.state.records import satisfies_meta
@@ -60,7 +61,10 @@ async def apply(core: Core, body: Any) -> str:
         query.id = _fresh_id(core)
     else:
         with core.snapshot() as snap:
-            found = queries.find(snap, query.id)
+            try:
+                found = queries.find(snap, query.id)
+            except StateLookupError as error:
+                raise RpcError(f"Prepared Query lookup failed: {error}") from None
         if found is None:
             raise RpcError(f"Cannot modify non-existent prepared query: '{query.id}'")
     if args.op in (CREATE, UPDATE):

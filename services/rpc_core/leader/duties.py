@@ -17,15 +17,16 @@ from services.rpc_core.leader.catalog_view import known_serf_nodes, read_entry
 from services.rpc_core.leader.establish import NOTHING, autopilot_defaults, inherit
 from services.rpc_core.leader.raft_membership import add_server, raft_servers, remove_server
 from services.rpc_core.leader.reconcile import CONSUL_SERVICE, Refusal, reconcile
+from services.rpc_core.leader.session_expiry import expire_for_ever
 from services.rpc_core.leader.tombstones import TombstoneTimer
 from services.rpc_core.members import Member, MemberStatus, Server, acl_mode, belongs_to_catalog, server_of
 from shared import metrics
 from shared.config.runtime import join_host_port
+from shared.gotext.quoting import quote
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.state.leadership import LEADER
 from shared.structs.kv import TombstoneRequest
-from shared.structs.session import DESTROY, Session, SessionRequest
 
 _log = get_logger("agent.server")
 _autopilot_log = get_logger("agent.server.autopilot")
@@ -80,6 +81,7 @@ class LeaderDuties:
             _log.info("cluster leadership acquired")
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._lead)
+                nursery.start_soon(expire_for_ever, self._core)
                 await self._until(partial(self._no_longer_leads, term))
                 _log.debug("shutting down leader loop")
                 nursery.cancel_scope.cancel()
@@ -166,12 +168,28 @@ class LeaderDuties:
         self._tombstone_index = inherited.tombstone_index
         for session_id, ttl_s in inherited.session_ttls.items():
             core.session_timers.reset(session_id, ttl_s, now)
+        await self._bootstrap_config_entries()
         if not inherited.has_autopilot:
             try:
                 await core.apply(autopilot_defaults(core.config))
             except RpcError as error:
                 _autopilot_log.error("failed to initialize config", error=str(error))
         core.established.set()
+
+    async def _bootstrap_config_entries(self) -> None:
+        """Writes the entries of the configuration that do not exist. They belong to the primary datacenter. Raises
+        RpcError if one cannot be written: a leader does not take office without them."""
+        config = self._core.config
+        if not config.config_entries_bootstrap or config.primary_datacenter not in ("", config.datacenter):
+            return
+        from services.rpc_core.leader.bootstrap import missing_entries
+
+        for request in missing_entries(self._core):
+            kind, name = quote(request.entry.kind_name), quote(request.entry.name)
+            try:
+                await self._core.apply_command(request.to_command())
+            except RpcError as error:
+                raise RpcError(f"Failed to apply configuration entry {kind} / {name}: {error}") from None
 
     def _check_acl_mode(self, leader_address: str) -> None:
         """New ACLs need every server to have them; with ACLs off that is for the log only."""
@@ -258,15 +276,13 @@ class LeaderDuties:
     # -- what comes up between two rounds ------------------------------------------------------------
 
     async def _attend_until(self, next_round_at: float, reconciled: bool) -> None:
-        """Members, tombstones and sessions until the next full round."""
+        """Members and tombstones until the next full round."""
         while (now := trio.current_time()) < next_round_at:
             self._look_for_tombstones(now)
             await self._reap_tombstones(now)
-            await self._expire_sessions(now)
             wake_at = min(next_round_at, now + TOMBSTONE_LOOK_INTERVAL_S)
-            for deadline in (self._tombstones.deadline, self._core.session_timers.deadline):
-                if deadline is not None:
-                    wake_at = min(wake_at, deadline)
+            if self._tombstones.deadline is not None:
+                wake_at = min(wake_at, self._tombstones.deadline)
             member = None
             with trio.move_on_at(wake_at):
                 member = await self._next_member(reconciled)
@@ -316,20 +332,3 @@ class LeaderDuties:
         except RpcError as error:
             _log.error("failed to reap tombstones up to index", index=index, error=str(error))
         metrics.sample("consul.leader.reapTombstones", (trio.current_time() - now) * 1000)
-
-    async def _expire_sessions(self, now: float) -> None:
-        timers = self._core.session_timers
-        metrics.gauge("consul.session_ttl.active", len(timers))
-        for session_id in timers.expire(now):
-            request = SessionRequest(
-                datacenter=self._core.config.datacenter, op=DESTROY, session=Session(id=session_id)
-            )
-            try:
-                await self._core.apply(request)
-            except RpcError as error:
-                _log.error("Invalidation failed", error=str(error))
-                if not timers.invalidation_failed(session_id, trio.current_time()):
-                    _log.error("maximum revoke attempts reached for session", error=session_id)
-            else:
-                _log.debug("Session TTL expired", session=session_id)
-            metrics.sample("consul.session_ttl.invalidate", (trio.current_time() - now) * 1000)
