@@ -11,6 +11,7 @@ from services.dns_frontend.answers import Rules
 from services.dns_frontend.lane import Lane
 from services.dns_frontend.listeners import bind, serve_tcp
 from services.dns_frontend.recursors import Recursors
+from services.dns_frontend.sources import Reading
 from shared import metrics
 from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import Link, Server
@@ -43,6 +44,21 @@ def rules_of(config: RuntimeConfig) -> Rules:
     )
 
 
+def reading_of(config: RuntimeConfig) -> Reading:
+    """How the catalog is read, as the configuration says."""
+    dns = config.dns_config
+    return Reading(
+        datacenter=config.datacenter,
+        node_name=config.node_name,
+        token=config.acl.tokens.default,
+        allow_stale=dns.allow_stale,
+        max_stale_s=dns.max_stale_s,
+        use_cache=dns.use_cache,
+        cache_max_age_s=dns.cache_max_age_s,
+        has_recursors=bool(config.recursors),
+    )
+
+
 def recursors_of(config: RuntimeConfig) -> Recursors:
     return Recursors([_with_port(one) for one in config.recursors], config.dns_config.recursor_timeout_s)
 
@@ -66,23 +82,17 @@ async def main(ctx: ServiceContext) -> None:
     rpc = Link(config.socket_path("rpc"), name="dns_frontend")
     lane = Lane(
         rules_of(config),
+        reading_of(config),
         recursors_of(config),
         rpc,
         StateReader(config.state_dir) if config.server else None,
         LeadershipPage.open(f"{config.state_dir}/leader.page") if config.server else None,
         random.Random(),
-        allow_stale=config.dns_config.allow_stale,
-        max_stale_s=config.dns_config.max_stale_s,
         rpc_timeout_s=config.performance.rpc_hold_timeout_s + 2,
     )
 
     def reload(new: RuntimeConfig) -> None:
-        lane.reconfigure(
-            rules_of(new),
-            recursors_of(new),
-            allow_stale=new.dns_config.allow_stale,
-            max_stale_s=new.dns_config.max_stale_s,
-        )
+        lane.reconfigure(rules_of(new), reading_of(new), recursors_of(new))
 
     async def say_stopping() -> None:
         for address in config.dns_listeners:

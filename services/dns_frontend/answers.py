@@ -31,10 +31,23 @@ class LookupFailedError(Exception):
         self.rcode = rcode
 
 
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """What a prepared query found: instances in their order, of a service in a datacenter. ttl_s: None if the query
+    leaves it to the service."""
+
+    instances: Sequence[rr.Instance]
+    service: str
+    datacenter: str
+    ttl_s: int | None = None
+
+
 class Catalog(Protocol):
     """Where answers come from. Every method may raise LookupFailedError (or what its shell understands)."""
 
     def service_nodes(self, lookup: Lookup) -> Sequence[rr.Instance]: ...
+
+    def prepared_query(self, lookup: Lookup) -> QueryResult: ...
 
     def node(self, datacenter: str, name: str) -> Node | None: ...
 
@@ -198,18 +211,24 @@ class Resolver:
 
     def _service(self, query: dns.Query, lookup: Lookup, answer: dns.Answer, depth: int, tcp: bool) -> dns.Answer:
         rules = self._rules
-        answer.subnet_scope_is_global = lookup.kind != "query"
+        datacenter = lookup.datacenter
         try:
-            instances = self._usable(lookup)
+            if lookup.kind == "query":
+                answer.subnet_scope_is_global = False
+                found = self._catalog.prepared_query(lookup)
+                # The query has chosen and sorted already.
+                instances, datacenter = list(found.instances), found.datacenter
+                ttl = rules.ttl_of(found.service) if found.ttl_s is None else found.ttl_s
+            else:
+                instances, ttl = self._usable(lookup), rules.ttl_of(lookup.name)
         except LookupFailedError as error:
             return self._failed(answer, error)
         if not instances:
             return self._not_found(answer)
-        ttl = rules.ttl_of(lookup.name)
         if query.qtype == dns.SRV:
-            answer.answers, answer.additionals = self._srv(instances, query, lookup.datacenter, ttl, depth)
+            answer.answers, answer.additionals = self._srv(instances, query, datacenter, ttl, depth)
         else:
-            answer.answers = self._addresses(instances, query, lookup.datacenter, ttl, depth)
+            answer.answers = self._addresses(instances, query, datacenter, ttl, depth)
         answer = fit(
             answer,
             query,

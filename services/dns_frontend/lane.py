@@ -21,7 +21,7 @@ from services.dns_frontend.answers import Resolver, Rules
 from services.dns_frontend.cache import AnswerCache, Entry, Mark
 from services.dns_frontend.recursors import Recursors
 from services.dns_frontend.request_log import log_served, logging_send
-from services.dns_frontend.sources import RECURSE, Fetched, NeedsAnswer, Source
+from services.dns_frontend.sources import CACHE_TYPES, RECURSE, Fetched, NeedsAnswer, Reading, Source
 from shared import metrics
 from shared.ipc import IpcError, Link
 from shared.log import DEBUG, get_logger
@@ -38,6 +38,8 @@ _MAX_QUERY_BYTES: Final = 4096
 _SHUFFLE_INTERVAL_S: Final = 0.005
 _MAX_SLOW_QUERIES: Final = 1024
 _MAX_LOOKUPS: Final = 8
+_STALE_COUNTER_S: Final = 5.0
+"""Answers from servers that have not heard of the leader for so long are counted."""
 _FOR_EVER: Final = float("inf")
 
 Send = Callable[[bytes], None]
@@ -49,14 +51,13 @@ class Lane:
     def __init__(
         self,
         rules: Rules,
+        reading: Reading,
         recursors: Recursors,
         rpc: Link,
         state: StateReader | None,
         page: LeadershipPage | None,
         rng: random.Random,
         *,
-        allow_stale: bool,
-        max_stale_s: float,
         rpc_timeout_s: float,
     ) -> None:
         self._rpc = rpc
@@ -68,13 +69,12 @@ class Lane:
         self._mark: Mark = None
         self._shuffle_at = 0.0
         self.cache = AnswerCache(rng)
-        self.reconfigure(rules, recursors, allow_stale=allow_stale, max_stale_s=max_stale_s)
+        self.reconfigure(rules, reading, recursors)
 
-    def reconfigure(self, rules: Rules, recursors: Recursors, *, allow_stale: bool, max_stale_s: float) -> None:
+    def reconfigure(self, rules: Rules, reading: Reading, recursors: Recursors) -> None:
         self._rules = rules
+        self._reading = reading
         self._recursors = recursors
-        self._allow_stale = allow_stale
-        self._max_stale_s = max_stale_s
         self.cache.clear()
 
     def gauges(self) -> dict[str, float]:
@@ -210,7 +210,7 @@ class Lane:
             send(dns.error_reply(packet, error.rcode))
             return True
         name = query.name.lower()
-        foreign = not (self._rules.is_ours(name) or name.endswith(".arpa."))
+        foreign = not (self._rules.is_ours(name) or name.endswith(".arpa.") or name == "arpa.")
         if _log.enabled(DEBUG) and (self._recursors or not foreign):
             send = logging_send(_log, query, client, "tcp" if tcp else "udp", send, recursed=foreign)
         if foreign:
@@ -220,9 +220,9 @@ class Lane:
                 send(_refused(query))
             return True
         try:
-            reply = self._resolve(packet, query, tcp, snapshot, {})
+            reply = self._resolve(packet, query, tcp, snapshot, {}, client[0])
         except NeedsAnswer as need:
-            self._slowly(nursery, self._fetch_and_resolve, packet, query, tcp, send, need)
+            self._slowly(nursery, self._fetch_and_resolve, packet, query, tcp, send, need, client[0])
             return True
         if reply is None:
             self._slowly(nursery, self._forward, packet, query, tcp, send)
@@ -231,16 +231,11 @@ class Lane:
         return True
 
     def _resolve(
-        self, packet: bytes, query: dns.Query, tcp: bool, snapshot: Snapshot | None, fetched: Fetched
+        self, packet: bytes, query: dns.Query, tcp: bool, snapshot: Snapshot | None, fetched: Fetched, client: str
     ) -> bytes | None:
         rules = self._rules
-        source = Source(
-            snapshot,
-            rules.datacenter,
-            fetched,
-            allow_stale=self._allow_stale,
-            has_recursors=bool(self._recursors),
-        )
+        asker = client if query.subnet is None else query.subnet.ip
+        source = Source(snapshot, self._reading, fetched, asker=asker)
         answer = Resolver(rules, source, self._rng, int(time.time())).resolve(query, tcp=tcp)
         if answer is None:
             return None
@@ -289,14 +284,14 @@ class Lane:
         send(_failed(query) if reply is None else reply)
 
     async def _fetch_and_resolve(
-        self, packet: bytes, query: dns.Query, tcp: bool, send: Send, need: NeedsAnswer
+        self, packet: bytes, query: dns.Query, tcp: bool, send: Send, need: NeedsAnswer, client: str
     ) -> None:
         fetched: dict[Any, Any] = {}
         for _ in range(_MAX_LOOKUPS):
             fetched[need.key] = await self._fetch(need)
             try:
                 with self._snapshot() as snapshot:
-                    reply = self._resolve(packet, query, tcp, snapshot, fetched)
+                    reply = self._resolve(packet, query, tcp, snapshot, fetched, client)
             except NeedsAnswer as next_need:
                 need = next_need
                 continue
@@ -307,19 +302,35 @@ class Lane:
             return
         send(_failed(query))
 
-    async def _fetch(self, need: NeedsAnswer) -> Any:
+    async def _fetch(self, need: NeedsAnswer, *, cached: bool = True) -> Any:
         """What `need` asks for, or the IpcError that came instead."""
         if need.method == RECURSE:
             return await self._recursors.addresses_of(need.payload["name"], self._rng.randrange(1 << 16))
         try:
-            reply = await self._rpc.call(need.method, need.payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
+            reply = await self._read(need, cached and self._reading.use_cache)
         except IpcError as error:
             _log.error("rpc error", error=str(error))
             return error
-        if need.payload["AllowStale"] and (reply or {}).get("LastContact", 0) > self._max_stale_s * 1e9:
-            _log.warn("Query results too stale, re-requesting")
-            return await self._fetch(NeedsAnswer(need.method, {**need.payload, "AllowStale": False}, need.key))
+        if need.payload["AllowStale"]:
+            contact_s = ((reply or {}).get("LastContact") or 0) / 1e9
+            if contact_s > self._reading.max_stale_s:
+                _log.warn("Query results too stale, re-requesting")
+                fresh = NeedsAnswer(need.method, {**need.payload, "AllowStale": False}, need.key)
+                return await self._fetch(fresh, cached=False)
+            if contact_s > _STALE_COUNTER_S:
+                metrics.incr("consul.dns.stale_queries")
         return reply
+
+    async def _read(self, need: NeedsAnswer, cached: bool) -> Any:
+        """The reply of the RPC, from the agent cache if that may answer."""
+        cache_type = CACHE_TYPES.get(need.method)
+        if not cached or cache_type is None:
+            return await self._rpc.call(need.method, need.payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
+        import msgpack
+
+        payload = {"Type": cache_type, "Request": need.payload, "Have": 0}
+        found = await self._rpc.call("Agent.CacheGet", payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
+        return msgpack.unpackb(found[3], strict_map_key=False, unicode_errors="surrogateescape")
 
     def _snapshot(self) -> contextlib.AbstractContextManager[Snapshot | None]:
         """The local store if it may answer now and exists."""
@@ -338,7 +349,10 @@ class Lane:
         if leadership.may_serve_default(now_ns):
             return True
         last_contact_ns = leadership.last_contact_ns
-        return self._allow_stale and (not last_contact_ns or now_ns - last_contact_ns <= self._max_stale_s * 1e9)
+        reading = self._reading
+        return reading.allow_stale and (
+            not last_contact_ns or now_ns - last_contact_ns <= reading.max_stale_s * 1e9
+        )
 
 
 @contextlib.contextmanager

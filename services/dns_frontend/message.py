@@ -298,7 +298,9 @@ class Answer:
     def pack(self, query: Query, *, compress: bool) -> bytes:
         """The whole message, id included."""
         edns = self.edns and query.udp_size is not None
-        flags = 0x8000 | (query.flags & 0x7900) | self.rcode
+        # "Recursion desired" and "checking disabled" come back with plain queries only.
+        kept = 0x0110 if not query.flags & 0x7800 else 0x7800
+        flags = 0x8000 | (query.flags & kept) | self.rcode
         flags |= self.authoritative << 10 | self.truncated << 9 | self.recursion_available << 7
         header = _HEADER.pack(
             query.id,

@@ -11,6 +11,7 @@ from typing import Final
 
 from services.dns_frontend import message as dns
 
+_OCTETS: Final = frozenset(map(str, range(256)))
 _KINDS: Final = frozenset({"service", "connect", "ingress", "node", "query", "addr"})
 
 
@@ -63,8 +64,8 @@ def address_of_reverse_name(name: str) -> str:
     labels = dns.split_labels(name)
     if labels[-2:] == ["in-addr", "arpa"] and len(labels) == 6:
         octets = labels[3::-1]
-        if all(octet.isdigit() and len(octet) <= 3 and int(octet) < 256 for octet in octets):
-            return ".".join(str(int(octet)) for octet in octets)
+        if all(octet in _OCTETS for octet in octets):
+            return ".".join(octets)
     if labels[-2:] == ["ip6", "arpa"] and len(labels) == 34:
         digits = "".join(labels[31::-1])
         if len(digits) == 32 and all(digit in "0123456789abcdef" for digit in digits):

@@ -7,12 +7,14 @@ and resolves the question again with what it has got so far (`fetched`).
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from services.dns_frontend import message as dns
-from services.dns_frontend.answers import LookupFailedError
+from services.dns_frontend.answers import LookupFailedError, QueryResult
 from services.dns_frontend.question import Lookup
 from services.dns_frontend.records import Instance, instances_of, packed_ip
+from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.ipc import IpcError
 from shared.state.queries import catalog as catalog_queries
 from shared.state.queries import health as health_queries
@@ -20,6 +22,12 @@ from shared.state.snapshot import Snapshot
 from shared.structs.catalog import CheckServiceNode, Node
 
 RECURSE: Final = "recurse"
+CACHE_TYPES: Final = {
+    "Health.ServiceNodes": "health-services",
+    "Catalog.NodeServices": "node-services",
+    "PreparedQuery.Execute": "prepared-query",
+}
+"""What Consul's DNS server asks its agent cache for, if it may; the rest is asked of a server each time."""
 
 
 class NeedsAnswer(Exception):
@@ -35,28 +43,41 @@ class NeedsAnswer(Exception):
 Fetched = Mapping[Hashable, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The part of the configuration that says how the catalog is read. token: for all questions.
+
+    use_cache: what the local store does not answer comes from the agent cache; what is not refreshed there may be
+    cache_max_age_s old, 0 for any age."""
+
+    datacenter: str
+    node_name: str
+    token: str = ""
+    allow_stale: bool = True
+    max_stale_s: float = 0.0
+    use_cache: bool = False
+    cache_max_age_s: float = 0.0
+    has_recursors: bool = False
+
+
 class Source:
     """Catalog of one resolution. `watch` and `is_local` tell afterwards whether the answer may be cached, and
     what it depends on.
 
     snapshot: None where the local store must not answer (client mode, or stale reads are not allowed here).
+    asker: address of whoever asks, for prepared queries that sort by it.
     """
 
-    def __init__(
-        self, snapshot: Snapshot | None, datacenter: str, fetched: Fetched, *, allow_stale: bool, has_recursors: bool
-    ) -> None:
+    def __init__(self, snapshot: Snapshot | None, reading: Reading, fetched: Fetched, *, asker: str) -> None:
         self._snapshot = snapshot
-        self._datacenter = datacenter
+        self._reading = reading
+        self._datacenter = reading.datacenter
         self._fetched = fetched
-        self._allow_stale = allow_stale
-        self._has_recursors = has_recursors
+        self._asker = asker
         self.watch: list[Any] = []
         self.is_local = snapshot is not None
 
     def service_nodes(self, lookup: Lookup) -> Sequence[Instance]:
-        if lookup.kind == "query":
-            reply = self._fetch("PreparedQuery.Execute", lookup.datacenter, {"QueryIDOrName": lookup.name})
-            return _instances(reply)
         if self._snapshot is not None and lookup.datacenter == self._datacenter and lookup.kind == "service":
             answer = health_queries.service_nodes(self._snapshot, lookup.name, tags=(lookup.tag,) if lookup.tag else ())
             self.watch += answer.watch
@@ -73,6 +94,22 @@ class Source:
             },
         )
         return _instances(reply)
+
+    def prepared_query(self, lookup: Lookup) -> QueryResult:
+        reading = self._reading
+        where = {"Datacenter": reading.datacenter, "Segment": "", "Node": reading.node_name, "Ip": ""}
+        arguments = {
+            "QueryIDOrName": lookup.name,
+            "Agent": where,
+            "Source": {"Datacenter": "", "Segment": "", "Node": "", "Ip": self._asker},
+        }
+        reply = self._fetch("PreparedQuery.Execute", lookup.datacenter, arguments) or {}
+        return QueryResult(
+            _instances(reply),
+            str(reply.get("Service") or ""),
+            str(reply.get("Datacenter") or lookup.datacenter),
+            _ttl_s(str((reply.get("DNS") or {}).get("TTL") or "")),
+        )
 
     def node(self, datacenter: str, name: str) -> Node | None:
         if self._snapshot is not None and datacenter == self._datacenter:
@@ -103,14 +140,21 @@ class Source:
         return next(found, None)
 
     def recurse(self, name: str) -> Sequence[dns.Record]:
-        if not self._has_recursors:
+        if not self._reading.has_recursors:
             return ()
         self.is_local = False
         return self._get(NeedsAnswer(RECURSE, {"name": name}, (RECURSE, name)))  # type: ignore[no-any-return]
 
     def _fetch(self, method: str, datacenter: str, arguments: dict[str, Any]) -> Any:
         self.is_local = False
-        payload = {"Datacenter": datacenter, "AllowStale": self._allow_stale, **arguments}
+        reading = self._reading
+        payload = {
+            "Datacenter": datacenter,
+            "AllowStale": reading.allow_stale,
+            "Token": reading.token,
+            "MaxAge": int(reading.cache_max_age_s * 1e9),
+            **arguments,
+        }
         return self._get(NeedsAnswer(method, payload, (method, repr(payload))))
 
     def _get(self, need: NeedsAnswer) -> Any:
@@ -127,6 +171,16 @@ class Source:
 
 def _instances(reply: Any) -> list[Instance]:
     return instances_of(CheckServiceNode.from_wire(node) for node in (reply or {}).get("Nodes") or ())
+
+
+def _ttl_s(text: str) -> int | None:
+    """The TTL that a prepared query sets; what cannot be read counts as 0, as its author wanted some."""
+    if not text:
+        return None
+    try:
+        return parse_duration_ns(text) // 1_000_000_000
+    except DurationError:
+        return 0
 
 
 def _same_address(one: str, other: str) -> bool:

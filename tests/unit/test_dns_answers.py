@@ -11,7 +11,7 @@ import dnslib
 import pytest
 
 from services.dns_frontend import message as dns
-from services.dns_frontend.answers import LookupFailedError, Resolver, Rules
+from services.dns_frontend.answers import LookupFailedError, QueryResult, Resolver, Rules
 from services.dns_frontend.question import Lookup, address_of_reverse_name, parse_name
 from services.dns_frontend.records import Instance
 from shared.structs.catalog import HealthCheck, Node, NodeService
@@ -41,6 +41,7 @@ class HandMade:
 
     instances: Sequence[Instance] = ()
     names: dict[str, list[dns.Record]] = field(default_factory=dict)
+    queries: dict[str, QueryResult] = field(default_factory=dict)
 
     def service_nodes(self, lookup: Lookup) -> Sequence[Instance]:
         if lookup.datacenter != "dc1":
@@ -50,6 +51,11 @@ class HandMade:
             for one in self.instances
             if one.service.service == lookup.name and (not lookup.tag or lookup.tag in (one.service.tags or ()))
         ]
+
+    def prepared_query(self, lookup: Lookup) -> QueryResult:
+        if lookup.name not in self.queries:
+            raise LookupFailedError(dns.NXDOMAIN, "Query not found")
+        return self.queries[lookup.name]
 
     def node(self, datacenter: str, name: str) -> Node | None:
         return next((one.node for one in self.instances if one.node.node == name), None)
@@ -256,3 +262,30 @@ def test_names_are_taken_apart() -> None:
     assert parse_name("service.", dns.A, "dc1") is None
     assert address_of_reverse_name("1." + "0." * 31 + "ip6.arpa.") == "::1"
     assert address_of_reverse_name("300.0.0.10.in-addr.arpa.") == ""
+
+
+def test_a_prepared_query_is_answered_in_its_order_with_its_times_and_datacenter() -> None:
+    found = [instance(f"n{n}", f"10.0.0.{n}") for n in (3, 1, 2)]
+    near, plain = QueryResult(found, "web", "dc2", ttl_s=9), QueryResult(found, "web", "dc1")
+    catalog = HandMade(queries={"near": near, "plain": plain})
+    reply = ask(catalog, "near.query.consul", "SRV", service_ttl={"web": 4})
+    assert [str(record.rdata.target) for record in reply.rr] == [f"{one.node.node}.node.dc2.consul." for one in found]
+    assert {record.ttl for record in reply.rr} == {9}
+    assert {record.ttl for record in ask(catalog, "plain.query.consul", service_ttl={"web": 4}).rr} == {4}
+    assert ask(catalog, "nope.query.consul").header.rcode == dns.NXDOMAIN
+
+
+def test_what_a_prepared_query_lets_pass_is_not_judged_again() -> None:
+    found = [instance("n1", "10.0.0.1", checks=["warning"]), instance("n2", "10.0.0.2", checks=["critical"])]
+    reply = ask(HandMade(queries={"q": QueryResult(found, "web", "dc1")}), "q.query.consul", only_passing=True)
+    assert len(reply.rr) == 2
+
+
+@pytest.mark.parametrize(("flags", "shown"), [(0x0110, 0x8510), (0x0010, 0x8410), (0x2110, 0xA400), (0x0120, 0x8500)])
+def test_flags_come_back_with_plain_queries(flags: int, shown: int) -> None:
+    packet = bytearray(dnslib.DNSRecord.question("n2.node.consul").pack())
+    packet[2:4] = flags.to_bytes(2, "big")
+    query = dns.parse_query(bytes(packet))
+    answer = Resolver(Rules("dc1"), HandMade([instance()]), random.Random(7), NOW).resolve(query, tcp=False)
+    assert answer is not None
+    assert int.from_bytes(answer.pack(query, compress=True)[2:4], "big") == shown

@@ -111,6 +111,8 @@ async def _service_nodes(core: Core, body: Any) -> dict[str, Any]:
 
     def query(snap: Snapshot) -> Answer[list[CheckServiceNode]]:
         answer = health.service_nodes(snap, args.service_name, tags, args.node_meta_filters, args.connect)
+        if args.ingress:
+            answer = answer._replace(value=[])  # instances of gateways for it, of which there are none
         nodes = chosen(answer.value)
         sort_by_distance(snap, args.source, core.config.datacenter, nodes, _node_name)
         return answer._replace(value=nodes)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.dns_frontend import message as dns
-from services.dns_frontend.answers import Resolver, Rules
+from services.dns_frontend.answers import QueryResult, Resolver, Rules
 from services.dns_frontend.question import Lookup
 from services.dns_frontend.records import Instance
 from shared.structs.catalog import Node, NodeService
@@ -59,6 +59,9 @@ class OddCatalog:
             )
             for n in range(len(self._texts))
         ]
+
+    def prepared_query(self, lookup: Lookup) -> QueryResult:
+        return QueryResult(self.service_nodes(lookup), self._text(0), self._text(1))
 
     def node(self, datacenter: str, name: str) -> Node | None:
         meta = {self._text(2): self._text(0)}

@@ -1,0 +1,81 @@
+"""The same questions to the real Consul and to our agent, over the same catalog, with several configurations."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import Agent, RealConsul, wait_settled
+from tests.integration.dns.exchange_dns import Question, ask, shown
+from tests.integration.dns.questions import CATALOG, questions
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+RANDOM_QUESTIONS = int(os.environ.get("DNS_QUESTIONS") or 200)
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "as it comes": {"node_meta": {"own": "meta"}},
+    "with limits and times": {
+        "datacenter": "dc1",
+        "dns_config": {
+            "node_ttl": "11s",
+            "service_ttl": {"web": "5s", "w*": "6s", "*": "7s", "lo*": "8s", "lots": "9s"},
+            "only_passing": True,
+            "a_record_limit": 4,
+            "udp_answer_limit": 5,
+            "enable_truncate": True,
+            "enable_additional_node_meta_txt": False,
+            "soa": {"refresh": 1, "retry": 2, "expire": 3, "min_ttl": 4},
+        },
+    },
+    "without compression": {"dns_config": {"disable_compression": True, "udp_answer_limit": 100}},
+    "with another domain": {"domain": "Example.ORG", "alt_domain": "consul", "dns_config": {"node_ttl": "1500ms"}},
+    "with the cache": {"dns_config": {"use_cache": True, "cache_max_age": "10s", "allow_stale": False}},
+}
+
+
+@pytest.fixture(scope="module", params=list(CONFIGURATIONS))
+def agents(
+    request: pytest.FixtureRequest,
+    real_consul: Path,
+    loopback: LoopbackPool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[RealConsul, Agent]]:
+    config = {"disable_coordinates": True, **CONFIGURATIONS[request.param]}
+    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=config)
+    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=config)
+    with contextlib.ExitStack() as stack:
+        for agent in (real, ours):
+            stack.enter_context(agent.running())
+        for agent in (real, ours):
+            wait_settled(agent)
+            for body in CATALOG:
+                answer = agent.http("PUT", "/v1/catalog/register", body)
+                assert answer.status == 200, (body, answer.body)
+        yield real, ours
+
+
+def test_same_answers(agents: tuple[RealConsul, Agent]) -> None:
+    seed = int(os.environ.get("DNS_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"replay: DNS_SEED={seed}")
+    found = []
+    for question in questions(seed, RANDOM_QUESTIONS):
+        lines = compare(agents, question)
+        if lines:
+            found.append("\n    ".join((str(question), *lines)))
+    assert not found, f"{len(found)} answers differ, Consul's first:\n" + "\n".join(found)
+
+
+def compare(agents: tuple[RealConsul, Agent], question: Question) -> list[str]:
+    expected, answer = (shown(ask(agent.address, question), agent.address, question) for agent in agents)
+    return [
+        f"{key}: {expected.get(key)} != {answer.get(key)}"
+        for key in {**expected, **answer}
+        if expected.get(key) != answer.get(key)
+    ]
