@@ -21,6 +21,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import NoReturn
 
 import trio
@@ -123,7 +124,7 @@ class ServiceContext:
             self.config = runtime.load(self.config_path)
             if not self.supervised:  # else the supervisor sends the level
                 log.set_level(log.parse_level(self.config.log_level))
-            _apply_metrics(self.config)
+            metrics.apply(self.config.telemetry, self.config.dev_mode)
             for callback in self._on_reload:
                 try:
                     result = callback(self.config)
@@ -176,7 +177,7 @@ def _run(name: str, main: Main, argv: list[str]) -> int:
     else:
         log.set_level(log.parse_level(config.log_level))
         sink.read_levels()  # the supervisor may want more than the file says: somebody monitors
-    _apply_metrics(config)
+    metrics.apply(config.telemetry, config.dev_mode)
     context = ServiceContext(name, config_path, config, supervised=sink is not None)
     try:
         trio.run(_supervise, context, main, sink)
@@ -203,6 +204,12 @@ async def _supervise(context: ServiceContext, main: Main, sink: log.SocketSink |
             if sink is not None:
                 background.start_soon(_pump_log, sink)
                 background.start_soon(_follow_levels, sink)
+            if metrics.has_sinks(context.config.telemetry):
+                from shared.metrics import sinks
+
+                # rpc_core is there in every mode of an agent: it speaks for all.
+                whole_agent = context.name == "rpc_core"
+                background.start_soon(partial(sinks.run, context.config.telemetry, whole_agent=whole_agent))
             with body:
                 await main(context)
             background.cancel_scope.cancel()
@@ -276,17 +283,6 @@ def _die_with_the_supervisor() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if str(os.getppid()) != parent:  # it died between fork and prctl
         os._exit(EXIT_START_FAILED)
-
-
-def _apply_metrics(config: RuntimeConfig) -> None:
-    telemetry = config.telemetry
-    metrics.configure(
-        telemetry.metrics_prefix,
-        telemetry.disable_hostname or config.dev_mode,
-        telemetry.allowed_prefixes,
-        telemetry.blocked_prefixes,
-        telemetry.filter_default,
-    )
 
 
 def _failed(name: str, reason: str, sink: log.SocketSink | None) -> int:

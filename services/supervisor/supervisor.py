@@ -17,7 +17,7 @@ from services.supervisor.hub import Hub
 from services.supervisor.merge import Merge
 from services.supervisor.process import service_command
 from services.supervisor.reload import ReloadError, rebuild, with_reloadable
-from shared import log, notify
+from shared import log, metrics, notify
 from shared.config import runtime
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import IpcError, Link
@@ -53,6 +53,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.config_path = config_path
+        metrics.apply(config.telemetry, config.dev_mode)
         self.hub = hub
         self.records = Merge(hub.accept)
         """Where the records of all processes meet, this one's included."""
@@ -335,6 +336,7 @@ class Supervisor:
         except OSError as error:
             raise ReloadError(f"cannot write {self.config_path}: {error.strerror}") from None
         self.config = config
+        metrics.apply(config.telemetry, config.dev_mode)
         self.hub.set_level(log.parse_level(config.log_level))
         refusals: dict[str, str] = {}
 

@@ -5,17 +5,20 @@
 Each process has one registry. `dump()` is what it answers to `Metrics.Dump`; `merge(dumps)` makes one report of
 several in the JSON shape of GET /v1/agent/metrics, `prometheus.Page` the text that Prometheus reads.
 
-configure incr gauge sample collect dump   of this process's registry
-take_batch end_batches                     for sinks
-merge(dumps)                               the report
-prometheus, lines, sinks                   imported where they are used"""
+apply configure incr gauge sample collect dump   of this process's registry
+take_batch end_batches look_up has_sinks         for sinks
+merge(dumps)                                     the report
+prometheus, lines, sinks                         imported where they are used"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.metrics.registry import INTERVAL_S, SERIES_MAX, Collector, Interval, Labels, Registry, collect
+
+if TYPE_CHECKING:
+    from shared.config.sections import Telemetry
 
 __all__ = [
     "INTERVAL_S",
@@ -24,16 +27,39 @@ __all__ = [
     "Interval",
     "Labels",
     "Registry",
+    "apply",
     "collect",
     "configure",
     "dump",
     "end_batches",
     "gauge",
+    "has_sinks",
     "incr",
+    "look_up",
     "merge",
     "sample",
     "take_batch",
 ]
+
+
+def has_sinks(telemetry: Telemetry) -> bool:
+    """Whether there is anybody to send measurements to."""
+    return bool(telemetry.statsd_address or telemetry.statsite_address or telemetry.dogstatsd_addr)
+
+
+def apply(telemetry: Telemetry, dev_mode: bool) -> None:
+    """Apply the `telemetry` section to this process's registry; again after a reload.
+
+    Gauges carry the host's name only where somebody beside the agent itself gets to see them, as Consul's do."""
+    seen_outside = has_sinks(telemetry) or telemetry.prometheus_retention_time_s > 0
+    configure(
+        telemetry.metrics_prefix,
+        telemetry.disable_hostname or dev_mode or not seen_outside,
+        telemetry.allowed_prefixes,
+        telemetry.blocked_prefixes,
+        telemetry.filter_default,
+        telemetry.prometheus_retention_time_s,
+    )
 
 
 def merge(dumps: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -44,7 +70,7 @@ def merge(dumps: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 
 _registry = Registry()
-configure, incr, gauge, sample, dump, take_batch, end_batches = (
+configure, incr, gauge, sample, dump, take_batch, end_batches, look_up = (
     _registry.configure, _registry.incr, _registry.gauge, _registry.sample, _registry.dump,
-    _registry.take_batch, _registry.end_batches,
+    _registry.take_batch, _registry.end_batches, _registry.look_up,
 )  # fmt: skip

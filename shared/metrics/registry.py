@@ -87,6 +87,11 @@ class Registry:
         taken, self._batch = self._batch or Batch(), Batch()
         return taken
 
+    def look_up(self) -> None:
+        """Sets the gauges that are not kept up to date, for those who are sent measurements."""
+        for name, value in _collected():
+            self.gauge(name, value)
+
     def end_batches(self) -> None:
         self._batch = None
 

@@ -29,17 +29,17 @@ def _tasks() -> int | None:
 
 def memory_gauges(pids: Iterable[int]) -> dict[str, float]:
     """Of several processes together; those that are gone count nothing."""
-    total_pages = resident_pages = 0
+    data_pages = resident_pages = 0
     for pid in pids:
         try:
             with open(f"/proc/{pid}/statm", encoding="ascii") as file:
                 fields = file.read().split()
         except OSError:
             continue
-        total_pages += int(fields[0])
+        data_pages += int(fields[5])  # not the whole address space: most of that is the state store's file
         resident_pages += int(fields[1])
     page = os.sysconf("SC_PAGE_SIZE")
-    return {"consul.runtime.alloc_bytes": resident_pages * page, "consul.runtime.sys_bytes": total_pages * page}
+    return {"consul.runtime.alloc_bytes": resident_pages * page, "consul.runtime.sys_bytes": data_pages * page}
 
 
 def agent_pids() -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from services.http_gateway.call import LATER, Call, Later
+from services.http_gateway.call import LATER, VARY, Call, Later
 from services.http_gateway.errors import BadRequestError, HttpError
 from services.http_gateway.message import Response
 from services.http_gateway.routes.table import Route
@@ -101,18 +101,32 @@ def reload(call: Call) -> Any:
 
 
 def agent_metrics(call: Call) -> Any:
-    """The metrics of all processes of this agent, added up."""
-    if call.request.first("format") == "prometheus" or _accepts_prometheus(call.request.header("accept")):
+    """The metrics of all processes of this agent, added up: a JSON report, or the page that Prometheus reads."""
+    links, config = call.gateway.links, call.gateway.config
+    as_page = call.request.first("format") == "prometheus" or _accepts_prometheus(call.request.header("accept"))
+    if as_page and config.telemetry.prometheus_retention_time_s <= 0:
         text = b"Prometheus is not enabled since its retention time is not positive"
         return Response(415, {}, text)
-    links = call.gateway.links
     neighbours = (links.supervisor, links.raft, links.gossip, links.rpc, links.dns)
 
     def finished(dumps: list[Any]) -> None:
-        call.done(metrics.merge([*dumps, metrics.dump()]))
+        dumps.append(metrics.dump())
+        call.done(_page(dumps) if as_page else metrics.merge(dumps))
 
     _gather(neighbours, "Metrics.Dump", finished)
     return LATER
+
+
+_pages: list[Any] = []
+"""The prometheus.Page of this process, once somebody has asked for it: it remembers what ended processes counted."""
+
+
+def _page(dumps: list[Any]) -> Response:
+    from shared.metrics import prometheus
+
+    if not _pages:
+        _pages.append(prometheus.Page())
+    return Response(200, {"Content-Type": prometheus.CONTENT_TYPE, **VARY}, _pages[0].render(dumps))
 
 
 def _gather(links: tuple[Any, ...], method: str, finished: Callable[[list[Any]], None]) -> None:
