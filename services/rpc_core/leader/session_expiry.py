@@ -21,17 +21,22 @@ AT_ONCE_MAX = 256
 
 
 async def expire_for_ever(core: Core) -> None:
-    """Until cancelled: when the leadership is lost."""
+    """Until cancelled: when the leadership is lost.
+
+    Without raft_node no renewal can be served, and no session is ended: when it is back, in a new term, all timers
+    start again."""
     timers, places = core.session_timers, trio.CapacityLimiter(AT_ONCE_MAX)
+    term = core.router.leadership().term
     async with trio.open_nursery() as nursery:
         while True:
             now = trio.current_time()
             metrics.gauge("consul.session_ttl.active", len(timers))
-            for session_id in timers.expire(now):
-                nursery.start_soon(_end, core, session_id, places)
             wake_at = now + LOOK_INTERVAL_S
-            if timers.deadline is not None:
-                wake_at = min(wake_at, timers.deadline)
+            if core.raft.connected and core.router.leadership().term == term:
+                for session_id in timers.expire(now):
+                    nursery.start_soon(_end, core, session_id, places)
+                if timers.deadline is not None:
+                    wake_at = min(wake_at, timers.deadline)
             await trio.sleep_until(wake_at)
 
 
