@@ -67,20 +67,48 @@ def compile_chain(service: str, lookup: Lookup) -> Chain:
     """Raises CommandError with the reason why the chain of a service does not compile."""
     if not service:
         raise CommandError("serviceName is required")
-    return _Compiler(service, lookup).compile()
+    return _Compiler(service, _gather(service, lookup)).compile()
+
+
+_Gathered = dict[tuple[type[ConfigEntry], str], ConfigEntry | None]
+
+
+def _gather(service: str, lookup: Lookup) -> _Gathered:
+    """The entries that may take part in a chain. Names match in any case when they are looked up, but exactly from
+    then on: what is called otherwise here than in the entry that leads there is not found."""
+    found: _Gathered = {(ProxyDefaults, PROXY_GLOBAL): lookup(ProxyDefaults, PROXY_GLOBAL)}
+    router = found[ServiceRouter, service] = lookup(ServiceRouter, service)
+    splitters = router.related_services() if router is not None else [service]
+    resolvers: list[str] = []
+    services = {service: None}
+    while splitters:
+        name = splitters.pop()
+        if (ServiceSplitter, name) not in found:
+            entry = found[ServiceSplitter, name] = lookup(ServiceSplitter, name)
+            splitters += entry.related_services() if entry is not None else []
+            resolvers.append(name)
+    while resolvers:
+        name = resolvers.pop()
+        if (ServiceResolver, name) not in found:
+            entry = found[ServiceResolver, name] = lookup(ServiceResolver, name)
+            resolvers += entry.related_services() if entry is not None else []
+            services[name] = None
+    for name in services:
+        found[ServiceDefaults, name] = lookup(ServiceDefaults, name)
+    return found
 
 
 class _Compiler:
     """`_leads`: node -> nodes it leads to, in order."""
 
-    def __init__(self, service: str, lookup: Lookup) -> None:
-        self._service, self._lookup = service, lookup
+    def __init__(self, service: str, entries: _Gathered) -> None:
+        self._service, self._entries = service, entries
         self._protocol = ""
         self._advanced = False
         self._leads: dict[_Node, list[_Node]] = {}
 
     def _entry(self, cls: type[E], name: str) -> E | None:
-        found = self._lookup(cls, name)
+        found = self._entries.get((cls, name))
         return found if isinstance(found, cls) else None
 
     def compile(self) -> Chain:
