@@ -162,13 +162,17 @@ class Resolver:
         answer.authorities = [self._soa()]
         return answer
 
+    def _invalid(self, answer: dns.Answer) -> dns.Answer:
+        answer.name_is_invalid = True
+        return self._not_found(answer)
+
     # -- by kind of name ------------------------------------------------------------------------
 
     def _dispatch(self, query: dns.Query, answer: dns.Answer, depth: int, tcp: bool) -> dns.Answer:
         name = self._rules.without_domain(query.name.lower())
         lookup = parse_name(name, query.qtype, self._rules.datacenter)
         if lookup is None:
-            return self._not_found(answer)
+            return self._invalid(answer)
         if lookup.kind == "addr":
             return self._address(query, name, lookup, answer)
         if lookup.kind == "node":
@@ -182,9 +186,9 @@ class Resolver:
         try:
             ip = bytes.fromhex(lookup.name)
         except ValueError:
-            return self._not_found(answer)
+            return self._invalid(answer)
         if len(ip) != size or " " in lookup.name:
-            return self._not_found(answer)
+            return self._invalid(answer)
         rtype = dns.A if size == 4 else dns.AAAA
         answer.answers = [dns.Record(name + self._rules.domain, rtype, self._rules.node_ttl, ip)]
         return answer

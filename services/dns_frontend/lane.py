@@ -239,6 +239,8 @@ class Lane:
         answer = Resolver(rules, source, self._rng, int(time.time())).resolve(query, tcp=tcp)
         if answer is None:
             return None
+        if answer.name_is_invalid:
+            _log.warn("QName invalid", qname=rules.without_domain(query.name.lower()))
         reply = answer.pack(query, compress=rules.compress)
         if snapshot is not None and source.is_local and not tcp:
             self._remember(packet, source, snapshot, answer, reply)

@@ -294,6 +294,8 @@ class Answer:
     truncated: bool = False
     edns: bool = True
     subnet_scope_is_global: bool = True
+    name_is_invalid: bool = False
+    """The question's name is of no kind that exists."""
 
     def pack(self, query: Query, *, compress: bool) -> bytes:
         """The whole message, id included."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul, wait_settled, wait_until
 from tests.integration.dns.exchange_dns import Question, ask, shown
 from tests.integration.dns.questions import CATALOG, questions
 from tests.loopback import LoopbackPool
@@ -70,6 +70,19 @@ def test_same_answers(agents: tuple[RealConsul, Agent]) -> None:
         if lines:
             found.append("\n    ".join((str(question), *lines)))
     assert not found, f"{len(found)} answers differ, Consul's first:\n" + "\n".join(found)
+
+
+def test_names_of_no_kind_are_logged_alike(agents: tuple[RealConsul, Agent]) -> None:
+    names = ["x.consul", "a.b.C.consul", "zz2e0001.addr.consul", "web.service.dc1.dc2.consul", "consul"]
+    for agent in agents:
+        for name in names:
+            ask(agent.address, Question(name))
+
+    def warnings(agent: RealConsul | Agent) -> set[str]:
+        lines = agent.output().splitlines()
+        return {line.partition("Z ")[2] for line in lines if "QName invalid" in line}
+
+    wait_until(lambda: warnings(agents[1]) == warnings(agents[0]), what="equal warnings")
 
 
 def compare(agents: tuple[RealConsul, Agent], question: Question) -> list[str]:
