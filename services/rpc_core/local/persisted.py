@@ -140,7 +140,7 @@ class Files:
         for path, content in self._contents(self._services, "service"):
             try:
                 record = gojson.loads(content)
-                service = decode_struct(NodeService, _part(record, "Service", record), strict=False)
+                service = decode_struct(NodeService, _service_part(record), strict=False)
             except (StructError, TypeError) as error:
                 _log.error("Failed decoding service file", file=str(path), error=str(error))
                 continue
@@ -223,14 +223,21 @@ def _file_name(key: str) -> str:
     return md5(key.encode("utf-8", "surrogateescape"), usedforsecurity=False).hexdigest()
 
 
-def _part(record: Any, name: str, otherwise: Any = None) -> Any:
-    """The named part of a file. Files of very old agents are the part itself. Raises TypeError."""
+def _part(record: Any, name: str) -> Any:
+    """The named part of a file. Raises TypeError."""
     if not isinstance(record, dict):
         raise TypeError(f"expected an object, got {type(record).__name__}")
-    part = record.get(name, otherwise)
+    part = record.get(name)
     if not isinstance(part, dict):
         raise TypeError(f"{name} is missing")
     return part
+
+
+def _service_part(record: Any) -> Any:
+    """Files of very old agents are the service itself, whose field "Service" is its name. Raises TypeError."""
+    if isinstance(record, dict) and isinstance(record.get("Service"), str):
+        return record
+    return _part(record, "Service")
 
 
 def _run_all(queue: list[Callable[[], None]]) -> None:

@@ -60,11 +60,16 @@ def test_a_service_takes_its_checks_along_if_they_have_its_token(state: LocalSta
     made = run(pushes)
     assert kinds(made) == [(Kind.SERVICE, "web"), (Kind.CHECK, "c"), (Kind.CHECK, "other")]
     first, second = made[0].request, made[1].request
-    assert isinstance(first, RegisterRequest) and isinstance(second, RegisterRequest)
-    assert [each.check_id for each in first.checks or ()] == ["a", "b"] and first.check is None
-    assert first.token == "t1" and first.skip_node_update
-    assert second.check is not None and second.token == "t2"
-    assert second.service is not None and second.service.id == "web"
+    assert isinstance(first, RegisterRequest)
+    assert isinstance(second, RegisterRequest)
+    assert [each.check_id for each in first.checks or ()] == ["a", "b"]
+    assert first.check is None
+    assert first.token == "t1"
+    assert first.skip_node_update
+    assert second.check is not None
+    assert second.token == "t2"
+    assert second.service is not None
+    assert second.service.id == "web"
 
 
 def test_a_single_check_goes_in_the_field_of_its_own(state: LocalState, pushes: Pushes) -> None:
@@ -72,7 +77,8 @@ def test_a_single_check_goes_in_the_field_of_its_own(state: LocalState, pushes: 
     check(state, "a", service_id="web")
     request = run(pushes)[1].request
     assert isinstance(request, RegisterRequest)
-    assert request.check is not None and request.checks is None
+    assert request.check is not None
+    assert request.checks is None
 
 
 def test_a_service_that_goes_takes_its_checks_with_it(state: LocalState, pushes: Pushes) -> None:
@@ -86,7 +92,8 @@ def test_a_service_that_goes_takes_its_checks_with_it(state: LocalState, pushes:
     request = made[0].request
     assert isinstance(request, DeregisterRequest)
     assert (request.node, request.service_id, request.check_id) == ("n1", "web", "")
-    assert state.services == {} and state.checks == {}
+    assert state.services == {}
+    assert state.checks == {}
 
 
 def test_what_changes_while_its_request_is_under_way_is_sent_again(state: LocalState, pushes: Pushes) -> None:
@@ -128,7 +135,8 @@ def test_what_is_not_ours_is_removed(state: LocalState, pushes: Pushes) -> None:
     state.node_in_sync = True
     state.compare(True, [NodeService(id="foreign")], [HealthCheck(check_id="odd")])
     assert kinds(run(pushes)) == [(Kind.SERVICE_REMOVAL, "foreign"), (Kind.CHECK_REMOVAL, "odd")]
-    assert state.services == {} and state.checks == {}
+    assert state.services == {}
+    assert state.checks == {}
 
 
 def test_a_push_that_failed_stays_to_be_done(state: LocalState, pushes: Pushes) -> None:

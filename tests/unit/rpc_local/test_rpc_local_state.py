@@ -39,8 +39,10 @@ def in_sync(state: LocalState) -> None:
 def test_a_removed_service_stays_until_the_catalog_has_forgotten_it(state: LocalState, changes: list[str]) -> None:
     state.add_service(web(), "")
     state.remove_service("web")
-    assert state.service("web") is None and state.live_services() == {}
-    assert state.services["web"].deleted and changes == ["change", "change"]
+    assert state.service("web") is None
+    assert state.live_services() == {}
+    assert state.services["web"].deleted
+    assert changes == ["change", "change"]
     with pytest.raises(RefusedError, match='Service "web" does not exist'):
         state.remove_service("web")
 
@@ -55,7 +57,8 @@ def test_checks_belong_to_this_node_and_drop_their_output_on_request(state: Loca
     state.add_check(check(node="elsewhere", output="x"), "")
     state.update_check("c", "critical", "y", 0.0)
     shown = state.check("c")
-    assert shown is not None and (shown.node, shown.status, shown.output) == ("n1", "critical", "")
+    assert shown is not None
+    assert (shown.node, shown.status, shown.output) == ("n1", "critical", "")
 
 
 def test_a_new_status_is_to_be_sent_at_once(state: LocalState, changes: list[str]) -> None:
@@ -63,7 +66,9 @@ def test_a_new_status_is_to_be_sent_at_once(state: LocalState, changes: list[str
     in_sync(state)
     changes.clear()
     state.update_check("c", "warning", "out", 10.0)
-    assert not state.checks["c"].in_sync and changes == ["change"] and state.deadline is None
+    assert not state.checks["c"].in_sync
+    assert changes == ["change"]
+    assert state.deadline is None
 
 
 def test_a_new_output_waits_between_half_and_one_and_a_half_intervals(state: LocalState, changes: list[str]) -> None:
@@ -75,13 +80,19 @@ def test_a_new_output_waits_between_half_and_one_and_a_half_intervals(state: Loc
     state.update_check("c", "passing", "one", 10.0)
     state.update_check("c", "passing", "two", 11.0)  # the time stays that of the first
     deadline = state.deadline
-    assert deadline is not None and 10 + 150 <= deadline <= 10 + 450 and len(nearer) == 1
+    assert deadline is not None
+    assert 10 + 150 <= deadline <= 10 + 450
+    assert len(nearer) == 1
     state.end_deferral(deadline - 1)
-    assert state.checks["c"].in_sync and not changes
+    assert state.checks["c"].in_sync
+    assert not changes
     state.end_deferral(deadline)
-    assert not state.checks["c"].in_sync and changes == ["change"] and state.deadline is None
+    assert not state.checks["c"].in_sync
+    assert changes == ["change"]
+    assert state.deadline is None
     shown = state.check("c")
-    assert shown is not None and shown.output == "two"
+    assert shown is not None
+    assert shown.output == "two"
 
 
 def test_the_same_word_again_changes_nothing(state: LocalState, changes: list[str]) -> None:
@@ -90,7 +101,8 @@ def test_the_same_word_again_changes_nothing(state: LocalState, changes: list[st
     entry = state.checks["c"]
     state.update_check("c", "passing", "x", 1.0)
     state.update_check("unknown", "passing", "x", 1.0)
-    assert state.checks["c"] is entry and not changes
+    assert state.checks["c"] is entry
+    assert not changes
 
 
 def test_time_in_critical_counts_from_the_first_critical_word(state: LocalState) -> None:
@@ -135,9 +147,12 @@ def test_the_catalogs_other_services_and_checks_are_marked_for_removal(state: Lo
         [NodeService(id="consul"), NodeService(id="foreign")],
         [HealthCheck(check_id=SERF_CHECK_ID), HealthCheck(check_id="foreign")],
     )
-    assert list(state.services) == ["foreign"] and state.services["foreign"].deleted
-    assert list(state.checks) == ["foreign"] and state.checks["foreign"].deleted
-    assert skipped == [SERF_CHECK_ID] and state.live_services() == {}
+    assert list(state.services) == ["foreign"]
+    assert state.services["foreign"].deleted
+    assert list(state.checks) == ["foreign"]
+    assert state.checks["foreign"].deleted
+    assert skipped == [SERF_CHECK_ID]
+    assert state.live_services() == {}
 
 
 def test_what_the_catalog_lacks_or_says_otherwise_is_out_of_sync(state: LocalState) -> None:
@@ -160,7 +175,9 @@ def test_tags_may_be_taken_over_from_the_catalog(state: LocalState) -> None:
     state.add_service(web(tags=["ours"], enable_tag_override=True), "")
     state.compare(True, [web(tags=["theirs"], enable_tag_override=True)], [])
     service = state.service("web")
-    assert service is not None and service.tags == ["theirs"] and state.services["web"].in_sync
+    assert service is not None
+    assert service.tags == ["theirs"]
+    assert state.services["web"].in_sync
 
 
 def test_an_output_that_waits_for_its_time_is_not_a_difference(state: LocalState) -> None:
