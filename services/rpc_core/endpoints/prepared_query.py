@@ -187,10 +187,10 @@ async def execute(core: Core, body: Any) -> dict[str, Any]:
         query = _resolve(snap, args)
         reply = _execute(core, snap, query.service, args.connect)
         reply.dns = query.dns
-        nodes = reply.nodes or []
-        core.rng.shuffle(nodes)
-        _sort(core, snap, query, args, nodes)
-    reply.nodes = nodes[: args.limit] if args.limit > 0 else nodes
+        if reply.nodes:
+            core.rng.shuffle(reply.nodes)
+            _sort(core, snap, query, args, reply.nodes)
+    _limit(reply, args.limit)
     if not reply.nodes:
         await _fail_over(core, query, args, reply)
     reply.take_meta(core.query_meta(0))
@@ -206,35 +206,42 @@ async def execute_remote(core: Core, body: Any) -> dict[str, Any]:
     with core.snapshot() as snap:
         reply = _execute(core, snap, args.query.service, args.connect)
     reply.dns = args.query.dns
-    nodes = reply.nodes or []
-    core.rng.shuffle(nodes)
-    reply.nodes = nodes[: args.limit] if args.limit > 0 else nodes
+    if reply.nodes:
+        core.rng.shuffle(reply.nodes)
+    _limit(reply, args.limit)
     reply.take_meta(core.query_meta(0))
     metrics.sample("consul.prepared-query.execute_remote", (trio.current_time() - started) * 1000)
     return reply.to_wire()
 
 
+def _limit(reply: PreparedQueryExecuteResponse, limit: int) -> None:
+    if reply.nodes and limit > 0:
+        reply.nodes = reply.nodes[:limit]
+
+
 def _execute(core: Core, snap: Snapshot, wanted: ServiceQuery, connect: bool) -> PreparedQueryExecuteResponse:
-    """All instances of this datacenter that fit."""
+    """All instances of this datacenter that fit; None, not an empty list, where Consul has nil."""
     found = health.service_nodes(snap, wanted.service, connect=wanted.connect or connect).value
-    fitting = [instance for instance in found if _fits(wanted, instance)]
-    return PreparedQueryExecuteResponse(
-        service=wanted.service, nodes=fitting, datacenter=core.config.datacenter
+    nodes = [instance for instance in found if _is_healthy(wanted, instance)] if found else None
+    if wanted.node_meta:
+        nodes = [each for each in nodes or () if each.node and satisfies_meta(each.node.meta, wanted.node_meta)] or None
+    if wanted.service_meta:
+        nodes = [
+            each for each in nodes or () if each.service and satisfies_meta(each.service.meta, wanted.service_meta)
+        ] or None
+    if wanted.tags and nodes:
+        tags = wanted.tags
+        nodes = [each for each in nodes if _tags_fit(tags, (each.service.tags if each.service else None) or [])]
+    return PreparedQueryExecuteResponse(service=wanted.service, nodes=nodes, datacenter=core.config.datacenter)
+
+
+def _is_healthy(wanted: ServiceQuery, instance: CheckServiceNode) -> bool:
+    ignored = wanted.ignore_check_ids or ()
+    return not any(
+        check.check_id not in ignored
+        and (check.status == CRITICAL or (wanted.only_passing and check.status != PASSING))
+        for check in instance.checks or ()
     )
-
-
-def _fits(wanted: ServiceQuery, instance: CheckServiceNode) -> bool:
-    ignored = frozenset(wanted.ignore_check_ids or ())
-    for check in instance.checks or ():
-        if check.check_id in ignored:
-            continue
-        if check.status == CRITICAL or (wanted.only_passing and check.status != PASSING):
-            return False
-    node, service = instance.node, instance.service
-    if node is None or service is None:
-        return False
-    meta_fits = satisfies_meta(node.meta, wanted.node_meta) and satisfies_meta(service.meta, wanted.service_meta)
-    return meta_fits and _tags_fit(wanted.tags or [], service.tags or [])
 
 
 def _tags_fit(wanted: list[str], tags: list[str]) -> bool:
