@@ -32,8 +32,10 @@ def check(**fields: object) -> HealthCheck:
 
 
 def in_sync(state: LocalState) -> None:
-    for entry in (*state.services.values(), *state.checks.values()):
-        entry.in_sync = True
+    for service in state.services.values():
+        service.in_sync = True
+    for each in state.checks.values():
+        each.in_sync = True
 
 
 def test_a_removed_service_stays_until_the_catalog_has_forgotten_it(state: LocalState, changes: list[str]) -> None:
