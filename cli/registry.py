@@ -28,6 +28,7 @@ MODULES = {
     "config list": "cli.config.list",
     "config read": "cli.config.read",
     "config write": "cli.config.write",
+    "debug": "cli.debug",
     "event": "cli.event",
     "exec": "cli.exec",
     "force-leave": "cli.force_leave",

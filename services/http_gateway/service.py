@@ -158,7 +158,8 @@ class HttpGateway:
                 self.gateway.failed_badly(call, error)
         stream.end()
         self._slow_tasks -= 1
-        self.gateway.note_finished(call.request, call.route.metric)
+        if stream.started:  # other answers were noted when they were given
+            self.gateway.note_finished(call.request, call.route.metric)
         self.lane.flush()
 
     async def _expire_waits(self) -> None:

@@ -87,6 +87,13 @@ Slow = Callable[[Request], Awaitable[Any]]
 Stream = Callable[[Request, Send], Awaitable[None]]
 
 
+async def _profile(request: Request) -> str:
+    """Every process tells what it is doing. Payload: kind, seconds; see shared.profiling."""
+    from shared import profiling
+
+    return await profiling.take(request.payload["kind"], request.payload["seconds"])
+
+
 class Server:
     """Serves one Unix socket. Register handlers, then `await nursery.start(server.run)`.
 
@@ -101,7 +108,7 @@ class Server:
         self.name = name
         self.on_batch_end = on_batch_end
         self._fast: dict[str, Fast] = {}
-        self._slow: dict[str, Slow] = {}
+        self._slow: dict[str, Slow] = {"Process.Profile": _profile}
         self._streams: dict[str, Stream] = {}
         self._connections: dict[int, _Connection] = {}
         self._last_number = 0

@@ -9,6 +9,7 @@ from services.http_gateway.routes import (
     catalog,
     config,
     coordinate,
+    debug,
     event,
     health,
     kv,
@@ -39,6 +40,7 @@ def all_routes() -> Routes:
         coordinate,
         event,
         snapshot,
+        debug,
         config,
         query,
     )
