@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from services.http_gateway import agent_cache
 from services.http_gateway.call import LATER, Call
 from services.http_gateway.errors import BadRequestError, HttpError, MethodNotAllowedError, NotFoundError
 from services.http_gateway.options import ReadOptions
@@ -156,9 +157,7 @@ def _run(call: Call, name: str, method: str, show: Callable[[Call, Any], Any]) -
     source = source_arguments(call)
     options = call.options()
     limit = _limit(call)
-    payload = {
-        **options.to_wire(),
-        "Datacenter": options.datacenter,
+    arguments = {
         "QueryIDOrName": name,
         "Limit": limit,
         "Connect": method == "PreparedQuery.Execute" and _connect(call),
@@ -171,18 +170,22 @@ def _run(call: Call, name: str, method: str, show: Callable[[Call, Any], Any]) -
         },
     }
     call.on_failure = ZERO_META.headers()
-    cached = method == "PreparedQuery.Execute" and options.use_cache and config.http_config.use_cache
+
+    def then(reply: Any) -> Any:
+        return _answer(call, options, show(call, reply))
+
+    if method == "PreparedQuery.Execute" and agent_cache.wanted(call.gateway, options):
+        return agent_cache.get(call, options, method, arguments, then)
 
     def on_done(reply: Any, error: IpcError | None) -> None:
         if isinstance(error, RemoteError) and NOT_FOUND in str(error):
-            call.failed(HttpError(NOT_FOUND) if cached else _not_found(call))
+            call.failed(_not_found(call))
         elif error is not None:
             call.failed(error)
         else:
-            if cached:
-                call.headers.update(call.gateway.cache_headers(method, name))
-            call.run(lambda: _answer(call, options, show(call, reply)))
+            call.run(lambda: then(reply))
 
+    payload = {**arguments, **options.to_wire(), "Datacenter": options.datacenter}
     call.gateway.rpc.post(method, payload, on_done, timeout_s=call.gateway.rpc_timeout_s, retry_safe=True)
     return LATER
 
