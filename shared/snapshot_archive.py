@@ -9,10 +9,10 @@ import hashlib
 import json
 import os
 import tarfile
-import zlib
 
 from shared.gotext import json_syntax
 from shared.gotext.quoting import quote
+from shared.gunzip import Gunzip, GzipError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,12 +76,17 @@ def _padding(size: int) -> bytes:
 def read(file: IO[bytes], take: Callable[[bytes], object] = len) -> dict[str, Any]:
     """The metadata of the archive in `file`, everything in it being checked; `take` gets the state piece by piece,
     before it is known to be whole. Raises ArchiveError; OSError if `file` cannot be read or `take` raises it."""
-    _check_gzip_header(file)
-    with gzip.GzipFile(fileobj=file) as plain:
-        contents, sums = _read_members(plain, take)
-        _check_sums(contents, sums)
-        with _explained(""):
-            _drain(plain)
+    with _explained("failed to decompress snapshot: "):
+        plain = Gunzip(file)
+    prefix = "failed to read snapshot file: "
+    contents, sums = _read_members(plain, take, prefix)
+    _check_sums(contents, sums)
+    extra = 0
+    with _explained(""):
+        while chunk := plain.read(CHUNK):
+            extra += len(chunk)
+    if extra:
+        raise ArchiveError(f"{extra} unread uncompressed bytes remain")
     return contents[META].document
 
 
@@ -95,16 +100,12 @@ def verify(path: str) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _explained(prefix: str) -> Iterator[None]:
-    """Errors of gzip and tar as ArchiveError, in the words of Go's packages."""
+    """Damage as ArchiveError, in the words of Go's packages."""
     try:
         yield
-    except gzip.BadGzipFile as error:
-        reason = "gzip: invalid checksum" if "CRC" in str(error) else "gzip: invalid header"
-    except EOFError:
-        reason = "unexpected EOF"
-    except zlib.error:
-        reason = "flate: corrupt input"
-    except tarfile.TarError:
+    except GzipError as error:
+        reason = str(error)
+    except tarfile.HeaderError:
         reason = "archive/tar: invalid tar header"
     else:
         return
@@ -119,43 +120,64 @@ class _Member:
         self.document: dict[str, Any] = {}
 
 
-def _check_gzip_header(file: IO[bytes]) -> None:
-    head = file.read(10)
-    file.seek(0)
-    if not head:
-        raise ArchiveError("failed to decompress snapshot: EOF")
-    if len(head) < 10:
-        raise ArchiveError("failed to decompress snapshot: unexpected EOF")
-    if head[:3] != b"\x1f\x8b\x08":
-        raise ArchiveError("failed to decompress snapshot: gzip: invalid header")
-
-
 def _read_members(
-    plain: gzip.GzipFile, take: Callable[[bytes], object]
+    plain: Gunzip, take: Callable[[bytes], object], prefix: str
 ) -> tuple[dict[str, _Member], bytes]:
     contents = {name: _Member() for name in (META, STATE)}
     sums = b""
-    prefix = "failed to read snapshot file:"
-    with _explained(f"{prefix} failed reading snapshot: "), tarfile.open(fileobj=plain, mode="r|") as tar:
-        for info in tar:
-            stream = tar.extractfile(info)
-            if info.name not in (META, STATE, SUMS) or stream is None:
-                raise ArchiveError(f"{prefix} unexpected file {quote(info.name)} in snapshot")
-            if info.name == STATE:
-                with _explained(f"{prefix} failed to read or write snapshot data: "):
-                    while chunk := stream.read(CHUNK):
-                        contents[STATE].hash.update(chunk)
-                        take(chunk)
-                continue
-            if info.size > SMALL_BYTES_MAX:
-                raise ArchiveError(f"{prefix} {info.name} is too large to be that of a snapshot")
-            data = stream.read()
-            if info.name == SUMS:
+    while True:
+        with _explained(f"{prefix}failed reading snapshot: "):
+            header = _next_header(plain)
+        if header is None:
+            return contents, sums
+        if header.name not in (META, STATE, SUMS) or not header.isreg():
+            raise ArchiveError(f"{prefix}unexpected file {quote(header.name)} in snapshot")
+        if header.name == STATE:
+            with _explained(f"{prefix}failed to read or write snapshot data: "):
+                for chunk in _content(plain, header.size):
+                    contents[STATE].hash.update(chunk)
+                    take(chunk)
+        else:
+            if header.size > SMALL_BYTES_MAX:
+                raise ArchiveError(f"{prefix}{header.name} is too large to be that of a snapshot")
+            what = "hashes" if header.name == SUMS else "metadata"
+            with _explained(f"{prefix}failed to read snapshot {what}: "):
+                data = b"".join(_content(plain, header.size))
+            if header.name == SUMS:
                 sums += data
-                continue
-            contents[META].hash.update(data)
-            contents[META].document = _document(prefix, data)
-    return contents, sums
+            else:
+                contents[META].hash.update(data)
+                contents[META].document = _document(prefix, data)
+        with _explained(f"{prefix}failed reading snapshot: "):
+            _exactly(plain, -header.size % tarfile.BLOCKSIZE)
+
+
+def _next_header(plain: Gunzip) -> tarfile.TarInfo | None:
+    """None at the end. Raises GzipError, tarfile.HeaderError."""
+    block = plain.read(tarfile.BLOCKSIZE)
+    if not block:
+        return None
+    if len(block) < tarfile.BLOCKSIZE:
+        raise GzipError("unexpected EOF")
+    if not any(block):
+        if any(plain.read(tarfile.BLOCKSIZE)):
+            raise tarfile.HeaderError
+        return None
+    return tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+
+
+def _content(plain: Gunzip, size: int) -> Iterator[bytes]:
+    while size:
+        data = _exactly(plain, min(size, CHUNK))
+        size -= len(data)
+        yield data
+
+
+def _exactly(plain: Gunzip, size: int) -> bytes:
+    data = plain.read(size)
+    if len(data) < size:
+        raise GzipError("unexpected EOF")
+    return data
 
 
 def _document(prefix: str, data: bytes) -> dict[str, Any]:
@@ -171,21 +193,12 @@ def _document(prefix: str, data: bytes) -> dict[str, Any]:
         if isinstance(document, dict):
             return document
         reason = f"json: cannot unmarshal {_json_kind(document)} into Go value of type raft.SnapshotMeta"
-    raise ArchiveError(f"{prefix} failed to decode snapshot metadata: {reason}")
+    raise ArchiveError(f"{prefix}failed to decode snapshot metadata: {reason}")
 
 
 def _json_kind(value: Any) -> str:
     kinds = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
     return kinds.get(type(value), "null")
-
-
-def _drain(plain: gzip.GzipFile) -> None:
-    """Reads to the end, which is where gzip's own checksum is compared. Padding of zeros is no content."""
-    extra = 0
-    while chunk := plain.read(CHUNK):
-        extra += len(chunk.strip(b"\0"))
-    if extra:
-        raise ArchiveError(f"{extra} unread uncompressed bytes remain")
 
 
 def _check_sums(contents: dict[str, _Member], sums: bytes) -> None:
@@ -194,7 +207,9 @@ def _check_sums(contents: dict[str, _Member], sums: bytes) -> None:
     for line in sums.decode("utf-8", "replace").splitlines():
         digest, _, name = line.partition("  ")
         if not name:
-            raise ArchiveError(f"{prefix} input does not match format")
+            hexadecimal = len(digest) > 1 and not set(digest[:2].lower()) - set("0123456789abcdef")
+            reason = "unexpected EOF" if hexadecimal else "no hex data for %x string"
+            raise ArchiveError(f"{prefix} {reason}")
         if name not in contents:
             raise ArchiveError(f"{prefix} list missing hash for {quote(name)}")
         if contents[name].hash.hexdigest() != digest.lower():

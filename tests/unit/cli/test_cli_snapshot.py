@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import json
 import tarfile
 from pathlib import Path
@@ -25,14 +24,13 @@ def archive(**changes: bytes | None) -> bytes:
     members: dict[str, bytes | None] = {"meta.json": json.dumps(META).encode(), "state.bin": STATE}
     sums = "".join(f"{hashlib.sha256(data or b'').hexdigest()}  {name}\n" for name, data in members.items())
     members = {**members, "SHA256SUMS": sums.encode(), **{k.replace("__", "."): v for k, v in changes.items()}}
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w") as tar:
-        for name, data in members.items():
-            if data is not None:
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                tar.addfile(info, io.BytesIO(data))
-    return gzip.compress(out.getvalue(), mtime=0)
+    packed = b""
+    for name, data in members.items():
+        if data is not None:
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            packed += info.tobuf(tarfile.GNU_FORMAT) + data + bytes(-len(data) % tarfile.BLOCKSIZE)
+    return gzip.compress(packed + bytes(2 * tarfile.BLOCKSIZE), mtime=0)
 
 
 def test_a_whole_file_gives_its_metadata(tmp_path: Path) -> None:
