@@ -124,7 +124,7 @@ class ServiceContext:
             self.config = runtime.load(self.config_path)
             if not self.supervised:  # else the supervisor sends the level
                 log.set_level(log.parse_level(self.config.log_level))
-            metrics.apply(self.config.telemetry, self.config.dev_mode)
+            metrics.apply(self.config.telemetry)
             for callback in self._on_reload:
                 try:
                     result = callback(self.config)
@@ -177,7 +177,7 @@ def _run(name: str, main: Main, argv: list[str]) -> int:
     else:
         log.set_level(log.parse_level(config.log_level))
         sink.read_levels()  # the supervisor may want more than the file says: somebody monitors
-    metrics.apply(config.telemetry, config.dev_mode)
+    metrics.apply(config.telemetry)
     context = ServiceContext(name, config_path, config, supervised=sink is not None)
     try:
         trio.run(_supervise, context, main, sink)

@@ -53,7 +53,7 @@ class Supervisor:
     ) -> None:
         self.config = config
         self.config_path = config_path
-        metrics.apply(config.telemetry, config.dev_mode)
+        metrics.apply(config.telemetry)
         self.hub = hub
         self.records = Merge(hub.accept)
         """Where the records of all processes meet, this one's included."""
@@ -336,7 +336,7 @@ class Supervisor:
         except OSError as error:
             raise ReloadError(f"cannot write {self.config_path}: {error.strerror}") from None
         self.config = config
-        metrics.apply(config.telemetry, config.dev_mode)
+        metrics.apply(config.telemetry)
         self.hub.set_level(log.parse_level(config.log_level))
         refusals: dict[str, str] = {}
 

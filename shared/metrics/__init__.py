@@ -47,14 +47,14 @@ def has_sinks(telemetry: Telemetry) -> bool:
     return bool(telemetry.statsd_address or telemetry.statsite_address or telemetry.dogstatsd_addr)
 
 
-def apply(telemetry: Telemetry, dev_mode: bool) -> None:
+def apply(telemetry: Telemetry) -> None:
     """Apply the `telemetry` section to this process's registry; again after a reload.
 
     Gauges carry the host's name only where somebody beside the agent itself gets to see them, as Consul's do."""
     seen_outside = has_sinks(telemetry) or telemetry.prometheus_retention_time_s > 0
     configure(
         telemetry.metrics_prefix,
-        telemetry.disable_hostname or dev_mode or not seen_outside,
+        telemetry.disable_hostname or not seen_outside,
         telemetry.allowed_prefixes,
         telemetry.blocked_prefixes,
         telemetry.filter_default,

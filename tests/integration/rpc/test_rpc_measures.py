@@ -17,7 +17,7 @@ from tests.integration.rpc.rpc_neighbours import running
 @pytest.fixture(autouse=True)
 def nothing_counted_yet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The test's process has one registry, and other tests count in it as well. No interval ends in the test."""
-    monkeypatch.setattr(metrics, "INTERVAL_S", 10**10)
+    monkeypatch.setattr("shared.metrics.registry.INTERVAL_S", 10**10)
     metrics._registry.__init__()  # type: ignore[misc]
     yield
     metrics._registry.__init__()  # type: ignore[misc]

@@ -102,7 +102,7 @@ def test_gauges_name_the_host_only_where_somebody_else_sees_them(
 ) -> None:
     found = {}
     monkeypatch.setattr(metrics, "configure", lambda *args: found.update(prefix=args[0], hidden=args[1]))
-    metrics.apply(Telemetry(**fields), dev_mode=False)
+    metrics.apply(Telemetry(**fields))
     assert found == {"prefix": "consul", "hidden": hidden}
 
 

@@ -1,0 +1,167 @@
+"""Telemetry of whole agents: Prometheus' page and statsd's packets, beside those of the real agent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import socket
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.loopback import LoopbackPool
+
+AnyAgent = Agent | RealConsul
+TELEMETRY = {"telemetry": {"prometheus_retention_time": "60s"}}
+PAGE = "/v1/agent/metrics?format=prometheus"
+
+FAMILIES = {
+    "consul_raft_apply", "consul_kvs_apply", "consul_HOST_session_ttl_active", "consul_HOST_runtime_alloc_bytes",
+    "consul_catalog_register", "consul_client_rpc", "consul_memberlist_msg_alive", "consul_serf_member_join",
+    "process_cpu_seconds", "process_resident_memory_bytes",
+}  # fmt: skip
+
+
+def families(agent: AnyAgent) -> dict[str, Any]:
+    page = agent.http("GET", PAGE)
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
+    host = re.sub(r"[ .=\-/]", "_", f"_{socket.gethostname()}_")
+    found = text_string_to_metric_families(page.body.decode())
+    return {family.name.replace(host, "_HOST_"): family for family in found}
+
+
+def use(agent: AnyAgent) -> None:
+    """A little of everything."""
+    for method, path, body in (
+        ("PUT", "/v1/kv/a", b"x"), ("GET", "/v1/kv/a", b""), ("GET", "/v1/kv/a?consistent", b""),
+        ("DELETE", "/v1/kv/a", b""), ("GET", "/v1/catalog/services", b""), ("GET", "/v1/catalog/nodes", b""),
+        ("PUT", "/v1/catalog/register", b'{"Node":"n2","Address":"1.2.3.4","Service":{"Service":"web"}}'),
+        ("GET", "/v1/catalog/service/web", b""), ("GET", "/v1/health/service/web?tag=x", b""),
+        ("PUT", "/v1/catalog/deregister", b'{"Node":"n2"}'), ("PUT", "/v1/session/create", b"{}"),
+        ("PUT", "/v1/txn", json.dumps([{"KV": {"Verb": "get-tree", "Key": "a"}}]).encode()),
+        ("GET", "/v1/status/leader", b""), ("GET", "/v1/agent/self", b""),
+    ):  # fmt: skip
+        answer = agent.http(method, path, body)
+        assert answer.status in (200, 404), (method, path, answer)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.settimeout(10)
+        asking.sendto(b"\0\1\1\0\0\1\0\0\0\0\0\0\x05node1\x04node\x06consul\0\0\1\0\1", (agent.address, 8600))
+        asking.recv(1000)
+
+
+def _all_there(agent: AnyAgent) -> bool:
+    return families(agent).keys() >= FAMILIES
+
+
+@contextlib.contextmanager
+def running(agent: AnyAgent) -> Iterator[None]:
+    with agent.running():
+        wait_settled(agent)
+        yield
+
+
+@pytest.mark.real_consul
+def test_the_families_are_those_of_the_real_agent(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
+    kinds: list[dict[str, str]] = []
+    for agent in (
+        Agent(loopback(), tmp_path / "ours", config=TELEMETRY),
+        RealConsul(loopback(), tmp_path / "real", real_consul, config=TELEMETRY),
+    ):
+        with running(agent):
+            use(agent)
+            wait_until(partial(_all_there, agent), what="the metrics that are taken now and then")
+            kinds.append({name: family.type for name, family in families(agent).items()})
+    ours, real = kinds
+    both = ours.keys() & real.keys()
+    assert {name: ours[name] for name in both} == {name: real[name] for name in both}
+    missing = {name for name in real.keys() - ours.keys() if name.startswith(("consul_http_", "consul_client_"))}
+    assert missing == set()
+
+
+def test_counters_do_not_fall_when_a_component_is_killed(loopback: LoopbackPool, tmp_path: Path) -> None:
+    agent = Agent(loopback(), tmp_path, config=TELEMETRY)
+
+    def registrations() -> float:
+        family = families(agent).get("consul_catalog_register")
+        return sum(s.value for s in family.samples if s.name.endswith("_count")) if family is not None else 0.0
+
+    body = b'{"Node":"n2","Address":"1.2.3.4"}'
+    with running(agent):
+        assert agent.http("PUT", "/v1/catalog/register", body).body.strip() == b"true"
+        before = registrations()
+        assert before >= 1
+        agent.kill("rpc_core")
+        wait_until(lambda: agent.http("PUT", "/v1/catalog/register", body).status == 200, what="a write after the kill")
+        wait_until(lambda: registrations() > before, what="a registration more than before the kill")
+
+
+@pytest.mark.real_consul
+def test_without_a_retention_time_there_is_no_page(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
+    answers = []
+    for agent in (Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)):
+        with running(agent):
+            page = agent.http("GET", PAGE)
+            answers.append((page.status, page.headers["content-type"], page.body))
+    assert answers[0] == answers[1]
+    assert answers[0][0] == 415
+
+
+@pytest.mark.real_consul
+def test_statsd_and_dogstatsd_are_sent_what_the_real_agent_sends(
+    real_consul: Path, loopback: LoopbackPool, tmp_path: Path
+) -> None:
+    wanted = {
+        "statsd": (b"consul.kvs.apply:", b"|ms"),
+        "statsd gauge": (b"consul.host.session_ttl.active:0.000000|g\n", b""),
+        "statsd counter": (b"consul.client.api.catalog_nodes.node1:", b".000000|c\n"),
+    }
+    tagged = {
+        "counter": (b"consul.client.api.catalog_nodes:", b"|c|#env:test,node:node1"),
+        "gauge": (b"consul.session_ttl.active:0.000000|g|#env:test", b""),
+    }
+    host = socket.gethostname().encode()
+    for kind in ("ours", "real"):
+        with contextlib.ExitStack() as stack:
+            address = loopback()
+            receivers = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+            for receiver in receivers:
+                receiver.bind((address, 0))
+                receiver.setblocking(False)
+            statsd, dogstatsd = (f"{address}:{receiver.getsockname()[1]}" for receiver in receivers)
+            telemetry = {"statsd_address": statsd, "dogstatsd_addr": dogstatsd, "dogstatsd_tags": ["env:test"]}
+            config = {"telemetry": telemetry, "server": True, "bootstrap_expect": 1}
+            agent: AnyAgent
+            if kind == "ours":
+                agent = Agent(loopback(), tmp_path / kind, config=config, dev=False)
+            else:
+                agent = RealConsul(loopback(), tmp_path / kind, real_consul, config=config, dev=False)
+            stack.enter_context(running(agent))
+            received = [bytearray(), bytearray()]
+
+            def complete(
+                agent: AnyAgent = agent, receivers: list[Any] = receivers, received: list[Any] = received
+            ) -> bool:
+                agent.http("PUT", "/v1/kv/a", b"x")
+                agent.http("GET", "/v1/catalog/nodes")
+                for number, receiver in enumerate(receivers):
+                    with contextlib.suppress(BlockingIOError):
+                        while True:
+                            received[number] += receiver.recv(65536) + b"\n"
+                plain = bytes(received[0]).replace(b"." + host + b".", b".host.")
+                return all(_has(plain, *pair) for pair in wanted.values()) and all(
+                    _has(bytes(received[1]), *pair) for pair in tagged.values()
+                )
+
+            wait_until(complete, what=f"all lines of {kind}")
+
+
+def _has(data: bytes, start: bytes, end: bytes) -> bool:
+    """Whether there is a line that begins with `start` and holds `end`."""
+    return any(line.startswith(start) and end.strip() in line for line in data.splitlines(keepends=True))
