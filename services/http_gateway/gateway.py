@@ -198,7 +198,8 @@ class Gateway:
             return
         cleaned = clean_path(path)
         if cleaned != path and path != "*":
-            self.finish(request, redirect(request, cleaned), None)
+            slash = "/" if cleaned not in self._routes.patterns and cleaned + "/" in self._routes.patterns else ""
+            self.finish(request, redirect(request, cleaned + slash), None)
             return
         route = self._routes.find(path)
         if route is None or (route.pattern != path and path + "/" in self._routes.patterns):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote
 
 from services.http_gateway.message import Request, Response
 
 _SAFE = "/$&+,:;=@~-._"
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 def is_printable(path: str) -> bool:
@@ -37,7 +39,7 @@ def redirect(request: Request, path: str, *, absolute: bool = False) -> Response
     location = path if absolute else quote(path.encode("utf-8", "surrogateescape"), safe=_SAFE)
     if request.raw_query and not absolute:
         location += "?" + request.raw_query
-    headers = {"Location": location}
+    headers = {"Location": _NOT_ASCII.sub(_escaped, location)}
     if request.method not in ("GET", "HEAD"):
         return Response(301, headers)
     headers["Content-Type"] = "text/html; charset=utf-8"
@@ -45,4 +47,9 @@ def redirect(request: Request, path: str, *, absolute: bool = False) -> Response
     for char, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ('"', "&#34;"), ("'", "&#39;")):
         shown = shown.replace(char, entity)
     body = f'<a href="{shown}">Moved Permanently</a>.\n\n'
-    return Response(301, headers, body.encode() if request.method == "GET" else b"")
+    return Response(301, headers, body.encode("utf-8", "surrogateescape") if request.method == "GET" else b"")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    """Go leaves a query as it came, but in a header it writes such bytes in lower-case hex."""
+    return "".join(f"%{byte:02x}" for byte in match[0].encode("utf-8", "surrogateescape"))

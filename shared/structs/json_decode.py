@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from shared.gotext import base64_text
 from shared.gotext.durations import DurationError, parse_duration_ns
+from shared.gotext.folding import fold
 from shared.gotext.json_numbers import JsonFloat
 from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError, JsonTypeError
@@ -25,6 +26,13 @@ def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True)
     """A new `cls` filled from a JSON object. Raises JsonTypeError.
 
     path: where the object is, for error texts. strict: whether unknown keys are refused."""
+    try:
+        return _filled(cls, value, path, strict)
+    except JsonTypeError as error:
+        raise (error if path else _first_refusal(cls, value, path, strict) or error) from None
+
+
+def _filled(cls: type[S], value: Any, path: str, strict: bool) -> S:
     made = cls()
     if value is None:
         return made
@@ -36,20 +44,61 @@ def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True)
     owner = "" if cls.json_decoder else cls.go_name
     refuse_unknown = strict and cls.json_strict
     late: list[tuple[Attr, str, Any]] = []
+    durations: dict[str, tuple[Attr, Any]] = {}  # of a key that comes twice, only the last text is read
     for key, item in value.items():
-        declared = exact.get(key) or folded.get(key.lower())
-        if declared is not None:
+        declared = exact.get(key) or folded.get(fold(key))
+        if declared is not None and declared.kind.name in ("duration_text", "duration_any"):
+            durations[declared.name] = declared, item
+        elif declared is not None:
             _fill(made, declared, item, owner, path, refuse_unknown)
-        elif (aliased := aliases.get(key.lower())) is not None:
-            alias = next(name for name in aliased.aliases if name.lower() == key.lower())
+        elif (aliased := aliases.get(fold(key))) is not None:
+            alias = next(name for name in aliased.aliases if name.lower() == fold(key))
             late.append((aliased, alias, item))
         elif refuse_unknown:
             raise JsonTypeError(f'json: unknown field "{key}"')
+    for declared, item in durations.values():
+        _fill(made, declared, item, owner, path, refuse_unknown)
     for declared, alias, item in late:
         if not getattr(made, declared.name):
             _fill(made, declared, item, owner, path, refuse_unknown, alias)
     made.after_json()
     return made
+
+
+def _first_refusal(cls: type[Struct], value: Any, path: str, strict: bool) -> JsonError | None:
+    """What a decoder of its own, somewhere below, says of its part: Go gives up there, while a value of another type
+    is merely remembered until the end."""
+    if not isinstance(value, dict):
+        return None
+    exact, folded, _ = _tables(cls)
+    owner = "" if cls.json_decoder else cls.go_name
+    for key, item in value.items():
+        declared = exact.get(key) or folded.get(fold(key))
+        if declared is not None and item is not None:
+            where = f"{path}.{declared.json}" if path else str(declared.json)
+            refusal = _refusal(declared.kind, declared.go_type, item, owner, where, strict)
+            if refusal is not None:
+                return refusal
+    return None
+
+
+def _refusal(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict: bool) -> JsonError | None:
+    if kind.name in ("struct", "opt"):
+        assert kind.target is not None
+        target = kind.target()
+        if not target.json_decoder:
+            return _first_refusal(target, item, where, strict)
+        try:
+            _decode_nested(kind, go_type, item, owner, where, strict)
+        except JsonError as error:
+            return error
+    elif kind.name in ("list", "map") and isinstance(item, list | dict):
+        assert kind.inner is not None
+        for each in item.values() if isinstance(item, dict) else item:
+            refusal = None if each is None else _refusal(kind.inner, kind.inner.go_type, each, owner, where, strict)
+            if refusal is not None:
+                return refusal
+    return None
 
 
 @lru_cache(maxsize=256)

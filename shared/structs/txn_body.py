@@ -289,10 +289,13 @@ def decode_operations(body: Any) -> list[Operation]:
         return []
     if not isinstance(body, list):
         raise JsonError(f"json: cannot unmarshal {json_kind(body)} into Go value of type api.TxnOps")
-    for each in body:
-        if each is not None and not isinstance(each, dict):
-            raise JsonError(f"json: cannot unmarshal {json_kind(each)} into Go value of type api.TxnOp")
-    return [decode_struct(Operation, each) for each in body]
+    return [_operation(each) for each in body]
+
+
+def _operation(given: Any) -> Operation:
+    if given is not None and not isinstance(given, dict):
+        raise JsonError(f"json: cannot unmarshal {json_kind(given)} into Go value of type api.TxnOp")
+    return decode_struct(Operation, given)
 
 
 def _kv(given: KVTxnOp) -> TxnKVOp:

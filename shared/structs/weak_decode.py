@@ -14,6 +14,7 @@ import math
 from typing import Any, TypeVar
 
 from shared.gotext.durations import DurationError, parse_duration_ns
+from shared.gotext.folding import fold
 from shared.gotext.numbers import RangeError, parse_bool, parse_int, parse_uint
 from shared.gotext.quoting import quote
 from shared.structs.schema import Kind, Struct
@@ -143,8 +144,8 @@ def _find(raw: dict[str, Any], name: str) -> str | None:
     """The key that means a field: its own spelling first, then any other."""
     if name in raw:
         return name
-    folded = name.lower()
-    return next((key for key in raw if key.lower() == folded), None)
+    folded = fold(name)
+    return next((key for key in raw if fold(key) == folded), None)
 
 
 def _translated(cls: type[Struct], raw: dict[str, Any]) -> dict[str, Any]:

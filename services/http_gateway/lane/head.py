@@ -102,6 +102,8 @@ class HeadParser:
             raise HeadError("400 Bad Request: missing required Host header")
         if version == 10 and block.chunked:
             raise HeadError("400 Bad Request")
+        if parts[0] == b"HEAD" and block.content_length > 0:
+            raise HeadError("400 Bad Request")  # as Go's server: such a request has no body
         return parts[0].decode("ascii"), parts[1].decode("utf-8", "surrogateescape"), version, block
 
     def _new_block(self, raw: bytes) -> HeaderBlock:

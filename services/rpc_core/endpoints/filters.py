@@ -12,9 +12,23 @@ T = TypeVar("T")
 
 
 def compile_filter(expression: str, record: type[Struct]) -> Callable[[list[T]], list[T]]:
-    """What keeps the items a filter holds for. Raises RpcError with the text Consul answers with."""
+    """What keeps the items a filter holds for.
+
+    A bad filter is found out when it is first used, where the data is: an unknown datacenter or a missing leader is
+    told before it. Raises RpcError then, with the text Consul answers with."""
     if not expression:
         return _keep_all
+    matches: Callable[[Any], bool] | None = None
+
+    def keep(items: list[T]) -> list[T]:
+        nonlocal matches
+        matches = matches or _compiled(expression, record)
+        return [item for item in items if matches(item)]
+
+    return keep
+
+
+def _compiled(expression: str, record: type[Struct]) -> Callable[[Any], bool]:
     from shared.bexpr import FilterError, create_filter
     from shared.bexpr.records import fields_of
 
@@ -23,8 +37,7 @@ def compile_filter(expression: str, record: type[Struct]) -> Callable[[list[T]],
     except FilterError as error:
         raise RpcError(str(error)) from None
     assert made is not None
-    matches = made.matches
-    return lambda items: [item for item in items if matches(item)]
+    return made.matches
 
 
 def _keep_all(items: list[Any]) -> list[Any]:

@@ -17,6 +17,7 @@ from services.rpc_core.local.runners import Runners
 from services.rpc_core.local.sidecar import sidecar_id
 from services.rpc_core.local.state import LocalState
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.quoting import quote
 from shared.log import get_logger
 from shared.structs.catalog import CRITICAL, HealthCheck, NodeService
 from shared.structs.config_entry_wire import ServiceConfigResponse
@@ -237,7 +238,7 @@ class Registry:
         """Raises RefusedError if there is no such service."""
         service = self.state.service(service_id)
         if service is None:
-            raise RefusedError(f'No service registered with ID "{service_id}"')
+            raise RefusedError(f"No service registered with ID {quote(service_id)}")
         check = HealthCheck(
             node=self.config.node_name,
             check_id=SERVICE_MAINTENANCE + service_id,

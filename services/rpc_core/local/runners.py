@@ -10,6 +10,7 @@ import trio
 from services.rpc_core.local.checks.definition import MIN_INTERVAL_NS, is_script, runner_name
 from services.rpc_core.local.checks.runner import CheckAgent, Notify, Runner, TtlRunner, make_runner
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.quoting import quote
 from shared.log import get_logger
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import CheckType
@@ -66,7 +67,7 @@ class Runners:
         """Raises RefusedError if no TTL check runs under this id."""
         running = self._running.get(check_id)
         if running is None or not isinstance(running.runner, TtlRunner):
-            raise RefusedError(f'CheckID "{check_id}" does not have associated TTL')
+            raise RefusedError(f'CheckID {quote(check_id)} does not have associated TTL')
         return running.runner
 
     def stats(self) -> dict[str, str]:

@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterable
 
 from services.rpc_core.local.same import same_check, same_service
+from shared.gotext.quoting import quote
 from shared.structs.catalog import CRITICAL, SERF_CHECK_ID, HealthCheck, NodeService
 from shared.structs.errors import RefusedError
 
@@ -64,16 +65,22 @@ class LocalState:
         self.check_update_interval_s = check_update_interval_s
         self.discard_check_output = discard_check_output
         self.on_change = on_change
+        self.revision = 0
+        """Counts changes that the catalog has to hear of."""
         self.on_deadline: Callback = lambda: None
         """Called when `deadline` has come nearer."""
         self._rng = rng
         self._aliases: dict[str, dict[Callback, None]] = {}
 
+    def _changed(self) -> None:
+        self.revision += 1
+        self.on_change()
+
     def node_changed(self) -> None:
         """The node's own entry (address, metadata) is to be brought to the catalog."""
         self.node_revision += 1
         self.node_in_sync = False
-        self.on_change()
+        self._changed()
 
     # -- services --------------------------------------------------------------------------------
 
@@ -97,18 +104,18 @@ class LocalState:
             self._notify_aliases(service.id)
         else:
             _wake(old)
-        self.on_change()
+        self._changed()
 
     def remove_service(self, service_id: str) -> None:
         """Raises RefusedError if there is no such service."""
         entry = self.services.get(service_id)
         if entry is None or entry.deleted:
-            raise RefusedError(f'Service "{service_id}" does not exist')
+            raise RefusedError(f"Service {quote(service_id)} does not exist")
         gone = ServiceEntry(entry.service, entry.token, deleted=True)
         self.services[service_id] = gone
         _wake(entry)
         self._notify_aliases(service_id)
-        self.on_change()
+        self._changed()
 
     def watch_service(self, service_id: str, callback: Callback) -> Callback:
         """`callback()` once, when the service is replaced or removed. Returns what ends the wait.
@@ -151,7 +158,7 @@ class LocalState:
             check.output = ""
         self.checks[check.check_id] = CheckEntry(check, token)
         self._notify_aliases(check.service_id)
-        self.on_change()
+        self._changed()
 
     def remove_check(self, check_id: str) -> None:
         """What is not there is not missed."""
@@ -160,7 +167,7 @@ class LocalState:
             return
         self.checks[check_id] = CheckEntry(entry.check, entry.token, deleted=True)
         self._notify_aliases(entry.check.service_id)
-        self.on_change()
+        self._changed()
 
     def update_check(self, check_id: str, status: str, output: str, now: float) -> None:
         """What a probe said. An output that changed while the status did not is brought to the catalog later, some
@@ -188,7 +195,7 @@ class LocalState:
                 self.on_deadline()
             return
         self._notify_aliases(entry.check.service_id)
-        self.on_change()
+        self._changed()
 
     @property
     def deadline(self) -> float | None:
@@ -205,7 +212,7 @@ class LocalState:
                 entry.deferred_until = None
                 if not entry.deleted:
                     entry.in_sync = False
-                    self.on_change()
+                    self._changed()
 
     def critical_for_s(self, now: float) -> dict[str, float]:
         """Seconds for which each critical check has been so."""

@@ -35,7 +35,7 @@ LENGTH_MAY_DIFFER = "LENGTH"
 @dataclass(frozen=True, slots=True)
 class Request:
     """`shape`: only keys and types of the JSON are compared, for answers full of measurements.
-    `unordered`: lists are sorted first, where Consul gives them in the random order of a Go map."""
+    `unordered`: lists are sorted first, where Consul gives them in the random order of a Go map or of random ids."""
 
     method: str
     path: str
@@ -86,7 +86,7 @@ def _masked(request: Request, response: http.client.HTTPResponse, body: bytes, a
     if request.shape and body[:1] in (b"{", b"["):
         masked = json.dumps(shape_of(json.loads(body)))
     elif request.unordered and body[:1] in (b"{", b"["):
-        masked = mask(json.dumps(_sorted_texts(json.loads(body))), address)
+        masked = mask(json.dumps(_sorted(json.loads(body), address)), address)
     headers: dict[str, list[str]] = {}
     for name, value in response.getheaders():
         shown = MASKED_HEADERS.get(name.lower()) or mask(value, address)
@@ -114,13 +114,13 @@ def shape_of(value: Any) -> Any:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def _sorted_texts(value: Any) -> Any:
+def _sorted(value: Any, address: str) -> Any:
+    """Lists in the order of what is compared of their items: ids and indexes are not."""
     if isinstance(value, dict):
-        return {key: _sorted_texts(item) for key, item in value.items()}
-    if isinstance(value, list) and all(isinstance(item, str) for item in value):
-        return sorted(value)
+        return {key: _sorted(item, address) for key, item in value.items()}
     if isinstance(value, list):
-        return sorted(map(_sorted_texts, value), key=lambda item: json.dumps(item, sort_keys=True))
+        items = [_sorted(item, address) for item in value]
+        return sorted(items, key=lambda item: mask(json.dumps(item, sort_keys=True), address))
     return value
 
 

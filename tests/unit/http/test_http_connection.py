@@ -146,6 +146,7 @@ def test_garbage_never_raises_and_is_answered_at_most_once(parts: list[bytes]) -
 
 REFUSED: list[tuple[str, bytes, str]] = [
     ("junk", b"hello\r\n\r\n", "400 Bad Request"),
+    ("a body with HEAD", b"HEAD / HTTP/1.1\r\n" + HOST + b"Content-Length: 1\r\n\r\n1", "400 Bad Request"),
     ("no version", b"GET /\r\n\r\n", "400 Bad Request"),
     ("two spaces", b"GET  / HTTP/1.1\r\n" + HOST + b"\r\n", "400 Bad Request"),
     ("a space in the target", b"GET /a b HTTP/1.1\r\n" + HOST + b"\r\n", "400 Bad Request"),

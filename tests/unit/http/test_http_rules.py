@@ -148,6 +148,12 @@ def test_a_redirect_keeps_the_query_and_escapes_the_path() -> None:
     assert redirect(request("/x", "PUT"), "/y").body == b""
 
 
+def test_a_redirect_writes_a_query_beyond_ascii_in_hex_but_shows_it_as_it_came() -> None:
+    response = redirect(request("/x?é=\udcff"), "/y")
+    assert response.headers["Location"] == "/y?%c3%a9=%ff"
+    assert b'"/y?\xc3\xa9=\xff"' in response.body
+
+
 def test_printable_paths() -> None:
     assert is_printable("/v1/kv/é")
     assert is_printable("/v1/kv/\udcff")

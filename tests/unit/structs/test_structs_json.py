@@ -197,3 +197,30 @@ def test_pretty_is_four_spaces() -> None:
     assert gojson.dumps({"a": [1], "b": {}, "c": []}, pretty=True) == (
         b'{\n    "a": [\n        1\n    ],\n    "b": {},\n    "c": []\n}'
     )
+
+
+@pytest.mark.parametrize(
+    ("body", "refusal"),
+    [
+        (
+            {"Node": 1, "Check": {"Name": 2, "Definition": {"Header": 3}}},
+            "number into Go struct field HealthCheck.Check.Definition of type map[string][]string",
+        ),
+        (
+            {"Check": {"Name": 2}, "Address": 1},
+            "number into Go struct field HealthCheck.Check.Name of type string",
+        ),
+    ],
+)
+def test_a_decoder_of_its_own_is_heard_before_values_of_another_type(body: object, refusal: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        RegisterRequest.from_json(body)
+    assert str(caught.value) == f"json: cannot unmarshal {refusal}"
+
+
+def test_the_long_s_is_an_s_in_keys() -> None:
+    assert RegisterRequest.from_json({"addre\u017f\u017f": "a"}).address == "a"
+
+
+def test_of_a_duration_that_comes_twice_the_last_is_read() -> None:
+    assert Session.from_json({"LockDelay": "nonsense", "lockdelay": "5s"}).lock_delay == 5_000_000_000

@@ -1,0 +1,136 @@
+"""Generated requests to the real Consul and to our agent: status, headers and bodies must be equal.
+
+Which requests: PROCONSUL_SEED (any text) and PROCONSUL_GENERATED (how many to each endpoint) choose others than CI
+sends. All differences of an endpoint are shown at once, with the seed."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import secrets
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Agent, RealConsul, wait_settled
+from tests.integration.differential.exchange import Request, differences, exchange
+from tests.integration.differential.generated import ENDPOINTS, Endpoint, World, requests
+from tests.integration.differential.generated.known import KNOWN
+from tests.integration.differential.script import Run
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+COMPARED = os.environ.get("PROCONSUL_DIFFERENTIAL", "consul,proconsul").split(",")
+SEED = os.environ.get("PROCONSUL_SEED", "1")
+COUNT = int(os.environ.get("PROCONSUL_GENERATED", "24"))
+STILL = {"disable_coordinates": True}
+
+
+@dataclass
+class Side:
+    """One of the two: the agent, what it holds, and the way to ask it with its own ids filled in."""
+
+    agent: RealConsul | Agent
+    world: World
+    run: Run
+
+    @classmethod
+    def of(cls, agent: RealConsul | Agent) -> Side:
+        world = World(agent)
+        run = Run(lambda request: exchange(agent.address, agent.http_port, request))
+        run.values = world.values
+        return cls(agent, world, run)
+
+
+@pytest.fixture(scope="module", params=COMPARED)
+def sides(
+    request: pytest.FixtureRequest, real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Side, Side]]:
+    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=STILL)
+    other: RealConsul | Agent
+    if request.param == "consul":
+        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul, config=STILL)
+    else:
+        other = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=STILL)
+    with contextlib.ExitStack() as stack:
+        for agent in (real, other):
+            stack.enter_context(agent.running())
+        for agent in (real, other):
+            wait_settled(agent)
+        both = Side.of(real), Side.of(other)
+        for side in both:
+            side.world.restore()
+        yield both
+
+
+def _name(endpoint: Endpoint) -> str:
+    return f"{'-'.join(endpoint.methods)} {endpoint.path}{(endpoint.parts or ('',))[0]}"
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=_name)
+def test_same_answers(sides: tuple[Side, Side], endpoint: Endpoint) -> None:
+    _compare(sides, endpoint, SEED, COUNT)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=_name)
+def test_same_answers_to_many(sides: tuple[Side, Side], endpoint: Endpoint) -> None:
+    _compare(sides, endpoint, os.environ.get("PROCONSUL_SEED") or secrets.token_hex(4), 200)
+
+
+def test_the_same_seed_gives_the_same_requests() -> None:
+    made = [requests(endpoint, "x", 30) for endpoint in ENDPOINTS]
+    assert made == [requests(endpoint, "x", 30) for endpoint in ENDPOINTS]
+    assert made != [requests(endpoint, "y", 30) for endpoint in ENDPOINTS]
+    assert sum(map(len, made)) >= 1000
+
+
+def _compare(sides: tuple[Side, Side], endpoint: Endpoint, seed: str, count: int) -> None:
+    real, other = sides
+    if endpoint.writes:
+        for side in sides:
+            side.world.restore()
+    found = []
+    try:
+        for request in requests(endpoint, seed, count):
+            lines = _differences(real, other, request)
+            reason = _known(request) if lines and isinstance(other.agent, Agent) else None
+            if reason is not None:
+                warnings.warn(f"{request}: {reason}", stacklevel=1)
+                continue
+            if lines:
+                found.append("\n    ".join((f"{request} {request.body!r}", *lines)))
+    finally:
+        if endpoint.writes:
+            for side in sides:
+                side.world.restore()
+    text = "\n".join(found)
+    assert not found, f"{len(found)} differences (PROCONSUL_SEED={seed}), Consul's answer first:\n{text}"
+
+
+def _differences(real: Side, other: Side, request: Request) -> list[str]:
+    try:
+        expected = real.run.take(request)
+    except http.client.RemoteDisconnected:
+        expected = None  # its handler panicked, which nobody relies on: ours only has to survive
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise AssertionError(f"Consul itself failed at {request}: {error!r}") from error
+    try:
+        answer = other.run.take(request)
+        return differences(expected, answer) if expected is not None else []
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if expected is None and isinstance(error, http.client.RemoteDisconnected):
+            return []
+        says = f"{expected.status} {expected.body[:200]!r}" if expected is not None else "nothing"
+        return [f"no comparable answer: {error!r}, where Consul says {says}"]
+
+
+def _known(request: Request) -> str | None:
+    text = f"{request.method} {request.path} {request.body.decode('utf-8', 'replace')}"
+    return next((reason for pattern, reason in KNOWN.items() if re.search(pattern, text)), None)
