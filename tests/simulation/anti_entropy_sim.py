@@ -102,10 +102,10 @@ class Simulation:
             kind = self.schedule.due(self.now)
             if kind is SyncKind.FULL:
                 self.schedule.full_done((yield from self._full()), self.now)
-            elif kind is SyncKind.CHANGES or self.wanted_passes:
+            elif self.wanted_passes or (kind is SyncKind.CHANGES and not self.pushes.all_brought):
                 self.wanted_passes = 0
                 yield from self._push_all()
-            else:
+            elif kind is None:
                 yield None
 
     def _full(self) -> Generator[Any, Any, bool]:

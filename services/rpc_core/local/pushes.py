@@ -70,12 +70,19 @@ class Pushes:
     def __init__(self, state: LocalState, config: RuntimeConfig) -> None:
         self.state = state
         self.config = config
+        self._brought: int | None = None
+
+    @property
+    def all_brought(self) -> bool:
+        """Whether nothing has changed here since a whole pass went well: there is nothing to do but compare."""
+        return self._brought == self.state.revision
 
     # -- what is to be done ------------------------------------------------------------------------
 
     def pending(self) -> Iterator[Push]:
         """The node's entry, then services, then checks; each as it is when its turn comes."""
         state = self.state
+        revision = state.revision
         talks = _log.enabled(DEBUG)
         if state.node_in_sync:
             _log.debug("Node info in sync")
@@ -105,6 +112,7 @@ class Pushes:
                     _log.debug("Check in sync", check=key)
             else:
                 yield self._check(key, check_entry)
+        self._brought = revision  # not reached by who stops at a failure
 
     def _token(self, token: str) -> str:
         return token or self.config.acl.tokens.default

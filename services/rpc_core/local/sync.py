@@ -92,7 +92,7 @@ class StateSyncer:
             kind = self._schedule.due(trio.current_time())
             if kind is SyncKind.FULL:
                 self._schedule.full_done(await self._sync_full(), trio.current_time())
-            elif kind is SyncKind.CHANGES:
+            elif kind is SyncKind.CHANGES and not self._pushes.all_brought:
                 await self._sync_changes()
             with trio.move_on_at(min(self._schedule.deadline, self._state.deadline or float("inf"))):
                 await self._nudged.wait()
