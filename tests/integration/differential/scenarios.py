@@ -12,7 +12,9 @@ from tests.integration.differential.exchange import Request
 
 
 def get(path: str, *headers: tuple[str, str], shape: bool = False) -> Request:
-    unordered = path.startswith("/v1/catalog/services")
+    by_id = path.startswith(("/v1/session/list", "/v1/session/node/", "/v1/query?")) or path == "/v1/query"
+    by_id = by_id and "pretty" not in path
+    unordered = by_id or path.startswith("/v1/catalog/services")
     return Request("GET", path, headers=headers, shape=shape, unordered=unordered)
 
 
