@@ -14,7 +14,7 @@ import trio
 from services.rpc_core.local.checks.definition import CheckDefinition
 from services.rpc_core.local.checks.runner import CheckAgent, make_runner
 from shared.config.runtime import RuntimeConfig
-from tests.agents import PATIENCE_S, RealConsul, wait_until
+from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
 from tests.integration.checks.check_cases import Cases, targets
 from tests.loopback import LoopbackPool
 
@@ -29,6 +29,14 @@ _MASKED = (
     # Two clocks of the real agent run out at the same time; which one it names is chance.
     (re.compile(r"dial tcp FULL: i/o timeout \(Client"), "context deadline exceeded (Client"),
 )
+
+
+WHOLE_AGENT = (
+    "http /ok", "http /429", "http /500", "http refused", "http /big", "http tls unchecked", "http unknown host",
+    "tcp ok", "tcp refused", "grpc up", "grpc down", "grpc refused", "grpc tls unchecked",
+    "script ok", "script warning", "script critical", "script big", "script timeout", "script no-utf-8",
+    "docker web", "docker warn", "docker missing",
+)  # fmt: skip
 
 
 def masked(cases: Cases, found: Found) -> Found:
@@ -71,8 +79,8 @@ async def ours(cases: Cases) -> Found:
     return reports.found
 
 
-def theirs(cases: Cases, agent: RealConsul) -> Found:
-    """What the real agent says. A check that ran has a status other than the one it was registered with."""
+def told_by(cases: Cases, agent: Agent | RealConsul) -> Found:
+    """What a whole agent says of checks that were registered with it."""
     for name, body in cases.definitions.items():
         # No result is a warning and has no output, so that says that nothing has run yet.
         body = {"Name": name, "Status": "warning", **body}
@@ -87,6 +95,10 @@ def theirs(cases: Cases, agent: RealConsul) -> Found:
     return wait_until(all_reported, 2 * PATIENCE_S, "a result of every check")
 
 
+def differences(found: Found, expected: Found) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
+    return {name: (found[name], said) for name, said in expected.items() if found[name] != said}
+
+
 async def test_every_result_is_the_real_agents(
     real_consul: Path, loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,11 +110,30 @@ async def test_every_result_is_the_real_agents(
         cases.web.requests.clear()
         real = RealConsul(loopback(), tmp_path / "real", real_consul, config={"enable_script_checks": True})
         with real.running():
-            expected = await trio.to_thread.run_sync(partial(theirs, cases, real))
+            expected = await trio.to_thread.run_sync(partial(told_by, cases, real))
         asked_by_real = {masked_request(cases, request) for request in cases.web.requests}
-    assert masked(cases, found) == masked(cases, expected)
+    assert differences(masked(cases, found), masked(cases, expected)) == {}
     assert asked == asked_by_real
 
 
 def masked_request(cases: Cases, request: bytes) -> str:
     return cases.mask(request.decode("utf-8", "replace"))
+
+
+def test_a_whole_agent_tells_what_the_real_one_tells(
+    real_consul: Path, loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One check of each kind and outcome, registered over HTTP, seen over HTTP."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    config = {"enable_script_checks": True}
+    with targets(loopback(), tmp_path) as cases:
+        cases.definitions = {name: cases.definitions[name] for name in WHOLE_AGENT}
+        agents = (
+            Agent(loopback(), tmp_path / "ours", config=config),
+            RealConsul(loopback(), tmp_path / "real", real_consul, config=config),
+        )
+        told: list[Found] = []
+        for agent in agents:
+            with agent.running():
+                told.append(masked(cases, told_by(cases, agent)))
+    assert differences(*told) == {}
