@@ -217,8 +217,6 @@ def test_conditional_writes(pair: Pair) -> None:
 
 
 def test_locks(pair: Pair) -> None:
-    if isinstance(pair.agent, Agent):
-        pytest.skip("sessions are not part of our agent yet")
     session, other = (
         json.loads(pair.agent.http("PUT", "/v1/session/create", {"LockDelay": "0s"}).body)["ID"] for _ in range(2)
     )
