@@ -110,6 +110,7 @@ class RpcCore:
         self._snapshots.serve(self._server)
         self._server.fast("Agent.StartSync", self._start_sync)
         self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
+        self.cache.on_end = lambda number: self._server.publish("cache", [number])
         self._raft.subscribe("changes", self._on_change)
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)

@@ -68,6 +68,8 @@ class AgentCache:
         self._bytes = 0
         self._number = rng.getrandbits(62)  # values of an earlier process of this agent must not look like ours
         self._nursery: trio.Nursery | None = None
+        self.on_end: Callable[[int], None] = lambda number: None
+        """Called with the number of a value that was replaced, forgotten, or is not kept fresh any more."""
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -188,12 +190,12 @@ class AgentCache:
             entry.started(trio.current_time())
             reply = await self._fetch(kind.method, request)
         except RpcError as error:
-            entry.failed(error, trio.current_time())
-            self._count(kind, "fetch_error")
+            self._failed(kept, error)
         except Exception as error:  # a bug met by one entry must not end the others
             _log.error("cache fetch failed", type=kind.name, error=repr(error))
-            entry.failed(RpcError(f"{kind.method} failed inside the agent"), trio.current_time())
+            self._failed(kept, RpcError(f"{kind.method} failed inside the agent"))
         else:
+            self._end(entry)
             value = msgpack.packb(reply, use_bin_type=True, unicode_errors="surrogateescape")
             self._number += 1
             self._bytes += len(value) - len(entry.value or b"")
@@ -204,6 +206,15 @@ class AgentCache:
             kept.changed.set()
             kept.changed = trio.Event()
         self._make_room()
+
+    def _failed(self, kept: _Kept, error: RpcError) -> None:
+        self._end(kept.entry)
+        kept.entry.failed(error, trio.current_time())
+        self._count(kept.kind, "fetch_error")
+
+    def _end(self, entry: Entry) -> None:
+        if entry.value is not None:
+            self.on_end(entry.number)
 
     def _count(self, kind: CacheType, what: str) -> None:
         metrics.incr(f"consul.consul.cache.{what}")
@@ -231,6 +242,7 @@ class AgentCache:
 
     def _evict(self, key: tuple[Any, ...], kept: _Kept) -> None:
         del self._kept[key]
+        self._end(kept.entry)
         self._bytes -= len(kept.entry.value or b"")
         kept.entry.value = None
         if kept.scope is not None:
