@@ -7,6 +7,8 @@ from shared.hil.errors import HilError
 from shared.hil.lexer import CLOSE, DECIMAL, END, IDENTIFIER, INTEGER, OPEN, OPERATOR, TEXT, Lexer
 
 _DEPTH_MAX = 100
+_OPERATORS_MAX = 100
+"""Bounds of one text: whoever computes it goes down one level for each. Consul has none."""
 _NOWHERE = Position(0, 0)
 
 
@@ -25,7 +27,7 @@ def parse(text: str) -> Node:
 class _Parser:
     def __init__(self, text: str) -> None:
         self._lexer = Lexer(text)
-        self._depth = 0
+        self._depth = self._operators = 0
         self.token = self._lexer.next()
 
     def _advance(self) -> None:
@@ -36,6 +38,14 @@ class _Parser:
             raise HilError("parse error: syntax error")
         if kind != END:
             self._advance()
+
+    def _operator(self) -> str:
+        operator = str(self.token.value)
+        self._operators += 1
+        if self._operators > _OPERATORS_MAX:
+            raise HilError("parse error: too many operators")
+        self._advance()
+        return operator
 
     def sequence(self) -> Node:
         """Texts and interpolations, one behind the other: at least one."""
@@ -61,8 +71,7 @@ class _Parser:
             raise HilError("parse error: expression nests too deeply")
         node = self._operand()
         while self.token.kind == OPERATOR:
-            operator = str(self.token.value)
-            self._advance()
+            operator = self._operator()
             node = Arithmetic(operator, (node, self._operand()), node.at)
         self._depth -= 1
         return node
@@ -98,10 +107,9 @@ class _Parser:
         """The difference to zero. Consul's server falls over another sign here; we only refuse it."""
         signs = 0
         while self.token.kind == OPERATOR:
-            if self.token.value != "-":
+            if self._operator() != "-":
                 raise HilError("parse error: syntax error")
             signs += 1
-            self._advance()
         node = self._operand()
         for _ in range(signs):
             node = Arithmetic("-", (Literal(0, INT, _NOWHERE), node), node.at)
