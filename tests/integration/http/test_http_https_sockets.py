@@ -52,3 +52,27 @@ def test_an_https_port_in_use_is_refused_with_the_flag_that_changes_it(loopback:
             agent.destroy()
     reason = "address already in use (another program has this port: stop it, or choose another with -https-port)"
     assert f"listen tcp {address}:{HTTPS_PORT}: bind: {reason}" in agent.output()
+
+
+def test_a_reload_brings_a_new_certificate_to_new_connections(loopback: LoopbackPool, tmp_path: Path) -> None:
+    address = loopback()
+    agent = tls_agent(address, tmp_path)
+    with agent.running():
+        first = ssl.get_server_certificate((address, HTTPS_PORT), timeout=PATIENCE_S)
+        make_certificate(tmp_path, address)
+        assert ssl.get_server_certificate((address, HTTPS_PORT), timeout=PATIENCE_S) == first
+        assert agent.http("PUT", "/v1/agent/reload").status == 200
+        second = ssl.get_server_certificate((address, HTTPS_PORT), timeout=PATIENCE_S)
+        assert second != first
+        (tmp_path / "key.pem").write_text("nonsense")
+        refused = agent.http("PUT", "/v1/agent/reload")
+        assert refused.status == 500
+        assert refused.body.startswith(b"Failed reloading tls configuration: Failed to load cert/key pair: ")
+        assert ssl.get_server_certificate((address, HTTPS_PORT), timeout=PATIENCE_S) == second
+
+
+def test_a_client_that_does_not_shake_hands_is_let_go_after_the_timeout(loopback: LoopbackPool, tmp_path: Path) -> None:
+    address = loopback()
+    agent = tls_agent(address, tmp_path, limits={"https_handshake_timeout": "200ms"})
+    with agent.running(), socket.create_connection((address, HTTPS_PORT), timeout=PATIENCE_S) as silent:
+        assert silent.recv(1) == b""
