@@ -93,7 +93,7 @@ class Supervisor:
     async def run(self) -> int:
         """The whole life; returns the exit code of the agent."""
         self.started_at = trio.current_time()
-        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
         try:
             with trio.open_signal_receiver(*signals) as received:
                 async with trio.open_nursery() as nursery:
@@ -263,6 +263,8 @@ class Supervisor:
             async for number in received:
                 if number == signal.SIGHUP:
                     self._hangup(nursery)
+                elif number == signal.SIGUSR1:
+                    nursery.start_soon(self._print_measurements)
                 elif self._end_wanted.is_set():
                     self._hurry()
                 elif self._leave_scope is not None:
@@ -280,6 +282,12 @@ class Supervisor:
             return
         _log.info("Caught", signal=SignalValue(signal.SIGHUP))
         nursery.start_soon(self._reload_and_log)
+
+    async def _print_measurements(self) -> None:
+        from services.supervisor import measurements
+
+        report = await measurements.gather(self.config, self.components)
+        self._console.write("".join(measurements.lines(report)))
 
     def _told_to_end(self, number: int, nursery: trio.Nursery) -> None:
         _log.info("Caught", signal=SignalValue(number))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import socket
+import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import PATIENCE_S, Agent, RealConsul, wait_settled, wait_until
 from tests.loopback import LoopbackPool
 
 AnyAgent = Agent | RealConsul
@@ -165,3 +167,27 @@ def test_statsd_and_dogstatsd_are_sent_what_the_real_agent_sends(
 def _has(data: bytes, start: bytes, end: bytes) -> bool:
     """Whether there is a line that begins with `start` and holds `end`."""
     return any(line.startswith(start) and end.strip() in line for line in data.splitlines(keepends=True))
+
+
+@pytest.mark.real_consul
+def test_a_signal_prints_what_was_measured(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
+    """The lines have one form; only when a series was measured last is said by the real agent alone."""
+    for agent in (Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)):
+        with running(agent):
+            line = re.compile(
+                rb"^\[[0-9: +-]+ UTC\]\[C\] 'consul\.raft\.apply': Count: \d+ (Min|Sum): \d", re.MULTILINE
+            )
+            gauge = re.compile(rb"^\[[0-9: +-]+ UTC\]\[G\] 'consul\.runtime\.alloc_bytes': \d+\.000$", re.MULTILINE)
+
+            def printed(
+                agent: AnyAgent = agent, line: re.Pattern[bytes] = line, gauge: re.Pattern[bytes] = gauge
+            ) -> bool:
+                agent.http("PUT", "/v1/kv/a", b"x")
+                assert agent.process is not None
+                agent.process.send_signal(signal.SIGUSR1)
+                time.sleep(0.5)  # nobody asks more often than that
+                output = agent.output_path.read_bytes()
+                return bool(line.search(output) and gauge.search(output))
+
+            wait_until(printed, 2 * PATIENCE_S, "the measurements of a finished interval")
+            assert agent.http("GET", "/v1/status/leader").status == 200
