@@ -12,6 +12,7 @@ import trio
 
 from services.rpc_core.local import definitions
 from services.rpc_core.local.checks.definition import is_script, type_name, validate
+from services.rpc_core.local.exposed import ExposedPorts, can_be_exposed, direct, exposed
 from services.rpc_core.local.persisted import LOCAL, REMOTE, Files, SavedState
 from services.rpc_core.local.runners import Runners
 from services.rpc_core.local.sidecar import sidecar_id
@@ -52,6 +53,7 @@ class Registry:
     def __init__(self, config: RuntimeConfig, state: LocalState, runners: Runners, files: Files) -> None:
         self.config = config
         self.state, self.runners, self.files = state, runners, files
+        self._exposed = ExposedPorts(config.ports.expose_min_port, config.ports.expose_max_port)
 
     def _token_of(self, token: str) -> str:
         return token or self.config.acl.tokens.default
@@ -95,6 +97,7 @@ class Registry:
         except RefusedError:
             self._clean_up([service.id] if new_service else [], new_checks)
             raise
+        self._route_checks(service)
         if persist_defaults:
             self.files.save_defaults(service.id, defaults)
         if persist:
@@ -142,6 +145,9 @@ class Registry:
         if not service_id:
             raise RefusedError("ServiceID missing")
         checks = self.state.checks_of(service_id)
+        service = self.state.service(service_id)
+        if service is not None:
+            self._route_directly(service.proxy.destination_service_id)
         try:
             self.state.remove_service(service_id)
         except RefusedError as error:
@@ -200,6 +206,9 @@ class Registry:
             saved = self.files.state(check.check_id, time.time())
             if saved is not None:
                 check.status, check.output = saved.status, saved.output
+        proxy = None if service is None else self._proxy_of(service.id)
+        if service is not None and proxy is not None and proxy.proxy.expose.checks and can_be_exposed(check_type):
+            check_type = exposed(check_type, proxy.address, self._exposed.take(service.id, check.check_id))
         self.runners.start(check.check_id, check_type)
 
     def _validate(self, check_type: CheckType, source: str) -> None:
@@ -218,6 +227,9 @@ class Registry:
         """What is not there is not missed."""
         if not check_id:
             raise RefusedError("CheckID missing")
+        check = self.state.check(check_id)
+        if check is not None:
+            self._exposed.free(check.service_id, check_id)
         self.runners.stop(check_id)
         self.state.remove_check(check_id)
         if persist:
@@ -231,6 +243,38 @@ class Registry:
         kept = runner.set_status(status, output)
         expires_s = int(time.time() + runner.check.ttl / 1e9)
         self.files.save_state(check_id, SavedState(status, kept, expires_s))
+
+    # -- checks behind a proxy -------------------------------------------------------------------
+
+    def _proxy_of(self, service_id: str) -> NodeService | None:
+        services = self.state.live_services().values()
+        return next((each for each in services if each.proxy.destination_service_id == service_id), None)
+
+    def _route_checks(self, proxy: NodeService) -> None:
+        """The checks of the service behind this proxy go through it if it exposes them."""
+        service_id = proxy.proxy.destination_service_id
+        if not service_id:
+            return
+        if not proxy.proxy.expose.checks:
+            self._route_directly(service_id)
+            return
+        try:
+            for check_id, check_type in self._probes_of(service_id).items():
+                port = self._exposed.take(service_id, check_id)
+                self.runners.start(check_id, exposed(check_type, proxy.address, port))
+        except RefusedError as error:
+            _log.warn("failed to reroute L7 checks to exposed proxy listener", error=str(error))
+
+    def _route_directly(self, service_id: str) -> None:
+        for check_id, check_type in self._probes_of(service_id).items():
+            self._exposed.free(service_id, check_id)
+            if check_type != direct(check_type):
+                self.runners.start(check_id, direct(check_type))
+
+    def _probes_of(self, service_id: str) -> dict[str, CheckType]:
+        """The service's checks that can go through a proxy, as they are carried out now."""
+        running = {key: self.runners.check_of(key) for key in self.state.checks_of(service_id)} if service_id else {}
+        return {key: check for key, check in running.items() if check is not None and can_be_exposed(check)}
 
     # -- maintenance -----------------------------------------------------------------------------
 

@@ -63,6 +63,11 @@ class Runners:
         if running is not None:
             running.scope.cancel()
 
+    def check_of(self, check_id: str) -> CheckType | None:
+        """How the check is carried out now, None if it is not."""
+        running = self._running.get(check_id)
+        return None if running is None else running.runner.check
+
     def ttl(self, check_id: str) -> TtlRunner:
         """Raises RefusedError if no TTL check runs under this id."""
         running = self._running.get(check_id)
