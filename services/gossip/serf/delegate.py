@@ -118,6 +118,7 @@ class SerfDelegate:
         if verdict != "new":
             return False
         self._emit(Metric("incr", "consul.serf.events"))
+        self._emit(Metric("incr", f"consul.serf.events.{event.name}"))
         self._serf.recorder.on_user_event(event.ltime)
         self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
         return True
