@@ -64,7 +64,7 @@ def _operations(call: Call) -> list[TxnOp]:
     limits, request = call.gateway.config.limits, call.request
     bytes_max = max(limits.txn_max_req_len, limits.kv_max_value_size)
     if request.content_length > bytes_max or not request.body_complete:
-        size = f"({request.content_length} bytes) " if request.content_length >= 0 else " "
+        size = f"({request.content_length} bytes) " if request.header("content-length") else " "
         raise TooLargeError(f"Request body{size}too large, max size: {bytes_max} bytes. See {_LARGE_URL}.")
     from shared.structs.txn_body import decode_operations  # many declarations that most agents never need
 
