@@ -92,7 +92,7 @@ def _refusal(kind: Kind, go_type: str, item: Any, owner: str, where: str, strict
             _decode_nested(kind, go_type, item, owner, where, strict)
         except JsonError as error:
             return error
-    elif kind.name in ("list", "map") and isinstance(item, list | dict):
+    elif kind.name in ("list", "map") and isinstance(item, list if kind.name == "list" else dict):
         assert kind.inner is not None
         for each in item.values() if isinstance(item, dict) else item:
             refusal = None if each is None else _refusal(kind.inner, kind.inner.go_type, each, owner, where, strict)
