@@ -158,6 +158,10 @@ class RpcCore:
             self._watches.configure(config)
         except WatchConfigError as error:
             raise ReloadRefusedError(f"Failed reloading watches: {error}") from error
+        try:
+            await self._duties.configuration_changed()
+        except RpcError as error:
+            raise ReloadRefusedError(str(error)) from error
 
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right, and to run the watches."""

@@ -153,3 +153,27 @@ def test_everything_is_there_after_the_agent_was_killed(loopback: LoopbackPool, 
         refused = agent.http("PUT", "/v1/config", json.dumps({"Kind": "proxy-defaults", "Name": "global"}))
         assert refused.status == 500
         assert b"does not permit advanced routing" in refused.body
+
+
+def test_a_reload_writes_entries_that_came_into_the_configuration(loopback: LoopbackPool, tmp_path: Path) -> None:
+    """Those that exist stay as they are, and one that does not fit refuses the reload."""
+    directory = tmp_path / "conf"
+    directory.mkdir()
+
+    def configure(*entries: dict[str, Any]) -> None:
+        (directory / "entries.json").write_text(json.dumps({"config_entries": {"bootstrap": entries}}))
+
+    web = {"Kind": "service-defaults", "Name": "web", "Protocol": "http"}
+    configure(web)
+    agent = Agent(loopback(), tmp_path / "agent", ["-config-dir", str(directory)])
+    with agent.running():
+        wait_settled(agent)
+        write_entry(agent, **web | {"Protocol": "grpc"})
+        configure(web, {"Kind": "service-defaults", "Name": "api", "Protocol": "http2"})
+        assert agent.http("PUT", "/v1/agent/reload").status == 200
+        entries = agent.http("GET", "/v1/config/service-defaults").json()
+        assert [(entry["Name"], entry["Protocol"]) for entry in entries] == [("api", "http2"), ("web", "grpc")]
+        configure({"Kind": "service-router", "Name": "tcp-only"})
+        refused = agent.http("PUT", "/v1/agent/reload")
+        assert refused.status == 500
+        assert b'Failed to apply configuration entry "service-router" / "tcp-only": discovery chain' in refused.body

@@ -168,7 +168,7 @@ class LeaderDuties:
         self._tombstone_index = inherited.tombstone_index
         for session_id, ttl_s in inherited.session_ttls.items():
             core.session_timers.reset(session_id, ttl_s, now)
-        await self._bootstrap_config_entries()
+        await self._write_configured_entries()
         if not inherited.has_autopilot:
             try:
                 await core.apply(autopilot_defaults(core.config))
@@ -176,7 +176,12 @@ class LeaderDuties:
                 _autopilot_log.error("failed to initialize config", error=str(error))
         core.established.set()
 
-    async def _bootstrap_config_entries(self) -> None:
+    async def configuration_changed(self) -> None:
+        """While in office, look again which config entries of the configuration do not exist. Raises RpcError."""
+        if self._core.established.is_set():
+            await self._write_configured_entries()
+
+    async def _write_configured_entries(self) -> None:
         """Writes the entries of the configuration that do not exist. They belong to the primary datacenter. Raises
         RpcError if one cannot be written: a leader does not take office without them."""
         config = self._core.config
