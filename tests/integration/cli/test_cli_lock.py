@@ -323,3 +323,30 @@ def test_the_lock_delay_of_a_lost_holder_is_waited_for(programs: Programs) -> No
     started_s = time.monotonic()
     assert programs.run(OURS, "lock", "delayed", "echo mine") == Outcome(0, "mine\n", "")
     assert time.monotonic() - started_s > 2
+
+
+@pytest.mark.parametrize("limit", ["-n=1", "-n=2"])
+def test_a_lock_outlives_the_components_it_depends_on(
+    real_consul: Path, loopback: LoopbackPool, tmp_path: Path, limit: str
+) -> None:
+    """Looking after the lock fails while one of our processes starts again; that is ridden out."""
+    agent = Agent(loopback(), tmp_path)
+    with agent.running():
+        wait_settled(agent)
+        programs = Programs(real_consul, agent)
+        flags = ["-monitor-retry=30", "-child-exit-code", "-pass-stdin", limit]
+        held = {
+            which: programs.start(which, "lock", *flags, f"outlives/{which}", "read x") for which in (REAL, OURS)
+        }
+        for which in held:
+            wait_until(lambda which=which: programs.key(f"outlives/{which}/.lock"), PATIENCE_S, f"the lock of {which}")
+        for component in ("http_gateway", "raft_node", "rpc_core"):
+            agent.wait_restarted(component, agent.kill(component))
+            wait_until(lambda: programs.key("outlives/none/.lock") is None, PATIENCE_S, "an agent that answers")
+            wait_until(lambda: agent.http("PUT", "/v1/kv/written", b"1").status == 200, what="an agent that writes")
+        for process in held.values():
+            assert process.poll() is None
+        assert {which: finish(process, "go\n") for which, process in held.items()} == {
+            REAL: Outcome(0, "", ""),
+            OURS: Outcome(0, "", ""),
+        }
