@@ -64,7 +64,7 @@ class Read:
     """One query. method, arguments: the RPC and its request, without the query options. local: the same query
     on a snapshot. remote: the value in the RPC's reply, as `local` gives it. show: what to answer for it.
     level: whether X-Consul-Effective-Consistency is shown. cached: whether ?cached works for it. unpack: makes a map
-    of a reply that is encoded in a way of its own."""
+    of a reply that is encoded in a way of its own. failed: what the client sees of an error of the RPC."""
 
     method: str
     arguments: Mapping[str, Any]
@@ -74,6 +74,7 @@ class Read:
     level: bool = True
     cached: bool = False
     unpack: Callable[[Any], Any] | None = None
+    failed: Callable[[IpcError], Exception] | None = None
 
 
 def read(call: Call, options: ReadOptions, query: Read) -> Any:
@@ -155,11 +156,22 @@ def _forward(call: Call, options: ReadOptions, query: Read) -> Later:
         timeout_s += wait_s + wait_s / WAIT_JITTER
 
     then = partial(_shown, call, options, query)
-    return call.rpc(query.method, payload, then, timeout_s=timeout_s + _RPC_GRACE_S, retry_safe=True)
+    answered = call.on_done(then)
+
+    def on_done(reply: Any, error: IpcError | None) -> None:
+        if error is not None and query.failed is not None:
+            call.failed(query.failed(error))
+        else:
+            answered(reply, error)
+
+    gateway.rpc.post(query.method, payload, on_done, timeout_s=timeout_s + _RPC_GRACE_S, retry_safe=True)
+    return LATER
 
 
 def _shown(call: Call, options: ReadOptions, query: Read, reply: Any) -> Any:
     """The answer for the reply of an RPC."""
+    if query.unpack is not None:
+        reply = query.unpack(reply)
     contact_ms = int(reply.get("LastContact") or 0) // 1_000_000
     meta = Meta(int(reply.get("Index") or 0), contact_ms, bool(reply.get("KnownLeader")))
     return show(call, options, query, meta, query.remote(reply))

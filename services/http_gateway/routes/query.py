@@ -126,6 +126,7 @@ def _get(call: Call, query_id: str) -> Any:
             local=local,
             remote=_remote,
             show=lambda found: [query.to_json() for query in found],
+            failed=lambda error: _shown(call, error),
         ),
     )
 
@@ -134,6 +135,11 @@ def _not_found(call: Call) -> NotFoundError:
     """Consul has written this answer before it sets the metadata, so they are missing."""
     call.on_failure = {}
     return NotFoundError(NOT_FOUND)
+
+
+def _shown(call: Call, error: IpcError) -> Exception:
+    """An error of rpc_core as the client sees it."""
+    return _not_found(call) if isinstance(error, RemoteError) and NOT_FOUND in str(error) else error
 
 
 def _remote(reply: Any) -> list[PreparedQuery]:
@@ -178,10 +184,8 @@ def _run(call: Call, name: str, method: str, show: Callable[[Call, Any], Any]) -
         return agent_cache.get(call, options, method, arguments, then)
 
     def on_done(reply: Any, error: IpcError | None) -> None:
-        if isinstance(error, RemoteError) and NOT_FOUND in str(error):
-            call.failed(_not_found(call))
-        elif error is not None:
-            call.failed(error)
+        if error is not None:
+            call.failed(_shown(call, error))
         else:
             call.run(lambda: then(reply))
 
