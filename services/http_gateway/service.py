@@ -106,7 +106,7 @@ class HttpGateway:
             if config.https_listeners:
                 from services.http_gateway.tls import Https
 
-                self._https = Https(self.gateway, config)
+                self._https = Https(self.gateway, config, self.lane)
                 await nursery.start(self._https.run)
                 for address in config.https_listeners:
                     _log.info("Started HTTPS server", address=_shown(address), network=_network(address))

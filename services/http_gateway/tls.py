@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+import socket
+from functools import partial
+from typing import Any, Protocol, cast
 
 import trio
 from hypercorn.config import Config
-from hypercorn.trio import serve
-from hypercorn.typing import ASGIFramework
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ASGIFramework, ConnectionState
+from hypercorn.utils import wrap_app
 
 from services.http_gateway.app import Door
 from services.http_gateway.gateway import Gateway
@@ -43,16 +47,24 @@ def _set_rules(context: Any, config: RuntimeConfig) -> None:
     context.verify_mode = ssl.CERT_REQUIRED if wanted else ssl.CERT_NONE
 
 
+class Places(Protocol):
+    """Who counts connections per client address."""
+
+    def take_place(self, client_address: str) -> bool: ...
+
+    def give_place_back(self, client_address: str) -> None: ...
+
+
 class Https:
     """The HTTPS listeners of this process."""
 
-    def __init__(self, gateway: Gateway, config: RuntimeConfig) -> None:
-        self._gateway, self._config = gateway, config
+    def __init__(self, gateway: Gateway, config: RuntimeConfig, places: Places) -> None:
+        self._gateway, self._config, self._places = gateway, config, places
         self._settings = _TlsConfig()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves until cancelled. Raises StartError for missing files and addresses in use."""
-        await _serve_https(self._gateway, self._config, self._settings, task_status)
+        await _serve_https(self._gateway, self._config, self._settings, self._places, task_status)
 
     def configure(self, config: RuntimeConfig) -> None:
         """Certificate, key, CA and rules of a reloaded configuration, for connections from now on.
@@ -74,7 +86,11 @@ class Https:
 
 
 async def _serve_https(
-    gateway: Gateway, config: RuntimeConfig, settings: _TlsConfig, task_status: trio.TaskStatus[None]
+    gateway: Gateway,
+    config: RuntimeConfig,
+    settings: _TlsConfig,
+    places: Places,
+    task_status: trio.TaskStatus[None],
 ) -> None:
     if not (config.cert_file and config.key_file):
         raise StartError("ports.https is set, but cert_file and key_file are not: name a certificate and its key")
@@ -82,7 +98,6 @@ async def _serve_https(
     settings.agent = config
     # Opened here, as those of HTTP are: with their errors, and with the owner and mode that Unix sockets shall have.
     sockets = [open_listener(address, config.unix_sockets, "-https-port") for address in config.https_listeners]
-    settings.bind = [f"fd://{sock.detach()}" for sock in sockets]
     settings.certfile, settings.keyfile = config.cert_file, config.key_file
     settings.ca_certs = config.ca_file or None
     settings.alpn_protocols = ["h2", "http/1.1"]
@@ -95,7 +110,7 @@ async def _serve_https(
     async with trio.open_nursery() as nursery:
         door = Door(gateway, limits, nursery)
         try:
-            await nursery.start(_serve, door, settings)
+            await nursery.start(_serve, door, settings, sockets, places)
         except (OSError, ExceptionGroup) as error:  # Hypercorn's own tasks wrap it
             reason = _os_error(error)
             if reason is None:
@@ -129,6 +144,45 @@ def _os_error(error: BaseException) -> OSError | None:
     return error if isinstance(error, OSError) else None
 
 
-async def _serve(door: Door, settings: Config, *, task_status: trio.TaskStatus[Any]) -> None:
-    app = cast("ASGIFramework", door.app)
-    await serve(app, settings, mode="asgi", task_status=task_status, shutdown_trigger=trio.sleep_forever)
+class _Server(TCPServer):
+    """One connection, counted with those of HTTP: they share the limit per client address."""
+
+    def __init__(
+        self, places: Places, app: AppWrapper, settings: Config, context: WorkerContext, stream: trio.SSLStream[Any]
+    ) -> None:
+        super().__init__(app, settings, context, ConnectionState({}), stream)
+        self._places = places
+
+    async def run(self) -> None:
+        sock = self.stream.transport_stream.socket
+        try:
+            address = str(sock.getpeername()[0]) if sock.family != socket.AF_UNIX else ""
+        except OSError:
+            address = ""  # it has gone already
+        if not address:
+            await super().run()
+        elif not self._places.take_place(address):
+            await trio.aclose_forcefully(self.stream)
+        else:
+            try:
+                await super().run()
+            finally:
+                self._places.give_place_back(address)
+
+
+async def _serve(
+    door: Door,
+    settings: _TlsConfig,
+    sockets: list[socket.socket],
+    places: Places,
+    *,
+    task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    app = wrap_app(cast("ASGIFramework", door.app), settings.wsgi_max_body_size, "asgi")
+    context = settings.create_ssl_context()
+    listeners = [
+        trio.SSLListener(trio.SocketListener(trio.socket.from_stdlib_socket(sock)), context, https_compatible=True)
+        for sock in sockets
+    ]
+    handler = partial(_Server, places, app, settings, WorkerContext(None))
+    await trio.serve_listeners(handler, listeners, task_status=task_status)

@@ -405,6 +405,23 @@ class Lane:
                 continue  # the client has gone already
             self._admit(sock, address, now)
 
+    def take_place(self, client_address: str) -> bool:
+        """Count a connection that somebody else serves; False (and not counted) if the client has its share already."""
+        count = self._per_client.get(client_address, 0)
+        if 0 < self._limits.connections_per_client <= count:
+            metrics.incr("consul.http.connections.refused")
+            return False
+        self._per_client[client_address] = count + 1
+        return True
+
+    def give_place_back(self, client_address: str) -> None:
+        """Such a connection has ended."""
+        count = self._per_client[client_address] - 1
+        if count:
+            self._per_client[client_address] = count
+        else:
+            del self._per_client[client_address]
+
     def limit_clients(self, connections_per_client: int) -> None:
         """A new limit, for connections from now on."""
         self._limits = replace(self._limits, connections_per_client=connections_per_client)
@@ -477,11 +494,7 @@ class Lane:
         del self._by_protocol[client.protocol]
         self._wheel.discard(client)
         if client.client:
-            count = self._per_client[client.client] - 1
-            if count:
-                self._per_client[client.client] = count
-            else:
-                del self._per_client[client.client]
+            self.give_place_back(client.client)
         client.fd = -1
         if client.on_sent is not None:
             client.on_sent.set()
