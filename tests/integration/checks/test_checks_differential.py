@@ -31,6 +31,8 @@ _MASKED = (
 )
 
 
+_BROKEN = "net/http: HTTP/1.x transport connection broken: "
+
 WHOLE_AGENT = (
     "http /ok", "http /429", "http /500", "http refused", "http /big", "http tls unchecked", "http unknown host",
     "tcp ok", "tcp refused", "grpc up", "grpc down", "grpc refused", "grpc tls unchecked",
@@ -96,7 +98,14 @@ def told_by(cases: Cases, agent: Agent | RealConsul) -> Found:
 
 
 def differences(found: Found, expected: Found) -> dict[str, tuple[tuple[str, str], tuple[str, str]]]:
-    return {name: (found[name], said) for name, said in expected.items() if found[name] != said}
+    """What the real agent says otherwise. Now and then it leaves out that the connection is broken by what it read: it
+    depends on which of its tasks gets to see it first."""
+    different = {}
+    for name, said in expected.items():
+        status, output = found[name]
+        if said not in ((status, output), (status, output.replace(_BROKEN, ""))):
+            different[name] = (found[name], said)
+    return different
 
 
 async def test_every_result_is_the_real_agents(

@@ -273,6 +273,27 @@ async def test_an_alias_of_another_node_tells_of_failures_after_the_second(
         nursery.cancel_scope.cancel()
 
 
+async def test_aliases_do_not_feed_on_themselves(autojump_clock: trio.testing.MockClock) -> None:
+    """Two aliases that are checks of the node bear on each other, and each on itself."""
+    here, reports = Elsewhere(), Reports()
+    here.services.add("web")
+    own = check("a", "critical", node="node1", output="old")
+    other = check("b", "passing", node="node1")
+    here.checks = [own, other, check("w", "passing", "web", node="node1")]
+    agent = CheckAgent(CONFIG.replace(node_name="node1"), here)
+    runner = make_runner(CheckType(check_id="a", alias_service="web"), reports, rng=random.Random(1), agent=agent)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(runner.run)
+        await trio.sleep(1)
+        assert reports.all[-1] == ("passing", "All checks passing.")
+        for _ in range(400):  # the other one takes over what this one says
+            other.status, other.output = "critical", f'Aliased check "a" failing: {reports.all[-1][1]}'
+            here.changed[0]()
+            await trio.sleep(0.01)
+        assert len(reports.all[-1][1]) == 4096
+        nursery.cancel_scope.cancel()
+
+
 # -- definitions -------------------------------------------------------------------------------------
 
 

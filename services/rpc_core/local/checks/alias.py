@@ -24,8 +24,8 @@ ATTEMPTS_TO_FIND_SERVICE = 4
 def aliased_health(checks: Iterable[HealthCheck], node: str, service_id: str) -> tuple[str, str, bool]:
     """Status and output from the checks of a service and of its node, and whether one of the service was seen.
 
-    node: "" takes checks of any node. service_id: "" for the node's own checks alone. The worst counts: the first
-    critical one, else the last warning."""
+    checks: without the alias itself. node: "" takes checks of any node. service_id: "" for the node's own checks
+    alone. The worst counts: the first critical one, else the last warning."""
     status, output, found = PASSING, "No checks found.", False
     for check in checks:
         if node and check.node != node:
@@ -53,9 +53,12 @@ def backoff_s(failures: int) -> float:
 class AliasRunner:
     """Keeps one alias check equal to what it stands for."""
 
-    def __init__(self, check: CheckType, notify: Notify, aliased: Aliased) -> None:
+    def __init__(self, check: CheckType, notify: Notify, aliased: Aliased, own_node: str, output_bytes: int) -> None:
+        """own_node: the name of this agent's node. output_bytes: what is kept of an output, which may hold that of
+        another alias, which may hold ours."""
         self.check = check
         self._notify, self._aliased = notify, aliased
+        self._own_node, self._output_bytes = own_node, output_bytes
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Runs until cancelled."""
@@ -76,8 +79,7 @@ class AliasRunner:
         try:
             while True:
                 changed = trio.Event()
-                ordered = sorted(self._aliased.local_checks(), key=lambda check: check.check_id)
-                status, output, found = aliased_health(ordered, "", service_id)
+                status, output, found = aliased_health(self._others(self._aliased.local_checks()), "", service_id)
                 self._report(status, output, found or self._aliased.service_exists(service_id))
                 with trio.move_on_after(REFRESH_S):
                     await changed.wait()
@@ -99,8 +101,15 @@ class AliasRunner:
                     self._notify.update_check(self.check.check_id, CRITICAL, text)
                 continue
             failures, index = 0, max(index, 1)
-            status, output, found = aliased_health(checks, node, service_id)
+            status, output, found = aliased_health(self._others(checks), node, service_id)
             self._report(status, output, found or await self._exists_there(node, service_id))
+
+    def _others(self, checks: Iterable[HealthCheck]) -> list[HealthCheck]:
+        """Without this very check, which would otherwise keep itself as bad as it once was: as a check of the node it
+        bears on every service there."""
+        own = (self._own_node, self.check.check_id)
+        others = [check for check in checks if (check.node, check.check_id) != own]
+        return sorted(others, key=lambda check: check.check_id)
 
     async def _exists_there(self, node: str, service_id: str) -> bool:
         """Whether the node has the service; yes, if nobody can tell."""
@@ -117,4 +126,7 @@ class AliasRunner:
         if not exists:
             status = CRITICAL
             output = f"Service {check.alias_service} could not be found on node {check.alias_node}"
+        data = output.encode("utf-8", "surrogateescape")
+        if len(data) > self._output_bytes:
+            output = data[: self._output_bytes].decode("utf-8", "surrogateescape")
         self._notify.update_check(check.check_id, status, output)

@@ -29,7 +29,7 @@ def make_runner(check: CheckType, notify: Notify, *, rng: random.Random, agent: 
 
         if agent.aliased is None:
             raise RefusedError("Check type is not valid")
-        return AliasRunner(check, notify, agent.aliased)
+        return AliasRunner(check, notify, agent.aliased, agent.config.node_name, output_limit(check, agent.config))
     return PeriodicRunner(check, notify, _probe(kind, check, agent), rng)
 
 
