@@ -154,6 +154,18 @@ def _bytes(text: str) -> int:
     return len(text.encode("utf-8", "surrogateescape"))
 
 
+def _check_proxy(entry: ProxyDefaults) -> None:
+    """Consul takes a null, and then no server of it can read its log any more: better not to write one."""
+    if _holds_null(entry.config or {}):
+        raise RefusedError("Config must not contain null")
+
+
+def _holds_null(value: Any) -> bool:
+    if isinstance(value, dict | list):
+        return any(map(_holds_null, value.values() if isinstance(value, dict) else value))
+    return value is None
+
+
 def _check_router(entry: ServiceRouter) -> None:
     for at, route in enumerate(entry.routes or ()):
         match = route.match.http if route.match is not None else None
@@ -367,6 +379,7 @@ def _check_terminating(entry: TerminatingGateway) -> None:
 
 
 _CHECKS: dict[type[ConfigEntry], Callable[[Any], None]] = {
+    ProxyDefaults: _check_proxy,
     ServiceRouter: _check_router,
     ServiceSplitter: _check_splitter,
     ServiceResolver: _check_resolver,

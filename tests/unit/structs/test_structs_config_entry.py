@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.structs.config_entry import KINDS, ServiceSplit, ServiceSplitter, float32, shortest
+from shared.structs.config_entry import KINDS, ProxyDefaults, ServiceSplit, ServiceSplitter, float32, shortest
 from shared.structs.config_entry_rules import decode_entry, is_domain_name, normalize, scaled_weight, validate
 from shared.structs.config_entry_wire import ConfigEntryRequest, pack_answer, pack_list, read_answer, read_list
 from shared.structs.errors import RefusedError
@@ -72,6 +72,12 @@ def test_weights_travel_as_floats_of_32_bits() -> None:
 @pytest.mark.parametrize(("weight", "scaled"), [(0.005, 1), (0.0049, 0), (33.333, 3333), (99.995, 10000), (-0.5, -50)])
 def test_weights_have_hundredths(weight: float, scaled: int) -> None:
     assert scaled_weight(weight) == scaled
+
+
+@pytest.mark.parametrize("config", [{"a": None}, {"a": [1.0, {"b": None}]}])
+def test_no_null_where_consul_could_not_read_it(config: dict[str, Any]) -> None:
+    with pytest.raises(RefusedError, match="must not contain null"):
+        validate(ProxyDefaults(name="global", config=config))
 
 
 def test_keys_in_any_spelling() -> None:
