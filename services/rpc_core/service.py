@@ -104,7 +104,7 @@ class RpcCore:
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
         AgentMethods(self.core, self.local.stats).serve(self._server)
-        LocalMethods(self.local, self.core.rng).serve(self._server)
+        LocalMethods(self.local).serve(self._server)
         self.events.serve(self._server)
         self.events.on_event(self._remote_exec.received)
         self._snapshots.serve(self._server)

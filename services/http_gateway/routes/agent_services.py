@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from services.http_gateway.call import Call
+from services.http_gateway.call import LATER, Call, Later
 from services.http_gateway.errors import BadRequestError, HttpError, NotFoundError
 from services.http_gateway.message import Response
 from services.http_gateway.options import ReadOptions, parse_wait
@@ -12,6 +13,7 @@ from services.http_gateway.routes.table import Route
 from services.http_gateway.selection import compile_filter
 from shared.gotext.numbers import parse_bool
 from shared.gotext.quoting import quote
+from shared.ipc.errors import DeadlineError, IpcError
 from shared.structs.agent import AgentConnect, AgentProxy, AgentService
 from shared.structs.catalog import CRITICAL
 from shared.structs.errors import JsonError
@@ -19,7 +21,7 @@ from shared.structs.proxy import ServiceDefinition
 
 SYNC_TIMEOUT_S = 60.0
 """A change is answered when the catalog knows of it too, or refuses it."""
-_WAIT_MAX_S, _GRACE_S = 640.0, 10.0
+_WAIT_DEFAULT_S, _WAIT_MAX_S = 300.0, 600.0
 _CODES = {"passing": 200, "warning": 429}
 _NO_DEFINITION = {"Interval": "0s", "Timeout": "0s", "DeregisterCriticalServiceAfter": "0s"}
 
@@ -53,17 +55,45 @@ def service(call: Call) -> Any:
     options = ReadOptions(datacenter=call.gateway.config.datacenter)
     parse_wait(options, call.request)
     call.refuse_namespace()
-    service_id, wait_s = call.rest, options.wait_ns / 1e9
-    payload = {"id": service_id, "hash": call.request.first("hash"), "wait_s": wait_s}
+    known = call.request.first("hash")
+    if not known:
+        return _service_now(call)
+    wait_s = min(options.wait_ns / 1e9, _WAIT_MAX_S) if options.wait_ns > 0 else _WAIT_DEFAULT_S
+    return _service_later(call, known, wait_s)
 
-    def then(reply: Any) -> Any:
-        if reply is None:
-            raise NotFoundError(f"unknown service ID: {service_id}")
-        call.headers["X-Consul-Contenthash"] = reply["ContentHash"]
-        return AgentService.from_wire(reply).to_json()
 
-    timeout_s = _WAIT_MAX_S + _GRACE_S if payload["hash"] else None
-    return call.rpc("Agent.Service", payload, then, timeout_s=timeout_s, retry_safe=True)
+def _service_now(call: Call) -> Later:
+    return call.rpc("Agent.Service", {"id": call.rest, "hash": ""}, partial(_show_service, call), retry_safe=True)
+
+
+def _service_later(call: Call, known: str, wait_s: float) -> Later:
+    """Until there is something else, its time is up, or the client shuts down its side."""
+    link = call.gateway.rpc
+
+    def answer_now() -> None:
+        link.cancel(call_id)
+        _service_now(call)
+
+    def on_done(reply: Any, error: IpcError | None) -> None:
+        if isinstance(error, DeadlineError):
+            _service_now(call)
+        elif error is not None:
+            call.failed(error)
+        else:
+            call.run(partial(_show_service, call, reply))
+
+    payload = {"id": call.rest, "hash": known}
+    call_id = link.post("Agent.Service", payload, on_done, timeout_s=wait_s, retry_safe=True)
+    call.request.on_abandon = lambda: link.cancel(call_id)
+    call.request.on_hurry = answer_now
+    return LATER
+
+
+def _show_service(call: Call, reply: Any) -> Any:
+    if reply is None:
+        raise NotFoundError(f"unknown service ID: {call.rest}")
+    call.headers["X-Consul-Contenthash"] = reply["ContentHash"]
+    return AgentService.from_wire(reply).to_json()
 
 
 def health_by_id(call: Call) -> Any:

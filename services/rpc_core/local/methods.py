@@ -5,8 +5,8 @@ code `rpc` (status 500)."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 import trio
@@ -26,8 +26,6 @@ from shared.structs.errors import RefusedError
 from shared.structs.proxy import CheckType, ServiceDefinition
 from shared.structs.registration import validate_service
 
-DEFAULT_WAIT_S, MAX_WAIT_S = 300.0, 600.0
-JITTER_FRACTION = 16
 _BAD_STATUS = "Status for checks must 'passing', 'warning', 'critical'"
 
 Method = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -40,13 +38,12 @@ class _BadRequestError(Exception):
 class LocalMethods:
     """The handlers. `serve` offers them on a socket."""
 
-    def __init__(self, local: LocalAgent, rng: random.Random) -> None:
-        self._local, self._rng = local, rng
+    def __init__(self, local: LocalAgent) -> None:
+        self._local = local
 
     def serve(self, server: Server) -> None:
         methods: dict[str, Method] = {
             "Agent.Services": self._services,
-            "Agent.Service": self._service,
             "Agent.Checks": self._checks,
             "Agent.ServiceHealth": self._service_health,
             "Agent.RegisterService": self._register_service,
@@ -59,6 +56,7 @@ class LocalMethods:
         }
         for name, method in methods.items():
             server.slow(name, _handler(method))
+        server.fast("Agent.Service", self._service)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -67,30 +65,28 @@ class LocalMethods:
         services = self._local.state.live_services()
         return {key: AgentService.of(service).to_wire() for key, service in services.items()}
 
-    async def _service(self, payload: Mapping[str, Any]) -> dict[str, Any] | None:
-        """The AgentService with its ContentHash, None if there is no such service. Payload: id, hash, wait_s.
+    def _service(self, request: Request) -> None:
+        """The AgentService with its ContentHash, None if there is no such service. Payload: id, hash.
 
-        With the hash of the present content it waits for another, at most wait_s (0: five minutes)."""
-        service_id, known = payload["id"], payload.get("hash") or ""
-        wait_s = min(payload.get("wait_s") or DEFAULT_WAIT_S, MAX_WAIT_S)
-        give_up_at = trio.current_time() + wait_s * (1 + self._rng.random() / JITTER_FRACTION)
-        while True:
-            service = self._local.state.service(service_id)
-            if service is None:
-                return None
-            shown = AgentService.of(service)
-            shown.content_hash = content_hash(shown)
-            if not known or shown.content_hash != known:
-                return shown.to_wire()
-            changed = trio.Event()
-            end = self._local.state.watch_service(service_id, changed.set)
-            try:
-                with trio.move_on_at(give_up_at) as scope:
-                    await changed.wait()
-            finally:
-                end()
-            if scope.cancelled_caught:
-                return shown.to_wire()
+        With the hash of the present content it is answered when there is something else, or never."""
+        service_id, known = request.payload["id"], request.payload["hash"]
+        service = self._local.state.service(service_id)
+        if service is None:
+            request.reply(None)
+            return
+        shown = AgentService.of(service)
+        shown.content_hash = content_hash(shown)
+        if shown.content_hash != known:
+            request.reply(shown.to_wire())
+            return
+        # Not at once: a reload takes everything away, and gives it back, within one turn of the loop.
+        soon = trio.lowlevel.current_trio_token().run_sync_soon
+        request.park(self._local.state.watch_service(service_id, partial(soon, self._service_again, request)))
+
+    def _service_again(self, request: Request) -> None:
+        if not request.cancelled:
+            request.unpark()
+            self._service(request)
 
     async def _checks(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """{id: HealthCheck} of all checks."""

@@ -134,6 +134,8 @@ def test_a_client_waits_for_a_change_of_one_service_by_its_hash(agent: Agent) ->
         waiter = threading.Thread(target=wait)
         waiter.start()
         time.sleep(0.2)  # it may as well come late: then it is answered at once
+        put(agent, "/v1/agent/reload")  # takes everything away for a moment, which nobody sees
+        assert waiter.is_alive()
         if change is None:
             put(agent, "/v1/agent/service/deregister/web")
         else:
