@@ -22,6 +22,7 @@ from shared.structs.errors import RefusedError
 from shared.structs.proxy import CheckType
 from tests.agents import PATIENCE_S
 from tests.check_targets import http_target
+from tests.integration.checks.check_cases import server_context
 from tests.loopback import LoopbackPool
 
 CONFIG = RuntimeConfig.dev("run")
@@ -163,6 +164,44 @@ async def test_every_timeout_is_reported_whatever_the_thresholds_say() -> None:
             await reported.wait()
             nursery.cancel_scope.cancel()
     assert found == [("s", "critical", "Timed out (100ms) running check")] * 2
+
+
+@pytest.mark.parametrize(
+    ("names", "own", "wrong"),
+    [
+        (["node1"], True, ""),  # the agent's own authorities, and the name of its node
+        (["other"], True, "x509: certificate is not valid for node1"),
+        (["node1"], False, "x509: certificate signed by unknown authority"),
+    ],
+)
+async def test_checks_use_the_agents_certificates_if_it_says_so(
+    names: list[str], own: bool, wrong: str, loopback: LoopbackPool, tmp_path: Path
+) -> None:
+    address = loopback()
+    context = server_context(tmp_path, names, [address], "http/1.1")
+    config = CONFIG.replace(
+        node_name="node1",
+        ca_file=str(tmp_path / "target.pem"),
+        tls=CONFIG.tls.replace(enable_agent_tls_for_checks=own),
+    )
+    with http_target(address, {"/": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"}, context) as target:
+        url = f"https://{address}:{target.port}/"
+        result = await HttpProbe(CheckType(check_id="web", http=url), CheckTls(config, False), 100)()
+    if wrong:
+        assert result == ("critical", f'Get "{url}": {wrong}', False)
+    else:
+        assert result == ("passing", f"HTTP GET {url}: 200 OK Output: hi", False)
+
+
+async def test_a_ca_file_that_is_not_there_is_the_checks_output(tmp_path: Path, loopback: LoopbackPool) -> None:
+    address = loopback()
+    tls = CONFIG.tls.replace(enable_agent_tls_for_checks=True)
+    config = CONFIG.replace(ca_file=str(tmp_path / "missing.pem"), tls=tls)
+    with http_target(address, {}, server_context(tmp_path, ["x"], [], "http/1.1")) as target:
+        check = CheckType(check_id="web", http=f"https://{address}:{target.port}/")
+        result = await HttpProbe(check, CheckTls(config, False), 100)()
+    assert result.status == "critical"
+    assert "No such file" in result.output
 
 
 def test_a_docker_host_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
