@@ -35,6 +35,12 @@ SELECTORS: dict[str, list[str]] = {
         *(f"Checks.{each}" for each in _CHECK), "Checks", "Node", "Service",
     ],
     "/v1/catalog/connect/web": ["ServiceName", "Node"],
+    # The real one ends a connection without an answer when a filter looks into a proxy that is not there.
+    "/v1/agent/services": [
+        *(each for each in _NODE_SERVICE if not each.startswith(("Proxy.", "Connect."))),
+        "ContentHash", "Datacenter", "SocketPath", "CreateIndex", "Namespace", "Proxy.Nope",
+    ],
+    "/v1/agent/checks": _CHECK,
     "/v1/catalog/services": ["ServiceName"],
     "/v1/session/list": ["Name"],
 }  # fmt: skip
@@ -92,6 +98,12 @@ class Filters:
         rng = self._rng
         at = rng.randrange(len(text) + 1)
         return text[:at] + rng.choice(["", '"', ")", "[", ".", " ", "=", "\\", "\x7f"]) + text[at + rng.randrange(3) :]
+
+    def local_services(self) -> list[dict[str, Any]]:
+        """Bodies for /v1/agent/service/register."""
+        services = [self._registration(1, instance)["Service"] for instance in range(3)]
+        check = {"TTL": "1h", "Status": "passing"}
+        return [{"Name": each.pop("Service"), **each, "Check": check} for each in services]
 
     def registrations(self, nodes: int) -> list[dict[str, Any]]:
         """Bodies for /v1/catalog/register: nodes filter1, filter2 ... each with instances of web and their checks."""
