@@ -29,7 +29,7 @@ def find_real_consul() -> Path:
         return _checked(Path(named))
     cached = CACHE / EXECUTABLE
     if not cached.exists():
-        _unpack()
+        unpack_package("consul", CACHE)
     return _checked(cached)
 
 
@@ -43,15 +43,16 @@ def _checked(binary: Path) -> Path:
     return binary
 
 
-def _unpack() -> None:
+def unpack_package(package: str, target: Path) -> None:
+    """A package of Debian 11 as files below `target`, which is there afterwards. Raises NotAvailableError."""
     for tool in ("apt-get", "dpkg"):
         if shutil.which(tool) is None:
-            raise NotAvailableError(f"real Consul: no {tool} here to fetch Debian 11's package with")
+            raise NotAvailableError(f"{package}: no {tool} here to fetch Debian 11's package with")
     if not KEYRING.exists():
-        raise NotAvailableError(f"real Consul: {KEYRING} is missing, the package could not be verified")
-    archive = _debian_archive()
-    CACHE.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=CACHE.parent) as scratch_name:
+        raise NotAvailableError(f"{package}: {KEYRING} is missing, the package could not be verified")
+    archive = _debian_archive(package)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch_name:
         scratch = Path(scratch_name)
         sources = scratch / "sources.list"
         sources.write_text(f"deb [signed-by={KEYRING}] {archive} bullseye main\n")
@@ -69,20 +70,20 @@ def _unpack() -> None:
             settings["APT::Sandbox::User"] = "root"
         options = [f"-o{key}={value}" for key, value in settings.items()]
         _run(["apt-get", *options, "-qq", "update"], scratch, timeout_s=120)
-        _run(["apt-get", *options, "-qq", "download", "consul"], scratch, timeout_s=240)
-        packages = list(scratch.glob("consul_*.deb"))
+        _run(["apt-get", *options, "-qq", "download", package], scratch, timeout_s=240)
+        packages = list(scratch.glob(f"{package}_*.deb"))
         if not packages:
-            raise NotAvailableError("real Consul: the archive offers no package `consul` for bullseye")
-        target = scratch / "unpacked"
-        _run(["dpkg", "-x", str(packages[0]), str(target)], scratch, timeout_s=60)
+            raise NotAvailableError(f"{package}: the archive offers no package of this name for bullseye")
+        unpacked = scratch / "unpacked"
+        _run(["dpkg", "-x", str(packages[0]), str(unpacked)], scratch, timeout_s=60)
         try:
-            target.rename(CACHE)
+            unpacked.rename(target)
         except OSError:  # another run was faster
-            if not (CACHE / EXECUTABLE).exists():
+            if not target.is_dir():
                 raise
 
 
-def _debian_archive() -> str:
+def _debian_archive(package: str) -> str:
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*.sources"))]
     text = "\n".join(path.read_text("utf-8", "replace") for path in files if path.exists())
     for line in text.splitlines():
@@ -90,7 +91,7 @@ def _debian_archive() -> str:
             match = re.search(r"https?://\S+/debian/?(?=\s|$)", line)
             if match:
                 return match[0]
-    raise NotAvailableError("real Consul: apt has no Debian archive configured on this machine")
+    raise NotAvailableError(f"{package}: apt has no Debian archive configured on this machine")
 
 
 def _run(command: list[str], directory: Path, timeout_s: float) -> None:
@@ -98,6 +99,6 @@ def _run(command: list[str], directory: Path, timeout_s: float) -> None:
         subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=timeout_s, check=True)
     except subprocess.CalledProcessError as error:
         reason = (error.stderr or error.stdout or "").strip().splitlines()[-1:] or [f"exit code {error.returncode}"]
-        raise NotAvailableError(f"real Consul: {command[0]} failed: {reason[0]}") from None
+        raise NotAvailableError(f"package of Debian 11: {command[0]} failed: {reason[0]}") from None
     except subprocess.TimeoutExpired:
-        raise NotAvailableError(f"real Consul: {command[0]} took more than {timeout_s:.0f} s") from None
+        raise NotAvailableError(f"package of Debian 11: {command[0]} took more than {timeout_s:.0f} s") from None

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent, RealConsul, wait_settled
-from tests.integration.clients import packages
 from tests.loopback import LoopbackPool
+from tests.real_consul import NotAvailableError
 
 Pair = tuple[RealConsul, Agent]
 
@@ -35,7 +35,7 @@ def fetched() -> Callable[..., Path]:
     def fetch(what: Callable[..., Path], *arguments: str) -> Path:
         try:
             return what(*arguments)
-        except packages.NotAvailableError as error:
+        except NotAvailableError as error:
             pytest.skip(str(error))
 
     return fetch

@@ -13,14 +13,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.real_consul import NotAvailableError, unpack_package
+
 CACHE = Path(__file__).resolve().parents[3] / ".cache" / "clients"
 PYTHON_CLIENTS = {"py-consul": "1.8.0", "python-consul2": "0.1.5"}
 NPM_CLIENT = ("consul", "2.0.1")
 TIMEOUT_S = 180
-
-
-class NotAvailableError(Exception):
-    """It cannot be had here; the text is the reason that a skipped test shows."""
 
 
 def python_client(name: str) -> Path:
@@ -48,19 +46,11 @@ def npm_client() -> Path:
 
 
 def debian_program(package: str, executable: str) -> Path:
-    """A program out of a package of the Debian release this machine runs."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise NotAvailableError(f"{package}: there is no apt-get or no dpkg here")
-
-    def fetch(directory: Path) -> None:
-        options = ["-oAcquire::http::Timeout=20", "-oAcquire::Retries=1", "-oAPT::Sandbox::User=root"]
-        _run(["apt-get", *options, "-qq", "download", package], directory.parent)
-        found = list(directory.parent.glob(f"{package}_*.deb"))
-        if not found:
-            raise NotAvailableError(f"{package}: apt-get left no package")
-        _run(["dpkg", "-x", str(found[0]), str(directory)], directory.parent)
-
-    return _cached(f"deb-{package}", fetch) / executable
+    """A program out of a package of Debian 11."""
+    kept = CACHE / f"deb-{package}"
+    if not kept.is_dir():
+        unpack_package(package, kept)
+    return kept / executable
 
 
 def _cached(name: str, fetch: Callable[[Path], None]) -> Path:
