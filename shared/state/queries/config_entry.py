@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from typing import TypeVar
 
@@ -87,8 +86,7 @@ def service_config(snap: Snapshot, request: ServiceConfigRequest) -> Answer[Serv
     made = ServiceConfigResponse()
     global_protocol = None
     if defaults is not None:
-        made.proxy_config = copy.deepcopy(defaults.config)
-        made.mesh_gateway, made.expose = defaults.mesh_gateway.copy(), defaults.expose.copy()
+        made.proxy_config, made.mesh_gateway, made.expose = defaults.config, defaults.mesh_gateway, defaults.expose
         global_protocol = (defaults.config or {}).get("protocol")
     if own is not None:
         made.expose.checks = made.expose.checks or own.expose.checks
