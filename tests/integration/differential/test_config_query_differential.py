@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import re
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.integration.differential import scenarios_config, scenarios_query
 from tests.integration.differential.exchange import Answer, Request, differences, exchange
 from tests.integration.differential.script import Run, Step
 from tests.loopback import LoopbackPool
+from tests.unit.cli.runner import run_cli
 
 pytestmark = pytest.mark.real_consul
 
@@ -129,3 +131,28 @@ def test_entries_of_the_configuration_are_written_once(loopback: LoopbackPool, t
         agent.wait_ready()
         wait_settled(agent)
         assert agent.http("GET", path).json()["Protocol"] == "grpc"
+
+
+REFUSED = {
+    "unknown kind": 'kind = "nope" name = "x"',
+    "no kind": 'name = "x"',
+    "kind of another type": "kind = 7",
+    "unknown key": 'kind = "service-defaults" name = "x" foo = 1',
+    "number for a text": 'kind = "service-defaults" name = "x" protocol = 7',
+    "map for a text": 'kind = "service-defaults" name = { a = 1 }',
+    "no splits": 'kind = "service-splitter" name = "x"',
+    "wrong sum": 'kind = "service-splitter" name = "x" splits { weight = 99 }',
+    "wrong weight": 'kind = "service-splitter" name = "x" splits { weight = "a" }',
+    "wrong duration": 'kind = "service-resolver" name = "x" connect_timeout = "x" subsets { a { nope = 1 } }',
+    "no name": 'kind = "service-router"',
+    "another name": 'kind = "proxy-defaults" name = "other" config { a = 1 }',
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_entries_of_a_configuration_are_judged_alike(real_consul: Path, tmp_path: Path, what: str) -> None:
+    file = tmp_path / "agent.hcl"
+    file.write_text(f'data_dir = "/tmp/x"\nconfig_entries {{ bootstrap {{ {REFUSED[what]} }} }}\n')
+    real = subprocess.run([str(real_consul), "validate", str(file)], capture_output=True, timeout=60, check=False)
+    ours = run_cli("validate", str(file))
+    assert (ours.status, ours.stdout, ours.stderr) == (real.returncode, real.stdout, real.stderr)
