@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+from services.raft_node import measures
 from services.raft_node.core.types import Entry
 from services.raft_node.fsm import machine as fsm
 from services.raft_node.fsm.errors import SnapshotError
@@ -35,13 +36,16 @@ class StoreMachine:
     def apply_batch(self, entries: Sequence[Entry]) -> Applied:
         batch = [fsm.Entry(index, term, data, extensions) for index, term, _, data, extensions in entries]
         try:
-            results, change = self._fsm.apply_batch(batch, time.monotonic_ns())
+            started_ns = time.monotonic_ns()
+            results, change = self._fsm.apply_batch(batch, started_ns)
         except StateFullError as error:
             raise NoRoomError(str(error)) from error
         except StateBrokenError:
             # The next start must not believe it: it is built again from snapshot and log.
             self._store.reset()
             raise
+        if entries:
+            measures.applied(entries, (time.monotonic_ns() - started_ns) / 1e9)
         return Applied(results, change)
 
     def stream(self) -> Iterator[bytes]:
