@@ -11,6 +11,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = ("raft_node/core", "gossip/swim", "gossip/serf", "gossip/coordinate", "rpc_core/wire")
+CORE_FILES = tuple(
+    f"rpc_core/local/{name}.py"
+    for name in ("content_hash", "definitions", "exposed", "pushes", "same", "schedule", "sidecar", "state")
+)
+"""Cores that share a folder with their shells."""
 FORBIDDEN = {"trio", "asyncio", "socket", "lmdb", "threading", "time", "secrets", "subprocess"}
 SERVICES = ("supervisor", "raft_node", "gossip", "rpc_core", "dns_frontend", "http_gateway")
 HEAVY = {"pydantic", "hcl2", "lark", "quart", "quart_trio", "flask", "jinja2", "hypercorn", "asyncio", "httpx2",
@@ -30,9 +35,8 @@ def imported_modules(path: Path) -> set[str]:
 
 def core_files() -> list[str]:
     services = ROOT / "services"
-    return sorted(
-        str(file.relative_to(services)) for core in CORES for file in Path(services, core).rglob("*.py")
-    )
+    folders = [file for core in CORES for file in Path(services, core).rglob("*.py")]
+    return sorted([*(str(file.relative_to(services)) for file in folders), *CORE_FILES])
 
 
 @pytest.mark.parametrize("path", core_files())
