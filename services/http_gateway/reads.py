@@ -121,7 +121,9 @@ def _after_read_index(call: Call, options: ReadOptions, query: Read) -> Later:
     return LATER
 
 
-def _local(call: Call, options: ReadOptions, query: Read) -> Any:
+def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True) -> Any:
+    """keep: whether the answer is one for everybody who asks the same. One that was waited for is not: whoever asks
+    the same again wants to wait again."""
     gateway = call.gateway
     try:
         snap = gateway.moment.snapshot()
@@ -134,7 +136,8 @@ def _local(call: Call, options: ReadOptions, query: Read) -> Any:
     moment = gateway.moment
     meta = Meta(answer.index, moment.last_contact_ms(), moment.leadership().known_leader)
     result = show(call, options, query, meta, answer.value)
-    gateway.remember(call, options, answer, snap)
+    if keep:
+        gateway.remember(call, options, answer, snap)
     return result
 
 
@@ -333,7 +336,7 @@ class Blocking:
         options = waiter.options
         options.min_index = 0
         try:
-            result = _local(waiter.call, options, group.query)
+            result = _local(waiter.call, options, group.query, keep=False)
         except HttpError as error:
             waiter.call.failed(as_http_error(error))
         else:

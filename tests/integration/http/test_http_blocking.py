@@ -7,7 +7,9 @@ import re
 import socket
 import time
 
-from tests.agents import Agent, wait_until
+import pytest
+
+from tests.agents import Agent, wait_settled, wait_until
 from tests.integration.http.http_client import connected, elapsed_s, get, read_answer
 
 _DATE = re.compile(rb"Date: [^\r]+")
@@ -39,6 +41,21 @@ def test_a_wait_ends_with_the_old_answer(shared_agent: Agent) -> None:
     assert 0.3 <= elapsed_s(started) < 20
     assert answer.status == 200
     assert int(answer.headers["x-consul-index"]) == index
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/catalog/nodes", "/v1/health/state/any", "/v1/session/list", "/v1/kv/block/?recurse"]
+)
+def test_who_asks_the_same_again_waits_again(shared_agent: Agent, path: str) -> None:
+    """What one wait ended with is no ready answer for the next one."""
+    wait_settled(shared_agent)
+    question = f"{path}{'&' if '?' in path else '?'}index={index_of(shared_agent, path)}&wait=300ms"
+    for _ in range(3):
+        started = time.monotonic()
+        with connected(shared_agent) as sock:
+            sock.sendall(get(question))
+            read_answer(sock)
+        assert elapsed_s(started) >= 0.3
 
 
 def test_a_missing_key_can_be_waited_for(shared_agent: Agent) -> None:
