@@ -334,12 +334,41 @@ PROXIES = [
     *gone("web", "api-1", "solo-proxy", "mgw", "igw"),
 ]
 
+PATHS = [
+    "/v1/agent/services",
+    "/v1/agent/service/web",
+    "/v1/agent/service/register",
+    "/v1/agent/service/deregister/none",
+    "/v1/agent/service/maintenance/none",
+    "/v1/agent/maintenance",
+    "/v1/agent/checks",
+    "/v1/agent/check/register",
+    "/v1/agent/check/deregister/none",
+    "/v1/agent/check/pass/none",
+    "/v1/agent/check/warn/none",
+    "/v1/agent/check/fail/none",
+    "/v1/agent/check/update/none",
+    "/v1/agent/health/service/id/none",
+    "/v1/agent/health/service/name/none",
+]
+ODD_QUERIES = ["ns=x", "pretty", "token=none", "dc=nope", "stale", "index=x", "wait=x", "enable=true", "filter=("]
+METHODS = ("GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH")
+EVERYWHERE = [
+    *(Request(method, path) for path in PATHS for method in METHODS),
+    *(Request(method, f"{path}?{query}") for path in PATHS for query in ODD_QUERIES for method in ("GET", "PUT")),
+    *(Request("PUT", path, b"{}", (("X-Consul-Namespace", "x"),)) for path in PATHS),
+    *(Request("PUT", path, body) for path in PATHS for body in (b"{", b"[]", b"1", b"null", b"{} x", b'{"a":{"b":1}}')),
+    put("/v1/agent/maintenance?enable=false"),
+]
+"""Every path with every method, with parameters that it knows and others, with bodies that are none."""
+
 LOCAL_SCENARIOS: dict[str, list[Request]] = {
     "plain services": PLAIN,
     "bad services": WORSE,
     "checks": CHECKS,
     "maintenance": MAINTENANCE,
     "proxies": PROXIES,
+    "everywhere": EVERYWHERE,
 }
 
 CONFIGURED: dict[str, Any] = {
