@@ -122,6 +122,8 @@ class Outlet(Protocol):
 
     def count(self, name: str) -> None: ...
 
+    def gauge(self, name: str, value: float) -> None: ...
+
     def sample(self, name: str, value: float) -> None: ...
 
     def start_sync(self, sync: Callable[[], None]) -> None:
@@ -457,7 +459,7 @@ class Replica:
                 self.machine_index, self.machine_term = entry.index, entry.term
                 break
         self.applied_index = entries[-1].index
-        self._outlet.sample("raft.commitNumLogs", len(entries))
+        self._outlet.gauge("raft.commitNumLogs", len(entries))
         self._outlet.applied(self.applied_index, changes)
         self._deliver(entries, results)
 

@@ -299,6 +299,9 @@ class RaftNode:
         metrics.incr("consul.raft.apply", count)
         metrics.gauge("consul.raft.leader.dispatchNumLogs", count)
 
+    def gauge(self, name: str, value: float) -> None:
+        metrics.gauge(f"consul.{name}", value)
+
     def sample(self, name: str, value: float) -> None:
         metrics.sample(f"consul.{name}", value)
 

@@ -279,6 +279,9 @@ class SimNode:
     def count(self, name: str) -> None:
         pass
 
+    def gauge(self, name: str, value: float) -> None:
+        pass
+
     def sample(self, name: str, value_ms: float) -> None:
         pass
 
