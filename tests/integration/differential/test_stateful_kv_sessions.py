@@ -140,7 +140,7 @@ class Side:
         """Status and text of the answer."""
         method, path, body = self._request(*operation)
         status, _, parsed, text = self.ask(method, path, body)
-        if operation[0] == "create session" and status == 200:
+        if path == "session/create" and status == 200:
             self.sessions.append(parsed["ID"])
             text = "created"
         for pattern, replacement in MASKS:
@@ -204,9 +204,9 @@ class Side:
 
     # -- looking -------------------------------------------------------------------------------------
 
-    def look(self) -> list[tuple[int, str]]:
-        """Everything there is to be seen, indexes by their rank."""
-        paths = [
+    def paths(self) -> list[str]:
+        """What is looked at after every step."""
+        return [
             f"kv/{self.prefix}?recurse",
             f"kv/{self.prefix}dir?recurse",
             f"kv/{self.prefix}?keys",
@@ -219,9 +219,12 @@ class Side:
             f"health/node/{self._node('m1')}",
             f"catalog/node/{self._node('m0')}",
         ]
+
+    def look(self) -> list[tuple[int, str]]:
+        """Everything there is to be seen, indexes by their rank."""
         seen: list[int] = []
         shown: list[tuple[int, str]] = []
-        for path in paths:
+        for path in self.paths():
             status, index, parsed, _ = self.ask("GET", path)
             if parsed is not None and path.startswith("session/"):
                 parsed.sort(key=lambda entry: entry["CreateIndex"])
