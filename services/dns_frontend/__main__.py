@@ -89,6 +89,7 @@ async def main(ctx: ServiceContext) -> None:
         LeadershipPage.open(f"{config.state_dir}/leader.page") if config.server else None,
         random.Random(),
         rpc_timeout_s=config.performance.rpc_hold_timeout_s + 2,
+        node_name=config.node_name,
     )
 
     def reload(new: RuntimeConfig) -> None:

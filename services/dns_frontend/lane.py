@@ -59,8 +59,10 @@ class Lane:
         rng: random.Random,
         *,
         rpc_timeout_s: float,
+        node_name: str,
     ) -> None:
         self._rpc = rpc
+        self._measured_on = (("node", node_name),)
         self._state = state
         self._page = page
         self._rng = rng
@@ -138,7 +140,8 @@ class Lane:
                 self._answer(packet, False, snapshot, send, nursery, client)
         if received:
             metrics.incr("consul.dns.queries", received)
-            metrics.sample("consul.dns.domain_query", (time.perf_counter() - started) * 1000 / received)
+            share_ms = (time.perf_counter() - started) * 1000 / received
+            metrics.sample("consul.dns.domain_query", share_ms, self._measured_on, received)
         return received
 
     async def serve_tcp(self, stream: trio.SocketStream, client: Any, idle_s: float, max_queries: int) -> None:
