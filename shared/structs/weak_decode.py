@@ -46,7 +46,6 @@ class _Decoder:
         self.unused: list[str] = []
 
     def record(self, cls: type[S], path: str, raw: Any) -> S:
-        raw = _unwrapped(raw)
         if not isinstance(raw, dict):
             raise _Misfit(f"'{path}' expected a map, got '{_kind(raw)}'")
         raw = _translated(cls, raw)
@@ -83,7 +82,8 @@ class _Decoder:
         raw = _unwrapped(raw)
         if name in ("struct", "opt"):
             assert kind.target is not None
-            return self.record(kind.target(), path, raw)
+            # A pointer and what it points to are decoded one after the other, and each takes a list away.
+            return self.record(kind.target(), path, _unwrapped(raw) if name == "opt" else raw)
         if name == "map":
             assert kind.inner is not None
             return self.mapping(kind.inner, path, raw)
@@ -113,7 +113,7 @@ class _Decoder:
             merged: dict[str, Any] = {}
             for at, item in enumerate(raw):
                 if item is not None:
-                    merged |= self.mapping(inner, f"{path}[{at}]", item)
+                    merged |= self.mapping(inner, f"{path}[{at}]", _unwrapped(item))
             return merged
         if not isinstance(raw, dict):
             raise _Misfit(f"'{path}' expected a map, got '{_kind(raw)}'")
