@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import tarfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -290,17 +292,11 @@ def test_addresses_in_all_their_forms(pair: Pair) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["rtt", "node1"],
-        ["rtt", "node1", "node1"],
-        ["rtt", "node1", "nobody"],
-        ["rtt", "-wan", "node1.dc1"],
-        ["rtt", "-wan", "node1.dc1", "x.dc2"],
         ["keyring", "-list"],
         ["keyring", "-install=short"],
         ["operator", "autopilot", "get-config"],
         ["operator", "autopilot", "set-config", "-last-contact-threshold=1500ms", "-min-quorum=3"],
         ["operator", "autopilot", "get-config", "-stale"],
-        ["snapshot", "restore", "/etc/passwd"],
     ],
     ids=" ".join,
 )
@@ -346,8 +342,6 @@ def test_maintenance_is_listed_while_it_lasts(pair: Pair) -> None:
 
 
 def test_an_event_is_fired(pair: Pair) -> None:
-    if isinstance(pair.agent, Agent):
-        pytest.skip("events are not part of our agent yet")
     outcome = run_cli("event", "-name=deploy", "-node=^node", "payload", environment=pair.environment)
     assert outcome.stdout.startswith(b"Event ID: ")
     fired = pair.agent.http("GET", "/v1/event/list?name=deploy").json()[-1]
@@ -355,11 +349,74 @@ def test_an_event_is_fired(pair: Pair) -> None:
 
 
 def test_a_snapshot_goes_into_a_file_and_back(pair: Pair, tmp_path: Path) -> None:
-    if isinstance(pair.agent, Agent):
-        pytest.skip("snapshots over HTTP are not part of our agent yet")
     path = str(tmp_path / "state.snap")
     saved = run_cli("snapshot", "save", path, environment=pair.environment)
     assert saved.stdout.startswith(b"Saved and verified snapshot to index ")
     assert list(tmp_path.iterdir()) == [Path(path)]
     pair.same("snapshot", "inspect", path)
     pair.same("snapshot", "restore", path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["snapshot", "restore", "/etc/passwd"],
+        ["snapshot", "save", "-datacenter=nope", "/nonexistent/x"],
+        ["event", "-name=x", "-node=("],
+        ["event", "-name=x", "-tag=a"],
+        ["event", "-name=x", "-datacenter=nope"],
+        ["rtt", "node1", "nobody"],
+        ["rtt", "-wan", "node1.dc1"],
+        ["rtt", "-wan", "node1.dc1", "x.dc2"],
+        ["rtt", "-wan", "node1"],
+        ["watch"],
+        ["watch", "-type=nope"],
+        ["watch", "-type=key"],
+        ["watch", "-type=key", "-key=none"],
+        ["watch", "-type=keyprefix"],
+        ["watch", "-type=services"],
+        ["watch", "-type=nodes", "-stale"],
+        ["watch", "-type=nodes", "-key=x"],
+        ["watch", "-type=service"],
+        ["watch", "-type=service", "-service=web", "-tag=z", "-tag=a"],
+        ["watch", "-type=service", "-service=web", "-passingonly=true"],
+        ["watch", "-type=service", "-service=web", "-passingonly=maybe"],
+        ["watch", "-type=checks"],
+        ["watch", "-type=checks", "-state=passing"],
+        ["watch", "-type=checks", "-state=passing", "-service=web"],
+        ["watch", "-type=event", "-name=none"],
+        ["watch", "-type=connect_roots"],
+        ["watch", "-type=agent_service"],
+        ["watch", "-type=key", "-key=none", "-shell=false", "no-such-program"],
+        ["watch", "-type=key", "-key=none", "-shell=false", "/no/such/program"],
+        ["watch", "-type=key", "-key=none", "exit 3"],
+        ["watch", "-type=key", "-key=none", "kill -9 $$"],
+        ["debug", "-duration=1s"],
+        ["debug", "-interval=1s"],
+        ["debug", "-duration=20s", "-interval=30s"],
+        ["debug", "-capture=nope"],
+        ["debug", "extra"],
+        ["debug", "-output=/tmp"],
+        ["debug", "-nope"],
+    ],
+    ids=" ".join,
+)
+def test_snapshots_events_distances_watches_and_debug(pair: Pair, arguments: list[str]) -> None:
+    pair.same(*arguments)
+
+
+def test_a_recording_holds_what_was_wanted(pair: Pair, tmp_path: Path) -> None:
+    """The same files from both programs; ours shows the same lines but for the name of the file."""
+    shown, files = [], []
+    for name, run in (("real", pair.real), ("ours", partial(run_cli, environment=pair.environment))):
+        outcome = run("debug", f"-output={tmp_path}/{name}", "-capture=agent", "-capture=cluster", "-capture=host")
+        assert outcome.status == 0
+        shown.append(outcome.stdout.replace(str(tmp_path / name).encode(), b"PATH"))
+        with tarfile.open(tmp_path / f"{name}.tar.gz") as tar:
+            files.append(sorted(info.name.removeprefix(name) for info in tar if info.isfile()))
+            index = tar.extractfile(f"{name}/index.json")
+            assert index is not None
+            shown.append(index.read())
+    assert shown[:2] == shown[2:]
+    assert files[0] == files[1] == ["/agent.json", "/cluster.json", "/host.json", "/index.json"]
+    assert not (tmp_path / "ours").exists()

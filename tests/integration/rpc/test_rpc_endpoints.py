@@ -13,7 +13,7 @@ from rpc_neighbours import Rig, running
 
 from shared.config.sections import Coordinate, Limits, Performance
 from shared.ipc import DeadlineError, RemoteError
-from shared.structs.wire import pack
+from shared.structs.wire import pack, unpack
 from tests.promises import within_s
 
 DC = {"Datacenter": "dc1"}
@@ -417,15 +417,41 @@ async def test_raft_connections_reach_raft_node(rig: Rig) -> None:
         os.close(fd)
 
 
-async def test_snapshots_are_refused_in_their_own_frame(rig: Rig) -> None:
+@pytest.mark.parametrize(
+    ("header", "error"),
+    [
+        ({"Datacenter": "nope", "Op": 0}, "No path to datacenter"),
+        ({"Datacenter": "dc1", "Op": 1, "AllowStale": True}, "stale not allowed for restore"),
+        ({"Datacenter": "dc1", "Op": 1}, "failed to decompress snapshot: gzip: invalid header"),
+        ({"Datacenter": "dc1", "Op": 7}, "unrecognized snapshot op 7"),
+    ],
+)
+async def test_snapshot_requests_are_refused_in_their_own_frame(
+    rig: Rig, header: dict[str, Any], error: str
+) -> None:
     host, _, port = rig.config.rpc_bind_addr.rpartition(":")
+    request = b"\x05" + pack({"AllowStale": False, "Token": "", **header})
     async with await trio.open_tcp_stream(host, int(port)) as stream:
-        await stream.send_all(b"\x05" + pack({"AllowStale": False, "Datacenter": "dc1", "Op": 0, "Token": ""}))
-        await stream.send_eof()
+        await stream.send_all(request[:5])
+        await stream.send_all(request[5:])
+        if header["Op"] == 1:
+            await stream.send_all(b"this is no archive")
+            await stream.send_eof()
         data = b""
         while more := await stream.receive_some(4096):
             data += more
-    assert b"snapshots are not served by this version" in data
+    assert unpack(data)["Error"] == error
+
+
+async def test_a_broken_snapshot_request_ends_its_connection_only(rig: Rig) -> None:
+    host, _, port = rig.config.rpc_bind_addr.rpartition(":")
+    for junk in (b"\xc1", b"\x81", b""):
+        async with await trio.open_tcp_stream(host, int(port)) as stream:
+            await stream.send_all(b"\x05" + junk)
+            await stream.send_eof()
+            with trio.fail_after(20):
+                assert await stream.receive_some(4096) == b""
+    assert await rig.call("Status.Leader", {}) != ""
 
 
 async def test_a_raft_node_that_comes_back_is_used_again(rig: Rig) -> None:
