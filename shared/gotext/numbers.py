@@ -1,12 +1,18 @@
-"""Booleans and integers as Go's strconv reads them (base 0), error texts included."""
+"""Booleans, integers (base 0) and floats as Go's strconv reads them, error texts included."""
 
 from __future__ import annotations
+
+import math
+import re
 
 from shared.gotext.quoting import quote
 
 _TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
 _FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 _OUT_OF_RANGE = 1 << 64
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
+_HEXADECIMAL = re.compile(r"[+-]?0x([0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)p[+-]?[0-9]+", re.IGNORECASE)
+_SPECIAL = re.compile(r"[+-]?(inf|infinity)|nan", re.IGNORECASE)
 
 
 class RangeError(ValueError):
@@ -40,6 +46,23 @@ def parse_int(text: str) -> int:
     if not -(1 << 63) <= value < 1 << 63:
         raise RangeError(f"strconv.ParseInt: parsing {quote(text)}: value out of range")
     return value
+
+
+def parse_float(text: str) -> float:
+    """A float64, decimal or hexadecimal, infinite or not a number. Raises ValueError, RangeError."""
+    if _SPECIAL.fullmatch(text):
+        return float(text)
+    try:
+        if _HEXADECIMAL.fullmatch(text):
+            return float.fromhex(text)
+        if not _DECIMAL.fullmatch(text):
+            raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax")
+        number = float(text)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise RangeError(f"strconv.ParseFloat: parsing {quote(text)}: value out of range")
+    return number
 
 
 def _magnitude(digits: str, function: str, text: str) -> int:

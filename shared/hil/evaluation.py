@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from shared.gotext.numbers import parse_int
+from shared.gotext.numbers import parse_float, parse_int
 from shared.hil.ast import FLOAT, INT, STRING, Arithmetic, Call, Index, Literal, Node, Output, Position, Variable
 from shared.hil.errors import HilError
 
@@ -132,8 +132,6 @@ def _text_to_int(value: Value) -> int:
 
 
 def _text_to_float(value: Value) -> float:
-    from shared.structs.weak_decode import parse_float
-
     try:
         return parse_float(str(value))
     except ValueError as error:

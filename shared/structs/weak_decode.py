@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from shared.gotext.durations import DurationError, parse_duration_ns
 from shared.gotext.folding import fold
-from shared.gotext.numbers import RangeError, parse_bool, parse_int, parse_uint
+from shared.gotext.numbers import RangeError, parse_bool, parse_float, parse_int, parse_uint
 from shared.gotext.quoting import quote
 from shared.structs.schema import Kind, Struct
 
@@ -284,16 +284,6 @@ def _number(path: str, go_type: str, raw: Any) -> float:
         except ValueError as error:
             raise _Misfit(f"cannot parse '{path}' as float: {error}") from None
     raise _misfit(path, go_type, raw)
-
-
-def parse_float(text: str) -> float:
-    """Raises ValueError in the words of strconv.ParseFloat."""
-    try:
-        if text != text.strip() or not text.isascii():
-            raise ValueError
-        return float(text)
-    except ValueError:
-        raise ValueError(f"strconv.ParseFloat: parsing {quote(text)}: invalid syntax") from None
 
 
 def _duration(path: str, raw: str) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from shared.gotext import numbers
@@ -50,3 +52,23 @@ def test_booleans() -> None:
     assert [numbers.parse_bool(text) for text in ("T", "1", "f", "False")] == [True, True, False, False]
     with pytest.raises(ValueError, match=r'^strconv\.ParseBool: parsing "yes": invalid syntax$'):
         numbers.parse_bool("yes")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1", 1.0), ("-1.5e3", -1500.0), (".5", 0.5), ("5.", 5.0), ("0x1.8p1", 3.0), ("+Inf", math.inf), ("1e-999", 0.0)],
+)
+def test_floats(text: str, value: float) -> None:
+    assert numbers.parse_float(text) == value
+
+
+@pytest.mark.parametrize("text", ["", ".", "1_0", "1e", " 1", "0x1", "0x1.8", "e3", "infin", "--1"])
+def test_other_forms_of_floats_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"strconv\.ParseFloat: parsing .*: invalid syntax"):
+        numbers.parse_float(text)
+
+
+@pytest.mark.parametrize("text", ["1e999", "-1e999", "0x1p9999"])
+def test_floats_that_do_not_fit(text: str) -> None:
+    with pytest.raises(numbers.RangeError, match="value out of range"):
+        numbers.parse_float(text)
