@@ -22,17 +22,21 @@ from pathlib import Path
 from typing import Final
 
 from tests.agents import Agent, RealConsul
-from tests.benchmarks import measure
+from tests.benchmarks import flapping, measure
 from tests.loopback import LoopbackPool
 from tests.real_consul import NotAvailableError, find_real_consul
 
 CONFIG: Final = {
     "log_level": "WARN",
-    "limits": {"http_max_conns_per_client": 4000},
+    "limits": {"http_max_conns_per_client": 12_000},
     "performance": {"raft_multiplier": 1},
 }
 SERVICES: Final = 100
 INSTANCES: Final = 500
+FILES: Final = 14_000
+"""For a watcher per connection, on both ends."""
+CHANGES: Final = 20
+CATALOG_GROUPS: Final = ("catalog", "dns", "register", "watch", "watchers10k")
 
 
 @dataclass(slots=True)
@@ -57,8 +61,9 @@ class Row:
 class Comparison:
     """The rows measured so far and the way to add to them."""
 
-    def __init__(self, seconds: float, only: list[str]) -> None:
+    def __init__(self, seconds: float, only: list[str], watchers: int) -> None:
         self.seconds = seconds
+        self.watchers = watchers
         self._only = only
         self.rows: dict[str, Row] = {}
 
@@ -171,6 +176,30 @@ def measure_catalog(comparison: Comparison, side: str, agent: Agent | RealConsul
     if comparison.wanted("watch"):
         _, last_ms = measure.watchers(agent.address, 1000)
         comparison.add(side, "1,000 watchers of one key, last answered", "ms", last_ms, higher=False)
+    if comparison.wanted("watchers10k"):
+        measure_flapping(comparison, side, agent)
+
+
+def measure_flapping(comparison: Comparison, side: str, agent: Agent | RealConsul) -> None:
+    """One instance of one of the services flaps, of which every watcher watches one."""
+    body: dict[str, object] = {
+        "Node": "web-7",
+        "Address": "10.0.0.7",
+        "Service": {"ID": "s7", "Service": "svc-7", "Port": 1007},
+    }
+    pids = processes(agent)
+    services = [f"svc-{number}" for number in range(SERVICES)]
+    watchers = flapping.Watchers(agent.address, comparison.watchers, services)
+    try:
+        outcome = flapping.flap(watchers, agent.address, "svc-7", body, CHANGES, lambda: measure.cpu_s(pids))
+        name = f"{comparison.watchers:,} watchers of {SERVICES} services, one instance flaps"
+        comparison.add(side, f"{name}: last answered", "ms", outcome.last_ms, higher=False)
+        comparison.add(side, f"{name}: CPU per change", "ms", outcome.cpu_ms, higher=False)
+        comparison.add(side, f"{name}: memory (PSS)", "MiB", measure.pss_mb(pids), higher=False)
+        if outcome.woken:
+            print(f"  {side:5} {outcome.woken} answers to watchers of other services in {CHANGES} changes", flush=True)
+    finally:
+        watchers.close()
 
 
 def measure_agent(comparison: Comparison, side: str, agent: Agent | RealConsul) -> None:
@@ -180,7 +209,7 @@ def measure_agent(comparison: Comparison, side: str, agent: Agent | RealConsul) 
         if comparison.wanted("idle"):
             measure_idle(comparison, side, agent)
         measure_kv(comparison, side, agent)
-        if any(comparison.wanted(group) for group in ("catalog", "dns", "register", "watch")):
+        if any(comparison.wanted(group) for group in CATALOG_GROUPS):
             measure_catalog(comparison, side, agent)
         if comparison.wanted("idle"):
             comparison.add(
@@ -194,7 +223,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="compare", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=int, default=3, help="length of one load measurement")
     parser.add_argument("--rounds", type=int, default=1, help="how often to measure both sides; the median counts")
-    parser.add_argument("--only", default="", help="comma-separated groups: put get catalog dns register watch idle")
+    parser.add_argument(
+        "--only", default="", help="comma-separated groups: put get catalog dns register watch watchers10k idle"
+    )
+    parser.add_argument("--watchers", type=int, default=10_000, help="connections of the group watchers10k")
     parser.add_argument("--side", choices=("both", "ours", "real"), default="both")
     parser.add_argument("--directory", type=Path, help="where data dirs are made (a real disk, not tmpfs)")
     parser.add_argument("--out", type=Path, help="also write the table to this Markdown file")
@@ -208,7 +240,12 @@ def main() -> int:
     except NotAvailableError as error:
         print(f"compare: {error}", file=sys.stderr)
         return 1
-    comparison = Comparison(options.seconds, [group for group in options.only.split(",") if group])
+    try:
+        flapping.allow_files(FILES)
+    except ValueError as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 1
+    comparison = Comparison(options.seconds, [group for group in options.only.split(",") if group], options.watchers)
     pool = LoopbackPool()
     sides: dict[str, Callable[[Path], Agent | RealConsul]] = {
         "real": lambda directory: RealConsul(pool(), directory, binary, dev=False, config=dict(CONFIG)),
