@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
+import lmdb
+
 from services.raft_node import measures
 from services.raft_node.core.types import Entry
 from services.raft_node.fsm import machine as fsm
@@ -49,7 +51,16 @@ class StoreMachine:
         return Applied(results, change)
 
     def stream(self) -> Iterator[bytes]:
-        return self._fsm.write_snapshot()
+        pieces = self._fsm.write_snapshot()
+
+        def guarded() -> Iterator[bytes]:
+            try:
+                yield from pieces
+            except lmdb.Error as error:
+                # A leader's snapshot has taken the place of the state that was being read.
+                raise StorageError(f"the state was replaced while it was read: {error}") from error
+
+        return guarded()
 
     def restore(self, source: StateReader, index: int, term: int) -> Any:
         try:

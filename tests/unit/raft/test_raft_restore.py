@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from services.raft_node.fsm.errors import SnapshotError
 from services.raft_node.fsm.machine import Fsm
 from services.raft_node.log import FileSnapshots
 from services.raft_node.log.disk import OsDisk
+from services.raft_node.log.errors import StorageError
+from services.raft_node.store_machine import StoreMachine
 from shared.state.store import StateStore
 from shared.structs.wire import pack
 from tests.unit.raft.test_raft_core import A, B, core_of, make_leader, of, plain
@@ -155,3 +158,16 @@ def test_a_snapshot_gets_its_index_when_it_is_finished(tmp_path: Path) -> None:
     reader = snapshots.open(newest)
     assert reader.read() == b"state"
     reader.close()
+
+
+def test_a_stream_of_a_state_that_was_replaced_ends_as_an_error_of_the_storage(tmp_path: Path) -> None:
+    """Not as one nobody expects: a follower that takes a snapshot may get the leader's in the middle."""
+    store = StateStore.open(str(tmp_path))
+    machine = StoreMachine(store)
+    machine.restore(BytesIO(stream(*(f"key-{number}" for number in range(5000)))), 5, 1)
+    pieces = machine.stream()
+    next(pieces)
+    machine.restore(BytesIO(stream("new")), 9, 1)
+    with pytest.raises(StorageError, match="the state was replaced"):
+        list(pieces)
+    assert list(machine.stream())
