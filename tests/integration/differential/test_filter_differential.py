@@ -47,8 +47,8 @@ def test_filters_choose_and_refuse_alike(agents: tuple[RealConsul, Agent]) -> No
             assert agent.http("PUT", "/v1/catalog/register", body).status == 200
     for body in filters.local_services():
         for agent in agents:
-            answer = agent.http("PUT", "/v1/agent/service/register", body)
-            assert answer.status == 200, (body, answer.body)
+            registered = agent.http("PUT", "/v1/agent/service/register", body)
+            assert registered.status == 200, (body, registered.body)
     found, kept = [], 0
     for _ in range(EXPRESSIONS):
         endpoint = rng.choice(list(SELECTORS))
