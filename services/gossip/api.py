@@ -2,6 +2,7 @@
 
 Gossip.Members {pool} -> [member]; Gossip.Join {pool, addresses} -> n; Gossip.Leave {pool};
 Gossip.ForceLeave {node, prune, pool?}; Gossip.SetTags {pool, tags}; Gossip.UserEvent {name, payload, coalesce};
+Gossip.PastEvents {pool} -> recent user events as in topic `events`, oldest first;
 Gossip.Stats {pool} -> {str: str}; Gossip.Coordinate {pool, node?} -> coordinate or None;
 Gossip.Coordinates {pool} -> {node: coordinate}; Gossip.Keyring {pool, operation, key, relay_factor} -> sums and Error;
 Metrics.Dump. Topics: `members` {pool, event, members}, `events` {name, payload, ltime}."""
@@ -35,6 +36,7 @@ class Api:
         server.fast("Gossip.Coordinate", self._coordinate)
         server.fast("Gossip.Coordinates", self._coordinates)
         server.fast("Gossip.UserEvent", self._user_event)
+        server.fast("Gossip.PastEvents", self._past_events)
         server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         server.slow("Gossip.Join", self._join)
         server.slow("Gossip.Leave", self._leave)
@@ -88,6 +90,17 @@ class Api:
             except SerfError as error:
                 raise RemoteError("rpc", str(error)) from None
             request.reply()
+
+    def _past_events(self, request: Request) -> None:
+        with _answering(request):
+            slots = sorted(filter(None, self._pool(request).serf.events.past()), key=lambda slot: slot.ltime)
+            request.reply(
+                [
+                    {"name": clean(event.name), "payload": event.payload or b"", "ltime": slot.ltime}
+                    for slot in slots
+                    for event in filter(None, slot.events or ())
+                ]
+            )
 
     async def _join(self, request: Request) -> int:
         pool = self._pool(request)

@@ -115,6 +115,7 @@ class RpcCore:
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)
         self._gossip.subscribe("events", self._on_user_event)
+        self._gossip.on_up(self.events.recover)
         self.core.pools.on_lan_member = self._duties.member_changed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

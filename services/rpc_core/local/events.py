@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -15,7 +16,7 @@ from services.rpc_core.endpoints import event as event_endpoint
 from services.rpc_core.errors import RpcError
 from services.rpc_core.local import user_event
 from services.rpc_core.local.user_event import EventError, LocalServices, UserEvent
-from shared.ipc import RemoteError, Request, Server
+from shared.ipc import IpcError, RemoteError, Request, Server
 from shared.log import get_logger
 
 _log = get_logger("agent")
@@ -25,6 +26,7 @@ REMOTE_EXEC = "_rexec"
 """The name of the event behind `consul exec`: it is acted on, and never listed."""
 NO_EVENT_INDEX = 1
 """The index of an empty list: not 0, with which a client would ask again at once."""
+RECOVER_TIMEOUT_S = 10.0
 WAITING_LOOK_OVER = 1024
 """From so many waiting calls on it is worth to look for those whose time was up."""
 
@@ -65,6 +67,32 @@ class Events:
             return
         if self._is_meant(event):
             self._take_in(event)
+
+    def recover(self) -> None:
+        """This process has just met gossip, which may have been there before it: list what it remembers. Nothing else
+        is done about these events; that was done when they came."""
+
+        def on_done(past: Any, error: IpcError | None) -> None:
+            if error is None:
+                self._remember(past)
+
+        if not self._kept:
+            self._core.gossip.post("Gossip.PastEvents", {"pool": "lan"}, on_done, timeout_s=RECOVER_TIMEOUT_S)
+
+    def _remember(self, past: list[Mapping[str, Any]]) -> None:
+        prefix = event_endpoint.SERF_PREFIX
+        came_meanwhile = {event.id: event for event in self._kept}
+        remembered: list[UserEvent] = []
+        for serf_event in past:
+            if serf_event["name"].startswith(prefix) and serf_event["name"] != prefix + REMOTE_EXEC:
+                with suppress(EventError):
+                    event = user_event.decode(serf_event["payload"], serf_event["ltime"])
+                    if event.id not in came_meanwhile and self._is_meant(event):
+                        remembered.append(event)
+        self._kept.clear()
+        self._kept.extend((*remembered, *came_meanwhile.values()))
+        for name in {event.name: None for event in remembered}:
+            self._answer_waiting(name)
 
     def _is_meant(self, event: UserEvent) -> bool:
         if event.version > user_event.VERSION_MAX:

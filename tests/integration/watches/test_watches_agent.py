@@ -87,3 +87,18 @@ def test_a_handler_that_ignores_its_input_and_one_that_cannot_be_found(loopback:
         agent.wait_output("Captured 4096 of 100004 bytes")
         agent.http("PUT", "/v1/kv/big", b"y")
         wait_until(lambda: agent.output().count("no-such-program") >= 4, what="the next calls")
+
+
+def test_events_are_listed_on_when_a_part_was_killed(loopback: LoopbackPool, tmp_path: Path) -> None:
+    agent = made(loopback, tmp_path)
+    with agent.running():
+        fired = [agent.http("PUT", f"/v1/event/fire/e{number}").json()["ID"] for number in range(3)]
+
+        def listed() -> bool:
+            answer = agent.http("GET", "/v1/event/list")
+            return answer.status == 200 and [event["ID"] for event in answer.json()] == fired
+
+        for component in ("rpc_core", "gossip", "http_gateway"):
+            wait_until(listed, 60, "the events")
+            agent.wait_restarted(component, agent.kill(component))
+        wait_until(listed, 60, "the events after all")

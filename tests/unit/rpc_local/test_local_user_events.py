@@ -198,3 +198,25 @@ def test_remote_exec_is_acted_on_if_it_is_wanted_and_never_listed(events: Events
     arrive(events, REMOTE_EXEC, 3)
     assert seen == ["plain", REMOTE_EXEC]
     assert [event.name for event in events.recent()] == ["plain"]
+
+
+def test_what_gossip_remembers_is_listed_again_and_nothing_more(events: Events) -> None:
+    """This process was started anew: the events are not new, and remote execution must not happen twice."""
+    seen: list[str] = []
+    events.on_event(lambda event: seen.append(event.name))
+    events._core.config.disable_remote_exec = False
+    past = [UserEvent(user_event.new_id(random.Random(n)), f"e{n}") for n in range(3)]
+    others = [UserEvent(ID, REMOTE_EXEC), UserEvent(ID, "not-here", node_filter="^other$")]
+    records = [
+        {"name": f"consul:event:{event.name}", "payload": user_event.encode(event), "ltime": n}
+        for n, event in enumerate([*past, *others])
+    ]
+    records.append({"name": "consul:new-leader", "payload": b"n", "ltime": 9})
+    records.append({"name": "consul:event:broken", "payload": b"", "ltime": 9})
+    waits = ask(events, "", 1)
+    came = arrive(events, "meanwhile", 20)
+    events._remember(records)
+    assert [event.id for event in events.recent()] == [*(event.id for event in past), came.id]
+    assert [event.ltime for event in events.recent()] == [0, 1, 2, 20]
+    assert len(waits.answers) == 1
+    assert seen == ["meanwhile"]
