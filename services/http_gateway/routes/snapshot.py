@@ -49,9 +49,11 @@ async def _save(call: Call, stream: Stream) -> None:
 
 async def _restore(call: Call) -> None:
     body = getattr(call.request, "spooled", None)
-    if body is None:  # there is no body: an archive of no bytes
+    if body is None:  # there is none, or it came through a door that keeps bodies in memory
         try:
             with call.gateway.spool.create() as archive:
+                archive.file.write(call.request.body)
+                archive.file.flush()
                 await _perform(call, _RESTORE, archive.path)
         except OSError as error:
             raise HttpError(f"failed to create temp snapshot file: {error.strerror}") from None
