@@ -374,7 +374,6 @@ def test_a_snapshot_goes_into_a_file_and_back(pair: Pair, tmp_path: Path) -> Non
         ["watch", "-type=key"],
         ["watch", "-type=key", "-key=none"],
         ["watch", "-type=keyprefix"],
-        ["watch", "-type=services"],
         ["watch", "-type=nodes", "-stale"],
         ["watch", "-type=nodes", "-key=x"],
         ["watch", "-type=service"],
