@@ -62,6 +62,8 @@ def ensure(tx: WriteTransaction, index: int, check: HealthCheck, now_ns: int) ->
         check.modify_index = index
     elif existing is not None and existing.type != check.type:
         _touch_services_shown_in(tx, index, check)
+    if existing is not None and existing.service_id.lower() != check.service_id.lower():
+        _touch_services_shown_in(tx, index, existing)
     insert(tx, check, existing)
     tx.set_index("checks", index)
     _touch(tx, index, check)
@@ -70,9 +72,13 @@ def ensure(tx: WriteTransaction, index: int, check: HealthCheck, now_ns: int) ->
 
 
 def _touch_services_shown_in(tx: WriteTransaction, index: int, check: HealthCheck) -> None:
-    """A new check type is visible in services although no index says so: their versions must move."""
+    """What is seen of a check in services may change although no index says so: their versions must move.
+
+    A check keeps the name that its service had when the check was written; it is shown under the present one."""
     if check.service_id:
-        tx.touch_service(check.service_name, index)
+        service = find_service(tx, check.node, check.service_id)
+        if service is not None:
+            tx.touch_service(service.service, index)
     else:
         for service in services_on(tx, check.node):
             tx.touch_service(service.service, index)
@@ -124,6 +130,7 @@ def delete(tx: WriteTransaction, index: int, node: str, check_id: str, now_ns: i
     else:
         bump_services_of_node(tx, index, check.node)
         tx.advance_index("services", index)
+    _touch_services_shown_in(tx, index, check)
     tx.delete(primary, db=tx.tables.checks)
     _remove_lookups(tx, check)
     tx.set_index("checks", index)

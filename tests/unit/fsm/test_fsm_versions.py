@@ -18,6 +18,28 @@ from tests.unit.fsm.fsm_driver import driver
 
 @given(script=st.lists(commands, max_size=14))
 def test_versions_and_topics_tell_of_every_change(script: list[Command]) -> None:
+    _run_and_watch(script)
+
+
+def test_a_check_that_leaves_a_service_is_told_to_those_who_see_it_there() -> None:
+    """It keeps the name its service had when it was written, and is shown under the present one."""
+    renamed: list[Command] = [
+        lambda fsm: fsm.register_service("n1", "db", "s1"),
+        lambda fsm: fsm.register_check("n1", "c1", service_id="s1"),
+        lambda fsm: fsm.register_service("n1", "web", "s1"),
+    ]
+    _run_and_watch([*renamed, lambda fsm: fsm.deregister("n1", check_id="c1")])
+    moved: list[Command] = [
+        lambda fsm: fsm.register_service("n1", "Web", "s2"),
+        lambda fsm: fsm.register_check("n1", "c1", service_id="s2"),
+        lambda fsm: fsm.register_check("n1", "c1"),
+        lambda fsm: fsm.register_check("n1", "c1", service_id="s2"),
+        lambda fsm: fsm.deregister("n1", service_id="s2"),
+    ]
+    _run_and_watch([*renamed, *moved])
+
+
+def _run_and_watch(script: list[Command]) -> None:
     with tempfile.TemporaryDirectory() as directory, driver(Path(directory)) as fsm:
         fsm.register("n1")
         for run in script:
