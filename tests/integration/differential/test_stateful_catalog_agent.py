@@ -226,7 +226,7 @@ def _without_own_address(value: Any) -> Any:
 def sides(
     real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Side, Side]]:
-    still = {"disable_coordinates": True}
+    still = {"disable_coordinates": True, "check_update_interval": "0s"}  # outputs of checks are not held back
     real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
     ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
     with real.running(), ours.running():
@@ -249,8 +249,9 @@ def _compare(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
             where = f"step {number}: {operation}"
             expected, found = real.perform(operation), ours.perform(operation)
             assert found == expected, where
-            for theirs, own in zip(real.look(), ours.look(), strict=True):
-                assert own == theirs, where
+            pairs = zip(real.look(), ours.look(), strict=True)
+            different = [f"{theirs}\n    != {own}" for theirs, own in pairs if own != theirs]
+            assert not different, "\n".join((where, *different))
     finally:
         for side in sides:
             side.clear()
