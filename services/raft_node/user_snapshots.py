@@ -72,8 +72,10 @@ class UserSnapshots:
 
     async def _restore(self, request: Request) -> int:
         payload = request.payload
-        if payload["version"] != SNAPSHOT_VERSION:
-            raise _refusal(f"unsupported snapshot version {payload['version']}")
+        version = payload["version"]
+        if version != SNAPSHOT_VERSION:
+            step = "" if version else "failed to create snapshot: "  # 0 is known, but not written any more
+            raise _refusal(f"{step}unsupported snapshot version {version}")
         node = self._node
         async with node.taking:
             self._check()
