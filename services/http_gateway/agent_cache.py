@@ -47,10 +47,11 @@ class _Known:
 
     __slots__ = ("answers", "number", "size", "trusted_until", "value")
 
-    def __init__(self, number: int, value: bytes, trusted_until: float) -> None:
+    def __init__(self, number: int, value: bytes, size: int, trusted_until: float) -> None:
+        """size: bytes, what was asked for included."""
         self.number, self.value, self.trusted_until = number, value, trusted_until
         self.answers: dict[bool, tuple[bytes, bytes]] = {}
-        self.size = len(value)
+        self.size = size
 
 
 class KnownValues:
@@ -76,11 +77,12 @@ class KnownValues:
 
     def put(self, key: Key, number: int, value: bytes, trusted_until: float) -> None:
         self._remove(key)
-        if len(value) > _VALUE_BYTES_MAX:
+        size = len(value) + sum(map(len, key))  # a target may be as long as a value
+        if size > _VALUE_BYTES_MAX:
             return
-        self._known[key] = _Known(number, value, trusted_until)
+        self._known[key] = _Known(number, value, size, trusted_until)
         self._keys.setdefault(number, set()).add(key)
-        self._bytes += len(value)
+        self._bytes += size
         self._make_room()
 
     def keep_answer(self, known: _Known, gzip: bool, data: bytes) -> None:

@@ -102,3 +102,11 @@ def test_it_is_bounded(values: KnownValues, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(agent_cache, "_VALUE_BYTES_MAX", 50)
     values.put(("m", "10", ""), 10, b"x" * 100, SOON)
     assert values.get(("m", "10", "")) is None
+
+
+def test_what_was_asked_for_counts_too(values: KnownValues, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agent_cache, "_BYTES_MAX", 2500)
+    keys = [("m", f"/v1/health/service/web?filter={at}" + "x" * 1000, "") for at in range(4)]
+    for number, key in enumerate(keys, 1):
+        values.put(key, number, b"", SOON)
+    assert [values.get(key) is not None for key in keys] == [False, False, True, True]

@@ -278,6 +278,16 @@ async def test_a_full_cache_forgets_what_was_read_longest_ago(
         assert not (await made.get(HEALTH, request("b"))).hit
 
 
+async def test_long_requests_fill_the_cache_as_values_do(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "BYTES_MAX", 2500)
+    async with running(Server()) as made:
+        for name in ("a", "b", "c"):
+            await made.get(HEALTH, {**request(name), "Filter": name * 1000})
+        assert len(made) == 2
+
+
 async def test_a_reader_that_goes_away_leaves_the_fetch_to_the_others(autojump_clock: trio.testing.MockClock) -> None:
     server = Server()
     async with running(server) as made:

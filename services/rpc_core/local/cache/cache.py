@@ -44,10 +44,12 @@ class Hit:
 class _Kept:
     """An entry with its tasks."""
 
-    __slots__ = ("changed", "entry", "fetching", "hurry", "kind", "request", "scope", "waiters")
+    __slots__ = ("changed", "entry", "fetching", "hurry", "kind", "request", "request_bytes", "scope", "waiters")
 
     def __init__(self, kind: CacheType, request: dict[str, Any], entry: Entry) -> None:
         self.kind, self.request, self.entry = kind, request, entry
+        self.request_bytes = len(_packed(request))
+        """Counted as the value is: a filter may be longer than what it lets through."""
         self.changed = trio.Event()
         """Set when the fetch under way has ended; then replaced."""
         self.hurry = trio.Event()
@@ -155,6 +157,7 @@ class AgentCache:
         if kept is None:
             entry = Entry(refreshes=kind.refreshes, blocks=kind.blocks, limiter=self._limiter())
             kept = _Kept(kind, _for_refresh(request), entry)
+            self._bytes += kept.request_bytes
         self._kept[key] = kept
         self._make_room()
         return kept
@@ -196,7 +199,7 @@ class AgentCache:
             self._failed(kept, RpcError(f"{kind.method} failed inside the agent"))
         else:
             self._end(entry)
-            value = msgpack.packb(reply, use_bin_type=True, unicode_errors="surrogateescape")
+            value = _packed(reply)
             self._number += 1
             self._bytes += len(value) - len(entry.value or b"")
             entry.fetched(value, _index_of(reply), self._number, trio.current_time())
@@ -243,11 +246,16 @@ class AgentCache:
     def _evict(self, key: tuple[Any, ...], kept: _Kept) -> None:
         del self._kept[key]
         self._end(kept.entry)
-        self._bytes -= len(kept.entry.value or b"")
+        self._bytes -= kept.request_bytes + len(kept.entry.value or b"")
         kept.entry.value = None
         if kept.scope is not None:
             kept.scope.cancel()
         metrics.gauge("consul.consul.cache.entries_count", len(self._kept))
+
+
+def _packed(value: Any) -> bytes:
+    data: bytes = msgpack.packb(value, use_bin_type=True, unicode_errors="surrogateescape")
+    return data
 
 
 def _for_refresh(request: Request) -> dict[str, Any]:
