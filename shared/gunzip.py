@@ -104,7 +104,11 @@ class Gunzip:
         return data
 
     def _skip_text(self) -> None:
-        for _ in range(_TEXT_BYTES_MAX):
-            if self._all_of(1) == b"\0":
+        left = _TEXT_BYTES_MAX
+        while left:
+            end = self._raw.find(b"\0", 0, left)
+            if end >= 0:
+                self._all_of(end + 1)
                 return
+            left -= len(self._all_of(min(left, len(self._raw) or 1)))
         raise GzipError("gzip: invalid header")

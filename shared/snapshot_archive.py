@@ -145,6 +145,8 @@ def _read_members(
                 data = b"".join(_content(plain, header.size))
             if header.name == SUMS:
                 sums += data
+                if len(sums) > SMALL_BYTES_MAX:
+                    raise ArchiveError(f"{prefix}{SUMS} is too large to be that of a snapshot")
             else:
                 contents[META].hash.update(data)
                 contents[META].document = _document(prefix, data)

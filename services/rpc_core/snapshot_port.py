@@ -42,7 +42,9 @@ class _Incoming:
 
     async def header(self, timeout_s: float) -> Any:
         """Raises _HeaderError."""
-        decoder = msgpack.Unpacker(raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+        decoder = msgpack.Unpacker(
+            raw=False, unicode_errors="surrogateescape", strict_map_key=False, max_buffer_size=2 * HEADER_BYTES_MAX
+        )
         received = b""
         with trio.move_on_after(timeout_s):
             while len(received) < HEADER_BYTES_MAX:
