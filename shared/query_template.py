@@ -27,7 +27,10 @@ class CompiledTemplate:
     def render(self, name: str, segment: str = "") -> PreparedQuery:
         """The query for a name. Raises TemplateError."""
         query = self._query
-        matches = (self._groups(name) if self._groups is not None else None) or []
+        try:
+            matches = (self._groups(name) if self._groups is not None else None) or []
+        except ValueError as error:  # a PatternError; its module is only loaded where there is a pattern
+            raise TemplateError(f"Bad Regexp: {error}") from None
         variables = {
             "name.full": name,
             "name.prefix": query.name,

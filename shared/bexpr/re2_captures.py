@@ -15,6 +15,9 @@ from shared.bexpr.re2_parse import Alternate, Assertion, Capture, CharClass, Con
 
 __all__ = ["PatternError", "compile_groups"]
 
+_STEPS_MAX = 2_000_000
+"""Instructions times characters of one match, at most: about a second."""
+
 _Saved = tuple[int, ...]
 """Beginning and end of each group, -1 where it took no part."""
 
@@ -74,7 +77,11 @@ class _Groups:
         return _Step(goes=(on, again) if lazy else (again, on))
 
     def match(self, text: str) -> list[str] | None:
-        """The whole match and each group, "" for one that took no part; None without a match."""
+        """The whole match and each group, "" for one that took no part; None without a match.
+
+        Raises PatternError for a text that is too long for a pattern of this size."""
+        if len(self._steps) * len(text) > _STEPS_MAX:
+            raise PatternError("text too long for an expression of this size", "")
         best: _Saved | None = None
         threads, passed = dict[int, _Saved](), set[int]()
         nothing = (-1,) * (2 * self.count)
@@ -131,5 +138,7 @@ def _captures(node: Node) -> int:
 
 @lru_cache(maxsize=64)
 def compile_groups(pattern: str) -> Callable[[str], list[str] | None]:
-    """A function text -> whole match and groups. Raises PatternError whose text is Go's `error parsing regexp: ...`."""
+    """A function text -> whole match and groups. Raises PatternError whose text is Go's `error parsing regexp: ...`.
+
+    So does the function, for a text that would take too long."""
     return _Groups(parse_pattern(pattern)).match

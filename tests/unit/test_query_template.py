@@ -115,3 +115,9 @@ def test_groups_are_what_the_pattern_says(parts: list[str]) -> None:
     texts = "".join(f"<${{match({number})}}>" for number in range(1, len(parts) + 1))
     made = compile_template(template(ServiceQuery(service=texts), pattern)).render("geo-" + "-".join(parts))
     assert made.service.service == "".join(f"<{part}>" for part in parts)
+
+
+def test_a_name_that_would_be_matched_for_minutes_is_refused() -> None:
+    compiled = compile_template(template(ServiceQuery(service="${match(1)}"), "(a{999}|b{999})"))
+    with pytest.raises(TemplateError, match="text too long"):
+        compiled.render("geo-" + "a" * 100_000)

@@ -59,3 +59,10 @@ def test_no_pattern_takes_long() -> None:
     started = time.process_time()
     assert compile_groups("(a*)*(a*)*(a*)*b")("a" * 250) is None
     assert time.process_time() - started < 5
+
+
+def test_a_large_pattern_on_a_long_text_is_refused() -> None:
+    match = compile_groups("(a{999})(b{999})")
+    assert match("a" * 500) is None
+    with pytest.raises(PatternError, match="text too long"):
+        match("a" * 100_000)
