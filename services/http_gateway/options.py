@@ -150,7 +150,8 @@ def parse_uint64(text: str) -> int | None:
     """strconv.ParseUint(text, 10, 64); None if that fails."""
     if not (text.isascii() and text.isdigit()):
         return None
-    value = int(text) if len(text.lstrip("0")) <= 20 else _MAX_UINT64 + 1
+    digits = text.lstrip("0") or "0"
+    value = int(digits) if len(digits) <= 20 else _MAX_UINT64 + 1
     return value if value <= _MAX_UINT64 else None
 
 

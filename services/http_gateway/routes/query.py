@@ -210,7 +210,9 @@ def _limit(call: Call) -> int:
     digits = text[1:] if text[0] in "+-" else text
     if not (digits.isascii() and digits.isdigit()):
         raise HttpError(f"Bad limit: strconv.Atoi: parsing {quote(text)}: invalid syntax")
-    number = int(text) if len(digits.lstrip("0")) <= 20 else 1 << 64
+    digits = digits.lstrip("0")
+    number = int(digits or "0") if len(digits) <= 20 else 1 << 64
+    number = -number if text[0] == "-" else number
     if not -(1 << 63) <= number < 1 << 63:
         raise HttpError(f"Bad limit: strconv.Atoi: parsing {quote(text)}: value out of range")
     return number

@@ -116,6 +116,7 @@ def test_where_tokens_come_from() -> None:
 def test_uint64(value: int) -> None:
     assert parse_uint64(str(value)) == value
     assert parse_uint64("00" + str(value)) == value
+    assert parse_uint64("0" * 5000 + str(value)) == value  # longer than what Python's int reads
 
 
 @pytest.mark.parametrize("text", ["", "-1", "+1", "1.0", "0x1", " 1", "１", "18446744073709551616"])
