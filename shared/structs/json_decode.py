@@ -53,6 +53,9 @@ def _filled(cls: type[S], value: Any, path: str, strict: bool) -> S:
             _fill(made, declared, item, owner, path, refuse_unknown)
         elif (aliased := aliases.get(fold(key))) is not None:
             alias = next(name for name in aliased.aliases if name.lower() == fold(key))
+            if item is not None and not aliased.kind.name.startswith("duration"):
+                where = f"{path}.{alias}" if path else alias
+                _decode(aliased.kind, aliased.go_type, item, owner, where, refuse_unknown)  # told in this order
             late.append((aliased, alias, item))
         elif refuse_unknown:
             raise JsonTypeError(f'json: unknown field "{key}"')
@@ -171,7 +174,7 @@ def _decode_nested(kind: Kind, go_type: str, item: Any, owner: str, where: str, 
             raise _mismatch(item, owner, where, go_type.lstrip("*"))
         return decode_struct(target, item, where, strict)
     try:
-        return decode_struct(target, item, "", strict)
+        return decode_struct(target, item)  # a decoder of its own has its own opinion of unknown keys
     except JsonTypeError as error:
         if not error.shown:
             raise

@@ -138,6 +138,107 @@ _RESOLVER = {
     "Failover": {"*": {"Service": "other", "Datacenters": ["dc1"]}},
     "ConnectTimeout": "5s",
 }
+_PROXY = {
+    "ID": "made-proxy",
+    "Name": "made-proxy",
+    "Kind": "connect-proxy",
+    "Port": 2000,
+    "Proxy": {
+        "DestinationServiceName": "web",
+        "DestinationServiceID": "web-1",
+        "LocalServiceAddress": "127.0.0.1",
+        "LocalServicePort": 80,
+        "Config": {"a": 1, "b": ["x"]},
+        "Upstreams": [
+            {
+                "DestinationType": "service",
+                "DestinationName": "db",
+                "Datacenter": "dc1",
+                "LocalBindPort": 1,
+                "Config": {},
+            }
+        ],
+        "MeshGateway": {"Mode": "local"},
+        "Expose": {"Checks": False, "Paths": [{"Path": "/x", "LocalPathPort": 1, "ListenerPort": 2}]},
+    },
+}
+_SIDECAR = {"Name": "local", "ID": "local-3", "Port": 80, "Connect": {"SidecarService": {"Port": 3000, "Tags": ["t"]}}}
+# Without alias checks: the real agent hangs on some that look at themselves.
+_LOCAL_CHECKS: tuple[dict[str, Any], ...] = (
+    {
+        "Name": "made-http",
+        "HTTP": "http://127.0.0.1:1/",
+        "Method": "POST",
+        "Header": {"A": ["b", "c"]},
+        "Body": "x",
+        "TLSSkipVerify": True,
+        "Interval": "1h",
+        "Timeout": "5s",
+    },
+    {
+        "Name": "made-tcp",
+        "ID": "made-tcp",
+        "TCP": "127.0.0.1:1",
+        "Interval": "1h",
+        "Timeout": "5s",
+        "Status": "warning",
+    },
+    {"Name": "made-grpc", "GRPC": "127.0.0.1:1/x", "GRPCUseTLS": False, "Interval": "1h", "Status": "passing"},
+    {"Name": "made-script", "Args": ["/bin/true", "x"], "Interval": "1h", "Shell": "", "DockerContainerID": ""},
+)
+_TEMPLATE = {
+    "Name": "made-",
+    "Template": {"Type": "name_prefix_match", "Regexp": "^made-(.+)$", "RemoveEmptyTags": True},
+    "Service": {"Service": "${match(1)}", "Tags": ["${name.suffix}"], "Failover": {"Datacenters": ["dc1", "dc2"]}},
+}
+_TXN_VERBS: list[Any] = [
+    {"KV": {"Verb": "check-not-exists", "Key": "gen/none"}},
+    {"KV": {"Verb": "lock", "Key": "gen/lock", "Session": "$session", "Value": "bG9jaw=="}},
+    {"KV": {"Verb": "check-session", "Key": "gen/lock", "Session": "$session"}},
+    {"KV": {"Verb": "unlock", "Key": "gen/lock", "Session": "$session"}},
+    {"KV": {"Verb": "get-tree", "Key": "gen/"}},
+    {"KV": {"Verb": "delete-tree", "Key": "gen/b"}},
+    {"Node": {"Verb": "get", "Node": {"Node": "web1"}}},
+    {"Service": {"Verb": "get", "Node": "web1", "Service": {"ID": "web"}}},
+    {"Check": {"Verb": "get", "Check": {"Node": "web1", "CheckID": "alive"}}},
+    {"Service": {"Verb": "delete", "Node": "web2", "Service": {"ID": "web-b"}}},
+    {"Check": {"Verb": "delete", "Check": {"Node": "web2", "CheckID": "node"}}},
+    {"Node": {"Verb": "cas", "Node": {"Node": "web1", "Address": "10.9.0.9", "ModifyIndex": 1}}},
+]
+_ENTRIES: tuple[dict[str, Any], ...] = (
+    {
+        "Kind": "proxy-defaults",
+        "Name": "global",
+        "Config": {"protocol": "http", "n": 1.5},
+        "MeshGateway": {"Mode": "none"},
+    },
+    {
+        "Kind": "service-router",
+        "Name": "web",
+        "Routes": [
+            {
+                "Match": {"HTTP": {"PathPrefix": "/a", "Header": [{"Name": "x", "Exact": "1"}], "Methods": ["GET"]}},
+                "Destination": {"Service": "other", "RequestTimeout": "5s", "NumRetries": 2, "PrefixRewrite": "/"},
+            }
+        ],
+    },
+    {
+        "Kind": "service-splitter",
+        "Name": "web",
+        "Splits": [{"Weight": 90, "Service": "web"}, {"Weight": 10.0, "Service": "other", "ServiceSubset": ""}],
+    },
+    {
+        "Kind": "ingress-gateway",
+        "Name": "ingress",
+        "TLS": {"Enabled": False},
+        "Listeners": [{"Port": 8080, "Protocol": "http", "Services": [{"Name": "web", "Hosts": ["web.example"]}]}],
+    },
+    {
+        "Kind": "terminating-gateway",
+        "Name": "terminating",
+        "Services": [{"Name": "db", "CAFile": "/ca", "CertFile": "/cert", "KeyFile": "/key", "SNI": "db.example"}],
+    },
+)
 _COORDINATE = {"Node": "web1", "Coord": {"Vec": [0.1] * 8, "Error": 1.5, "Adjustment": 0.0, "Height": 0.00001}}
 _PLACES = ("node-meta=rack:a", "near=_agent", "near=web1")
 _WHERE = "/v1/agent/"
@@ -174,6 +275,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
             SkipNodeUpdate=False,
             Datacenter="dc1",
             WriteRequest={"Token": ""},
+        ),
+    ),
+    Endpoint(
+        "/v1/catalog/register",
+        ("PUT",),
+        body=_register(
+            Service={**_PROXY, "Service": "made-proxy"},
+            Checks=[{**_CHECK, "ServiceID": ""}, {"Name": "second", "Status": "passing"}],
         ),
     ),
     Endpoint(
@@ -222,6 +331,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint(_WHERE + "checks", field="Status==passing", unordered=True),
     Endpoint(_WHERE + "service/", parts=("local-1", "local-2", "none"), query=("hash=0", "hash=0&wait=10ms")),
     Endpoint(_WHERE + "service/register", ("PUT",), query=("replace-existing-checks=true",), body=_LOCAL_SERVICE),
+    Endpoint(_WHERE + "service/register", ("PUT",), body=_PROXY),
+    Endpoint(_WHERE + "service/register", ("PUT",), body=_SIDECAR),
     Endpoint(_WHERE + "service/deregister/", ("PUT",), ("local-1", "none")),
     Endpoint(
         _WHERE + "service/maintenance/",
@@ -235,6 +346,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint(_WHERE + "health/service/name/", parts=("local", "none"), query=("format=text",), unordered=True),
     Endpoint(_WHERE + "check/register", ("PUT",), body=_LOCAL_CHECK),
+    *(Endpoint(_WHERE + "check/register", ("PUT",), body=check) for check in _LOCAL_CHECKS),
     Endpoint(_WHERE + "check/deregister/", ("PUT",), ("local-ttl", "none")),
     Endpoint(_WHERE + "check/pass/", ("PUT",), ("local-ttl", "local-http", "none"), ("note=fine",)),
     Endpoint(_WHERE + "check/warn/", ("PUT",), ("local-ttl", "none"), ("note=so-so",)),
@@ -253,6 +365,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("/v1/session/list", blocking=True, unordered=True),
     Endpoint("/v1/txn", ("PUT",), body=_TXN),
     Endpoint("/v1/txn", ("PUT",), body=_TXN[:2]),
+    Endpoint("/v1/txn", ("PUT",), body=_TXN_VERBS),
     Endpoint("/v1/coordinate/datacenters"),
     Endpoint("/v1/coordinate/nodes", query=("segment=", "segment=x"), blocking=True),
     Endpoint("/v1/coordinate/node/", parts=("web1", "none"), query=("segment=",), blocking=True),
@@ -266,6 +379,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     ),
     Endpoint("/v1/event/list", query=("name=deploy", "name=none", "node=node1", "service=web", "service=web&tag=v1")),
     Endpoint("/v1/query", ("GET", "POST"), body=_QUERY, blocking=True, unordered=True),
+    Endpoint("/v1/query", ("POST",), body=_TEMPLATE, unordered=True),
     Endpoint("/v1/query/", ("GET", "PUT", "DELETE"), ("$query", UNKNOWN), body=_QUERY, blocking=True),
     Endpoint(
         "/v1/query/",
@@ -276,6 +390,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     Endpoint("/v1/query/", ("GET",), ("$query/explain", "find-web/explain", "none/explain")),
     Endpoint("/v1/config", ("PUT",), query=("cas=0", "cas=1"), body=_DEFAULTS),
     Endpoint("/v1/config", ("PUT",), query=("cas=0",), body=_RESOLVER),
+    *(Endpoint("/v1/config", ("PUT",), body=entry) for entry in _ENTRIES),
     Endpoint(
         "/v1/config/",
         ("GET", "DELETE"),
