@@ -9,4 +9,9 @@ local_agent.LocalAgent  shell: all of it as a whole - loaded, changed, reloaded,
 sync.StateSyncer        shell: runs the schedule against the endpoints
 methods.LocalMethods    the Agent.* methods that HTTP clients reach
 checks                  what carries out health checks
+programs                how programs are run, for checks, watches and remote execution
+cache.AgentCache        values that clients asked for with ?cached, kept fresh
+events.Events           user events: fired, received, the last ones kept
+watches                 the watches of the configuration and their handlers
+remote_exec.RemoteExec  this node's part of `exec`
 coordinates             the agent's network coordinate, sent now and then"""

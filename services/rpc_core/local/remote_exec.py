@@ -14,8 +14,6 @@ import contextlib
 import math
 import os
 import posixpath
-import signal
-import subprocess
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -23,6 +21,7 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
+from services.rpc_core.local import programs
 from services.rpc_core.local.events import REMOTE_EXEC
 from services.rpc_core.local.user_event import UserEvent
 from shared.config.runtime import RuntimeConfig
@@ -41,9 +40,6 @@ OUTPUT_IDLE_S = 0.5
 """A smaller piece is written when the program has been silent for so long."""
 HEARTBEAT_S_MIN = 0.1
 START_FAILED = 255
-DEFAULT_SHELL = "/bin/sh"
-_OURS = ("PROCONSUL_", "NOTIFY_SOCKET", "WATCHDOG_")
-"""Variables by which our processes find each other; programs get the rest of the environment."""
 
 Call = Callable[[str, Any], Awaitable[Any]]
 
@@ -180,8 +176,10 @@ class _Run:
         """Run it and write its output; the exit code, -1 if a signal ended it. Raises _Failed."""
         command = script or job.command
         _log.info("remote exec script", script=command)
-        process = await _start(job.args or [os.environ.get("SHELL") or DEFAULT_SHELL, "-c", command])
-        if process is None:
+        try:
+            process = await programs.start(job.args or [programs.shell(), "-c", command])
+        except programs.StartError as error:
+            _log.debug("failed to start remote exec", error=str(error))
             return START_FAILED
         ended = False
         try:
@@ -197,7 +195,7 @@ class _Run:
             return max(code, -1)
         finally:
             if not ended:
-                await _end(process)
+                await programs.end(process)
 
 
 @contextlib.contextmanager
@@ -216,43 +214,6 @@ def _script_file(script: bytes | None) -> Iterator[str]:
         yield path
     finally:
         os.unlink(path)
-
-
-async def _start(command: list[str]) -> trio.Process | None:
-    """None if that is not possible, after saying so."""
-    from services.rpc_core.local.checks.script import find_program
-
-    program = command[0]
-    path = program if "/" in program else find_program(program)
-    if not path:
-        _log.debug("failed to start remote exec", error=f'exec: "{program}": executable file not found in $PATH')
-        return None
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    try:
-        return await trio.lowlevel.open_process(
-            [os.fsencode(argument) for argument in command],
-            executable=os.fsencode(path),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
-            process_group=0,
-        )
-    except (OSError, ValueError) as error:
-        number = getattr(error, "errno", None)
-        reason = os.strerror(number).lower() if number else str(error)
-        _log.debug("failed to start remote exec", error=f"fork/exec {path}: {reason}")
-        return None
-
-
-async def _end(process: trio.Process) -> None:
-    """Kills the program with all it has started."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-    with trio.CancelScope(shield=True):
-        await process.wait()
-        if process.stdout is not None:
-            await process.stdout.aclose()
 
 
 async def _pieces(stream: trio.abc.ReceiveStream, heartbeat_s: float) -> AsyncGenerator[bytes, None]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from typing import Any
 
 import trio
 
+from services.rpc_core.local import programs
 from services.rpc_core.local.checks.http_client import FetchError, fetch, new_request
 from services.rpc_core.local.checks.output import OutputBuffer
-from services.rpc_core.local.checks.script import find_program
 from services.rpc_core.local.checks.tls import CheckTls
 from shared.config.runtime import RuntimeConfig
 from shared.log import get_logger
@@ -21,16 +20,13 @@ _log = get_logger("agent")
 
 OUTPUT_BYTES_MAX = 4096
 """Of a handler's output the end is logged."""
-READ_BYTES = 65536
-_OURS = ("PROCONSUL_", "NOTIFY_SOCKET", "WATCHDOG_")
-"""Variables by which our processes find each other; handlers get the rest of the environment."""
 
 
 async def run_program(handler: str | list[str], index: int, data: Any) -> None:
     """handler: a command line for the shell, or a program and its arguments. Returns when the program has ended and
     nobody holds its output any more; there is no limit to that, as in Consul. Failures are logged."""
     if isinstance(handler, str):
-        command = [os.environ.get("SHELL") or "/bin/sh", "-c", handler]
+        command = [programs.shell(), "-c", handler]
     else:
         command = handler
     if not command:
@@ -45,25 +41,12 @@ async def run_program(handler: str | list[str], index: int, data: Any) -> None:
 
 async def _run(command: list[str], index: int, given: bytes, output: OutputBuffer) -> str:
     """What went wrong, "" if nothing."""
-    program = command[0]
-    path = program if "/" in program else find_program(program)
-    if path is None:
-        return f'exec: "{program}": executable file not found in $PATH'
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    environment["CONSUL_INDEX"] = str(index)
     try:
-        process = await trio.lowlevel.open_process(
-            [os.fsencode(argument) for argument in command],
-            executable=os.fsencode(path),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment,
+        process = await programs.start(
+            command, stdin=subprocess.PIPE, variables={"CONSUL_INDEX": str(index)}, own_group=False
         )
-    except OSError as error:
-        return f"fork/exec {path}: {(error.strerror or str(error)).lower()}"
-    except ValueError:  # a zero byte in an argument
-        return f"fork/exec {path}: invalid argument"
+    except programs.StartError as error:
+        return str(error)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_feed, process, given)
