@@ -69,7 +69,7 @@ class LaneLimits:
     taken, kept for all connections together."""
 
     connections_per_client: int = 200
-    connections: int = 8192
+    connections: int = 16_384
     unsent_bytes: int = 1 << 20
     buffered_bytes: int = 64 << 20
     unread_bytes: int = 128 << 20
