@@ -5,6 +5,7 @@ heap        memory as the kernel counts it, and the live objects by type
 profile     where the main thread was, sampled for some seconds: "outer;inner count" lines, as flame graphs want them
 trace       which tasks held the event loop in some seconds, and for how long at most
 
+The last two are taken for one asker at a time: whoever comes meanwhile is told so.
 The names are those of Go's profiles, which Consul's clients ask for; the content is our own."""
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ SAMPLE_INTERVAL_S = 0.01
 _MEMORY_LINES = ("VmPeak", "VmHWM", "VmRSS", "Rss", "VmData", "Threads")
 SHOWN = 60
 """Rows of a table."""
+_sampler, _tracer = trio.CapacityLimiter(1), trio.CapacityLimiter(1)
 
 
 async def take(kind: str, seconds: float) -> str:
@@ -35,12 +37,16 @@ async def take(kind: str, seconds: float) -> str:
         return _tasks() + _threads()
     if kind == "heap":
         return _memory() + _objects()
+    if kind not in KINDS:
+        raise ValueError(f"unknown profile {kind!r}")
+    limiter = _sampler if kind == "profile" else _tracer
+    if not limiter.available_tokens:
+        return f"a {kind} of this process is being taken already\n"
     if kind == "profile":
         main = threading.main_thread().ident or 0
-        return await trio.to_thread.run_sync(_sample, main, seconds, abandon_on_cancel=True)
-    if kind == "trace":
+        return await trio.to_thread.run_sync(_sample, main, seconds, abandon_on_cancel=True, limiter=limiter)
+    async with limiter:
         return await _trace(seconds)
-    raise ValueError(f"unknown profile {kind!r}")
 
 
 def _tasks() -> str:
