@@ -124,6 +124,7 @@ class Session:
     detailed: str
     nodes: bytes
     answer: dnslib.DNSRecord
+    found: dnslib.DNSRecord
     leave: tuple[int, str, str]
     leave_s: float
     exit_code: int
@@ -143,6 +144,8 @@ def session(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) ->
         nodes = agent.http("GET", "/v1/catalog/nodes?pretty")
         answer = dig(agent.address, f"{NODE}.node.consul")
         agent.wait_output("agent.dns: request served from client")
+        assert agent.cli("services", "register", "-name=web", "-port=8080").returncode == 0
+        found = dig(agent.address, "web.service.consul")
         pids = agent.pids()
         assert len(pids) == 5
         started = time.monotonic()
@@ -156,6 +159,7 @@ def session(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) ->
             detailed.stdout,
             nodes.body,
             answer,
+            found,
             (left.returncode, left.stdout, left.stderr),
             leave_s,
             exit_code,
@@ -307,6 +311,12 @@ def test_dns_knows_the_node_and_its_metadata(session: Session) -> None:
         r"latency=[\d.]+(µs|ms|s) client=127\.\S+:\d+ client_network=udp\n"
     )
     assert len(re.findall(shape, session.agent.output())) == 1
+
+
+def test_a_service_that_was_registered_is_found_at_once(session: Session) -> None:
+    assert [(str(record.rname), str(record.rdata)) for record in session.found.rr] == [
+        ("web.service.consul.", session.agent.address)
+    ]
 
 
 def test_leaving_takes_less_than_three_seconds_and_ends_everything(session: Session) -> None:
