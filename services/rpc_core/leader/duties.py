@@ -51,7 +51,8 @@ class LeaderDuties:
         self._tombstone_index = 0
         self._queue_in, self._queue_out = trio.open_memory_channel[Member](MEMBER_QUEUE_MAX)
         self._round_wanted = trio.Event()
-        self._begun_anew = trio.Event()
+        self._reasserting: list[trio.Event] = []
+        """Who waits for a round that begins after now, and establishes."""
 
     def leadership_changed(self) -> None:
         """Look at the leadership page again."""
@@ -68,9 +69,13 @@ class LeaderDuties:
     async def reassert(self) -> None:
         """The state was replaced under the leader: begin the office anew. Returns when that is done, as soon as
         this server leads (again, if it has lost its office meanwhile)."""
-        self._begun_anew = done = trio.Event()
+        done = trio.Event()
+        self._reasserting.append(done)
         self._round_wanted.set()
-        await done.wait()
+        try:
+            await done.wait()
+        finally:
+            self._reasserting.remove(done)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Follows leadership until cancelled."""
@@ -107,13 +112,14 @@ class LeaderDuties:
         await self._announce()
         while True:
             started = trio.current_time()
-            wanted, done = self._round_wanted.is_set(), self._begun_anew
-            if wanted:
+            waiting = tuple(self._reasserting)  # those that come later need a round of their own
+            if self._round_wanted.is_set():
                 self._round_wanted = trio.Event()
                 self._revoke()
             reconciled = await self._round()
-            if wanted and self._core.established.is_set():
-                done.set()
+            if self._core.established.is_set():
+                for done in waiting:
+                    done.set()
             next_round_at = started + (
                 RECONCILE_INTERVAL_S if self._core.established.is_set() else RETRY_ESTABLISH_S
             )
