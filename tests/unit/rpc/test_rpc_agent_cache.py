@@ -266,6 +266,35 @@ async def test_what_nobody_reads_for_three_days_is_forgotten(autojump_clock: tri
         assert {call[1]["ServiceName"] for call in server.calls[asked:]} == {"young"}
 
 
+async def test_what_never_had_an_answer_does_not_keep_the_rest_alive(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    server = Server()
+    server.error = NoLeaderError()
+    async with running(server) as made:
+        with pytest.raises(RpcError):
+            await made.get(HEALTH, request("unanswered"))
+        server.error = None
+        await made.get(HEALTH, request("web"))
+        await trio.sleep(TTL_S + 120)
+        assert len(made) == 0
+
+
+async def test_a_reply_that_comes_as_its_entry_is_evicted_counts_nothing(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "ENTRIES_MAX", 1)
+    server = Server()
+    async with running(server) as made:
+        await made.get(HEALTH, request("a"))
+        await trio.testing.wait_all_tasks_blocked()
+        server.set("b")  # the fetch for "a" goes on in the next turn
+        await made.get(HEALTH, request("b"))  # which takes its place in this one
+        await trio.testing.wait_all_tasks_blocked()
+        (kept,) = made._kept.values()
+        assert made._bytes == kept.request_bytes + len(kept.entry.value or b"")
+
+
 async def test_a_full_cache_forgets_what_was_read_longest_ago(
     autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

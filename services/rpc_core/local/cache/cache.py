@@ -159,6 +159,7 @@ class AgentCache:
             kept = _Kept(kind, _for_refresh(request), entry)
             self._bytes += kept.request_bytes
         self._kept[key] = kept
+        kept.entry.expires_at = trio.current_time() + TTL_S  # also if there never is a value: `_expire` counts on order
         self._make_room()
         return kept
 
@@ -198,6 +199,8 @@ class AgentCache:
             _log.error("cache fetch failed", type=kind.name, error=repr(error))
             self._failed(kept, RpcError(f"{kind.method} failed inside the agent"))
         else:
+            if kept.scope is not None and kept.scope.cancel_called:
+                return  # evicted in the turn in which the reply came: its bytes would be counted for ever
             self._end(entry)
             value = _packed(reply)
             self._number += 1
