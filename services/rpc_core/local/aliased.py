@@ -24,10 +24,6 @@ class StateNotify:
     def update_check(self, check_id: str, status: str, output: str) -> None:
         self._state.update_check(check_id, status, output, trio.current_time())
 
-    def current_status(self, check_id: str) -> str | None:
-        check = self._state.check(check_id)
-        return None if check is None else check.status
-
 
 class StateAliased:
     """The agent's own services from its state, those of other nodes from the catalog. call: how it is reached."""

@@ -59,13 +59,16 @@ class LocalAgent:
             check_update_interval_s=config.check_update_interval_s,
             discard_check_output=config.discard_check_output,
         )
-        aliased = StateAliased(self.state, call, config)
-        self.runners = Runners(StateNotify(self.state), CheckAgent(config, aliased), core.rng)
+        self._call = call
+        self.runners = Runners(StateNotify(self.state), self._check_agent(), core.rng)
         self.files = Files(config.data_dir)
         self.registry = Registry(config, self.state, self.runners, self.files)
         self._lock = trio.Lock()
         self.manager = ServiceManager(self.registry, call, self._lock)
         self.syncer = StateSyncer(core, self.state, call)
+
+    def _check_agent(self) -> CheckAgent:
+        return CheckAgent(self.config, StateAliased(self.state, self._call, self.config))
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Loads what is configured and kept, then runs until cancelled. Raises LoadError before it has started."""
@@ -179,7 +182,7 @@ class LocalAgent:
     # -- loading and reloading ---------------------------------------------------------------------
 
     async def configure(self, config: RuntimeConfig) -> None:
-        """Take over what can be reloaded: definitions, node metadata, tokens, whether outputs are kept.
+        """Take over what can be reloaded: definitions, node metadata, tokens, certificates, whether outputs are kept.
 
         Services and checks that came over HTTP stay, as do the statuses of all checks. Raises LoadError."""
         self.config = self.config.replace(
@@ -188,8 +191,13 @@ class LocalAgent:
             node_meta=config.node_meta,
             acl=config.acl,
             discard_check_output=config.discard_check_output,
+            ca_file=config.ca_file,
+            cert_file=config.cert_file,
+            key_file=config.key_file,
+            tls=config.tls,
         )
         self.registry.config = self.config
+        self.runners.agent = self._check_agent()
         self.syncer.pause()
         try:
             async with self._lock:

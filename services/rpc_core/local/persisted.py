@@ -82,10 +82,14 @@ class Files:
     # -- writing ---------------------------------------------------------------------------------
 
     async def flush(self) -> None:
-        """Carry out what was asked for since the last time, in order. Raises PersistError."""
+        """Carry out what was asked for since the last time, in order. Raises PersistError for the first thing that
+        cannot be done; the others are done all the same.
+
+        The agent's state has changed already: a caller that gives up must not keep the disk from following."""
         queue, self._queue = self._queue, []
         if queue:
-            await trio.to_thread.run_sync(_run_all, queue)
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(_run_all, queue)
 
     def _write(self, directory: Path, key: str, record: dict[str, Any]) -> None:
         if self.enabled:
@@ -241,11 +245,14 @@ def _service_part(record: Any) -> Any:
 
 
 def _run_all(queue: list[Callable[[], None]]) -> None:
-    try:
-        for work in queue:
+    first: OSError | None = None
+    for work in queue:
+        try:
             work()
-    except OSError as error:
-        raise PersistError(str(error)) from error
+        except OSError as error:
+            first = first or error
+    if first is not None:
+        raise PersistError(str(first)) from first
 
 
 def _write_atomically(path: Path, data: bytes) -> None:

@@ -9,7 +9,6 @@ import trio
 
 from services.rpc_core.local.checks.definition import MIN_INTERVAL_NS, is_script, runner_name
 from services.rpc_core.local.checks.runner import CheckAgent, Notify, Runner, TtlRunner, make_runner
-from shared.config.runtime import RuntimeConfig
 from shared.gotext.quoting import quote
 from shared.log import get_logger
 from shared.structs.errors import RefusedError
@@ -25,10 +24,11 @@ class _Running:
 
 
 class Runners:
-    """`open` it in a nursery before `start`. agent: what the runners may ask of the agent."""
+    """`open` it in a nursery before `start`. agent: what the runners may ask of the agent, replaced on
+    reload; it holds for checks that start from then on."""
 
     def __init__(self, notify: Notify, agent: CheckAgent, rng: random.Random) -> None:
-        self._notify, self._agent, self._rng = notify, agent, rng
+        self._notify, self.agent, self._rng = notify, agent, rng
         self._nursery: trio.Nursery | None = None
         self._running: dict[str, _Running] = {}
         self.reap_after_s: dict[str, float] = {}
@@ -36,10 +36,6 @@ class Runners:
 
     def open(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-
-    def configure(self, config: RuntimeConfig) -> None:
-        """Take over a reloaded configuration; it holds for checks that start from now on."""
-        self._agent = CheckAgent(config, self._agent.aliased)
 
     def start(self, check_id: str, check: CheckType) -> None:
         """In the place of the one that runs under this id. Raises RefusedError if nothing could carry it out."""
@@ -49,7 +45,7 @@ class Runners:
         if check.interval < MIN_INTERVAL_NS and kind not in ("ttl", "alias"):
             _log.warn("check has interval below minimum", check=check_id, minimum_interval="1s")
             check.interval = MIN_INTERVAL_NS
-        runner = make_runner(check, self._notify, rng=self._rng, agent=self._agent)
+        runner = make_runner(check, self._notify, rng=self._rng, agent=self.agent)
         self.stop(check_id)
         running = _Running(runner, trio.CancelScope())
         self._running[check_id] = running
@@ -93,7 +89,7 @@ class Runners:
         if check.deregister_critical_service_after <= 0:
             return
         seconds = check.deregister_critical_service_after / 1e9
-        minimum_s = self._agent.config.check_deregister_interval_min_s
+        minimum_s = self.agent.config.check_deregister_interval_min_s
         if seconds < minimum_s:
             from shared.gotext.durations import format_duration_s
 

@@ -62,9 +62,6 @@ class Reports:
     def update_check(self, check_id: str, status: str, output: str) -> None:
         self.found.setdefault(check_id, (status, output))
 
-    def current_status(self, check_id: str) -> str | None:
-        return self.found[check_id][0] if check_id in self.found else None
-
 
 async def ours(cases: Cases) -> Found:
     """What our runners say."""

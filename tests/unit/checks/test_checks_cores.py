@@ -43,9 +43,6 @@ class Reports:
     def update_check(self, check_id: str, status: str, output: str) -> None:
         self.all.append((status, output))
 
-    def current_status(self, check_id: str) -> str | None:
-        return self.all[-1][0] if self.all else None
-
 
 # -- output ------------------------------------------------------------------------------------------
 

@@ -155,9 +155,6 @@ async def test_every_timeout_is_reported_whatever_the_thresholds_say() -> None:
             if len(found) == 2:
                 reported.set()
 
-        def current_status(self, check_id: str) -> str | None:
-            return None
-
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(make_runner(check, Reports(), rng=random.Random(1), agent=CheckAgent(CONFIG)).run)

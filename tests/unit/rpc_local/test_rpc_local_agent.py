@@ -10,7 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from services.rpc_core.local.persisted import PersistError
+from services.rpc_core.local.persisted import Files, PersistError
+from shared.structs.catalog import HealthCheck
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import MeshGatewayConfig
 from tests.unit.rpc_local.local_world import FakeCatalog, config, local_agent, register, wait_for
@@ -41,6 +42,43 @@ async def test_a_registration_reaches_state_catalog_and_disk(tmp_path: Path, nur
     assert catalog.checks == {}
     assert agent.files.services() == []
     assert agent.files.checks() == []
+
+
+async def test_a_caller_that_gives_up_does_not_keep_the_disk_from_following(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    agent = local_agent(config(tmp_path), FakeCatalog())
+    await nursery.start(agent.run)
+    agent.registry.add_check(HealthCheck(check_id="c", name="c"), None, "", "remote", persist=True)
+    with trio.CancelScope() as given_up:
+        given_up.cancel()
+        await agent.files.flush()
+    assert [kept.check.check_id for kept in agent.files.checks()] == ["c"]
+
+
+async def test_one_file_that_cannot_be_removed_does_not_keep_the_others(tmp_path: Path) -> None:
+    files = Files(str(tmp_path))
+    for check_id in ("a", "b"):
+        files.save_check(HealthCheck(check_id=check_id), None, "", "remote")
+    await files.flush()
+    (kept_of_a,) = (Path(kept.path) for kept in files.checks() if kept.check.check_id == "a")
+    kept_of_a.unlink()
+    kept_of_a.mkdir()
+    for check_id in ("a", "b"):
+        files.purge_check(check_id)
+    with pytest.raises(PersistError):
+        await files.flush()
+    assert files.checks() == []
+
+
+async def test_checks_use_the_certificates_and_tokens_of_a_reloaded_configuration(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    settings = config(tmp_path)
+    agent = local_agent(settings, FakeCatalog())
+    await nursery.start(agent.run)
+    await agent.configure(settings.replace(cert_file="new.pem"))
+    assert agent.runners.agent.config.cert_file == "new.pem"
 
 
 async def test_waiters_share_passes(tmp_path: Path, nursery: trio.Nursery) -> None:

@@ -23,9 +23,6 @@ class Notify(Protocol):
     def update_check(self, check_id: str, status: str, output: str) -> None:
         """The status and output of a check, perhaps the same as before. Does not block, does not raise."""
 
-    def current_status(self, check_id: str) -> str | None:
-        """The status that the check has now, None if there is no such check."""
-
 
 class Aliased(Protocol):
     """What alias checks look at: the agent's own checks and services, and those of other nodes."""
