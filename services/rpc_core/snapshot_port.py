@@ -81,7 +81,7 @@ async def serve(snapshots: Snapshots, stream: trio.SocketStream) -> None:
     incoming = _Incoming(stream)
     try:
         args = SnapshotRequest.from_wire(await incoming.header(STALL_TIMEOUT_S))
-    except (_HeaderError, WireTypeError) as error:
+    except (_HeaderError, WireTypeError, trio.BrokenResourceError) as error:
         _log.error("Snapshot RPC error", error=f"failed to decode request: {error}")
         return
     meta, problem = QueryMeta(), ""

@@ -192,6 +192,6 @@ async def _read_rest(stream: trio.SocketStream, reader: ResponseReader, output: 
 def _field(answer: OutputBuffer, name: str) -> Any:
     try:
         found = json.loads(answer.text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found.get(name) if isinstance(found, dict) else None
