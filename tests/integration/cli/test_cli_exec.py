@@ -157,7 +157,7 @@ def test_a_silent_program_gives_signs_of_life(programs: Programs) -> None:
 def test_output_is_shown_while_the_program_runs(programs: Programs) -> None:
     """A piece that is not full goes out when the program has been silent for half a second."""
     for which in (REAL, OURS):
-        process = programs.start(which, "-wait=3s", "echo early; sleep 4; echo late")
+        process = programs.start(which, "-wait=2s", "echo early; sleep 2; echo late")
         assert process.stdout is not None
         assert process.stdout.readline() == b"    node1: early\n"
         assert process.poll() is None
