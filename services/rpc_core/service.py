@@ -123,11 +123,6 @@ class RpcCore:
         async with trio.open_nursery() as nursery:
             for link in (self._raft, self._gossip):
                 await nursery.start(link.run)
-            try:
-                await nursery.start(self._server.run)
-                await nursery.start(self._listener.run)
-            except (OSError, SocketPathError) as error:
-                raise StartError(getattr(error, "strerror", None) or str(error)) from error
             await nursery.start(self.core.pools.run)
             await nursery.start(self._duties.run)
             try:
@@ -139,6 +134,12 @@ class RpcCore:
             await nursery.start(self._remote_exec.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
             await nursery.start(partial(coordinates.send_for_ever, self.core))
+            # The doors last: whoever comes in meets the agent's own data complete.
+            try:
+                await nursery.start(self._server.run)
+                await nursery.start(self._listener.run)
+            except (OSError, SocketPathError) as error:
+                raise StartError(getattr(error, "strerror", None) or str(error)) from error
             nursery.start_soon(self._look_at_leadership)
             nursery.start_soon(self._serve_late)
             task_status.started()

@@ -61,7 +61,7 @@ async def test_a_killed_component_loses_nothing(component: str, tmp_path: Path, 
             load.stop()
         await settle(load)
         assert load.violations == []
-        assert load.acknowledged_writes > 100
+        assert load.acknowledged_writes > CONNECTIONS
         if component != "http_gateway":
             assert load.lost_connections == 0, load.errors
 

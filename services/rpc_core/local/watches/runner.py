@@ -37,11 +37,12 @@ class Watches:
         self._plans = _compile(self._config)
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
+            self._begin()
             task_status.started()
             await trio.sleep_forever()
 
     def start(self) -> None:
-        """The agent's API is there: begin."""
+        """The agent's API is there: begin, now or with `run`."""
         if not self._started:
             self._started = True
             self._begin()
@@ -55,11 +56,11 @@ class Watches:
         for each in self._running:
             each.stop()
         self._config, self._plans = config, plans
-        if self._started:
-            self._begin()
+        self._begin()
 
     def _begin(self) -> None:
-        assert self._nursery is not None
+        if self._nursery is None or not self._started:
+            return
         self._running = [_Run(plan, self._config) for plan in self._plans]
         for each in self._running:
             self._nursery.start_soon(each.run)
