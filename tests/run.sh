@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs every check of the project: ruff, mypy --strict, the import rules, pytest. Sets up .venv first.
 # Arguments go to pytest: tests/run.sh -k raft, tests/run.sh --long. With --only-tests, pytest alone runs.
+# Three test files run at a time, as most tests wait for processes more than they compute; -n 0 runs one by one.
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/.." && pwd)
 . "$root/deploy/venv.sh"
@@ -23,7 +24,7 @@ else
     check "mypy --strict" "$venv/bin/python" -m mypy
     check "import rules" "$venv/bin/lint-imports" --no-cache
 fi
-check "pytest" "$venv/bin/python" -m pytest -rsfE "$@"
+check "pytest" "$venv/bin/python" -m pytest -rsfE -n 3 --dist loadfile "$@"
 
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'failed: %s\n' "$(IFS=,; echo "${failed[*]}")" >&2

@@ -294,9 +294,6 @@ def test_addresses_in_all_their_forms(pair: Pair) -> None:
     [
         ["keyring", "-list"],
         ["keyring", "-install=short"],
-        ["operator", "autopilot", "get-config"],
-        ["operator", "autopilot", "set-config", "-last-contact-threshold=1500ms", "-min-quorum=3"],
-        ["operator", "autopilot", "get-config", "-stale"],
     ],
     ids=" ".join,
 )
@@ -312,6 +309,9 @@ def test_commands_for_endpoints_that_our_agent_gets_later(pair: Pair, arguments:
         ["maint"],
         ["maint", "-disable"],
         ["maint", "-enable", "-service=none"],
+        ["operator", "autopilot", "get-config"],
+        ["operator", "autopilot", "set-config", "-last-contact-threshold=1500ms", "-min-quorum=3"],
+        ["operator", "autopilot", "get-config", "-stale"],
         ["services", "register", "-name=svc", "-port=3", "-tag=a", "-meta=k=v", "-tagged-address=lan=1.2.3.4:5"],
         ["services", "register", "-name=svc", "-id=svc-2", "-address=0.0.0.0"],
         ["services", "deregister", "-id=svc"],
@@ -319,7 +319,7 @@ def test_commands_for_endpoints_that_our_agent_gets_later(pair: Pair, arguments:
     ],
     ids=" ".join,
 )
-def test_services_of_the_agent(pair: Pair, arguments: list[str]) -> None:
+def test_services_of_the_agent_and_autopilot(pair: Pair, arguments: list[str]) -> None:
     pair.same(*arguments)
 
 
