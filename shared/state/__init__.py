@@ -8,7 +8,7 @@ Reading (any process)
       .versions(watch) -> tuple            equal tuples = equal answer: the check of a response cache
       .applied() -> (index, term)          .generation changes when the state is replaced
   queries.kv        get  tree  keys  lock_delay_until
-  queries.catalog   nodes  node  node_by_id  services  service_list  service_nodes  service_address_nodes
+  queries.catalog   nodes  node  services  service_list  service_nodes  service_address_nodes
                     node_services  node_service_list
   queries.health    node_checks  service_checks  checks_in_state  service_nodes
   queries.session   get  all_sessions  node_sessions

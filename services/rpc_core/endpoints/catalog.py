@@ -165,14 +165,6 @@ def _service_list_query(args: NodeSpecificRequest, snap: Snapshot) -> Answer[Nod
     return answer
 
 
-async def read_node_service_list(core: Core, args: NodeSpecificRequest) -> NodeServiceList | None:
-    """A node and its services, None if there is no such node. Raises RpcError."""
-    reply = await core.read(
-        "Catalog.NodeServiceList", args.datacenter, args, lambda snap: _service_list_query(args, snap)
-    )
-    return reply.value
-
-
 async def _node_service_list(core: Core, body: Any) -> dict[str, Any]:
     args = NodeSpecificRequest.from_wire(body)
     core.router.check_datacenter("Catalog.NodeServiceList", args.datacenter)

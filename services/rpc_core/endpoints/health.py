@@ -62,8 +62,9 @@ async def _checks_in_state(core: Core, body: Any) -> dict[str, Any]:
     return _checks_wire(reply)
 
 
-async def _node_checks_reply(core: Core, args: NodeSpecificRequest) -> Reply[Checks]:
-    return await _read_checks(
+async def _node_checks(core: Core, body: Any) -> dict[str, Any]:
+    args = NodeSpecificRequest.from_wire(body)
+    reply = await _read_checks(
         core,
         "Health.NodeChecks",
         args.datacenter,
@@ -71,15 +72,7 @@ async def _node_checks_reply(core: Core, args: NodeSpecificRequest) -> Reply[Che
         None,
         lambda snap: health.node_checks(snap, args.node),
     )
-
-
-async def read_node_checks(core: Core, args: NodeSpecificRequest) -> Checks:
-    """The checks of a node. Raises RpcError."""
-    return (await _node_checks_reply(core, args)).value
-
-
-async def _node_checks(core: Core, body: Any) -> dict[str, Any]:
-    return _checks_wire(await _node_checks_reply(core, NodeSpecificRequest.from_wire(body)))
+    return _checks_wire(reply)
 
 
 async def _service_checks(core: Core, body: Any) -> dict[str, Any]:

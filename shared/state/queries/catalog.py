@@ -11,7 +11,6 @@ from shared.state.records import (
     SERVICE_NAME_AT,
     SERVICE_TAGS_AT,
     find_node,
-    find_node_by_id,
     find_node_by_name_or_id,
     has_tags,
     read_node,
@@ -40,11 +39,6 @@ def nodes(snap: Snapshot, node_meta: Mapping[str, str] | None = None) -> Answer[
 def node(snap: Snapshot, name: str) -> Answer[Node | None]:
     """One node by name. Index: nodes."""
     return Answer(max(1, snap.index("nodes")), find_node(snap, name), ((NODE, name.lower()),))
-
-
-def node_by_id(snap: Snapshot, node_id: str) -> Answer[Node | None]:
-    """One node by its full id. Index: nodes."""
-    return Answer(max(1, snap.index("nodes")), find_node_by_id(snap, node_id), ((NODE, ALL),))
 
 
 def services(snap: Snapshot, node_meta: Mapping[str, str] | None = None) -> Answer[dict[str, list[str]]]:
