@@ -48,7 +48,7 @@ def office(*outcomes: bool) -> Office:
 async def test_all_who_ask_at_once_hear_of_the_one_round(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     duties = office(True, True)
     nursery.start_soon(duties.lead)
-    await trio.sleep(2)
+    await trio.sleep(2.5)  # between two looks for tombstones: both askers come before the loop wakes
     with trio.fail_after(2):
         async with trio.open_nursery() as askers:
             askers.start_soon(duties.reassert)
