@@ -58,7 +58,8 @@ class StateMachine(Protocol):
         ...
 
     def prepare(self) -> Any:
-        """Begins a restore that is done in steps: a new, empty state that nobody sees yet."""
+        """Begins a restore that is done in steps: a new, empty state that nobody sees yet. Raises
+        UnusableStateError."""
         ...
 
     def fill(self, prepared: Any, source: StateReader) -> None:

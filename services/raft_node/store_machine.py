@@ -69,7 +69,10 @@ class StoreMachine:
             raise StorageError(f"the snapshot of entry {index} cannot be restored: {error}") from error
 
     def prepare(self) -> NewGeneration:
-        return self._fsm.prepare()
+        try:
+            return self._fsm.prepare()
+        except StateError as error:
+            raise UnusableStateError(str(error)) from error
 
     def fill(self, prepared: NewGeneration, source: StateReader) -> None:
         try:

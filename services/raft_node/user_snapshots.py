@@ -23,7 +23,6 @@ from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import Snapshots, SnapshotWriter, meta_json
 from services.raft_node.machine import StateMachine, UnusableStateError
 from services.raft_node.snapshotting import SnapshotRefusedError
-from shared import snapshot_archive
 from shared.ipc import RemoteError, Request, Server
 from shared.log import get_logger
 
@@ -81,15 +80,16 @@ class UserSnapshots:
             self._check()
             started = trio.current_time()
             writer = self._writer(payload["index"])
-            machine = node.replica.machine
-            prepared = machine.prepare()
+            machine, prepared = node.replica.machine, None
             try:
+                prepared = machine.prepare()
                 await trio.to_thread.run_sync(_load, payload, writer, machine, prepared)
                 self._check()
                 meta = writer.finish(self._meta(payload["index"]))
             except BaseException as error:
                 writer.cancel()
-                machine.discard(prepared)
+                if prepared is not None:
+                    machine.discard(prepared)
                 raise _explained(error) from None
             _log.info("copied to local snapshot", bytes=meta.size)
             waiter = _Waiter()
@@ -164,6 +164,8 @@ def _explained(error: BaseException) -> BaseException:
 
 def _write_archive(snapshots: Snapshots, meta: SnapshotMeta, path: str, now_s: int) -> None:
     """In a thread."""
+    from shared import snapshot_archive  # with its compressors, for the few who take backups
+
     reader = snapshots.open(meta)
     try:
         with open(path, "r+b") as out:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import trio
 
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
@@ -19,6 +23,10 @@ from services.raft_node.log import FileSnapshots
 from services.raft_node.log.disk import OsDisk
 from services.raft_node.log.errors import StorageError
 from services.raft_node.store_machine import StoreMachine
+from services.raft_node.user_snapshots import SNAPSHOT_VERSION, UserSnapshots
+from shared.ipc import RemoteError
+from shared.state.errors import StateFullError
+from shared.state.rebuilding import NewGeneration
 from shared.state.store import StateStore
 from shared.structs.wire import pack
 from tests.unit.raft.test_raft_core import A, B, core_of, make_leader, of, plain
@@ -171,3 +179,23 @@ def test_a_stream_of_a_state_that_was_replaced_ends_as_an_error_of_the_storage(t
     with pytest.raises(StorageError, match="the state was replaced"):
         list(pieces)
     assert list(machine.stream())
+
+
+async def test_a_restore_that_finds_no_room_lets_go_of_what_it_began(tmp_path: Path) -> None:
+    class FullStore(StateStore):
+        def begin(self) -> NewGeneration:
+            raise StateFullError("state", "no room")
+
+    snapshots = FileSnapshots(OsDisk(), str(tmp_path / "raft"))
+    core = core_of(configuration=ALONE)
+    core.step(ev.Tick(), 5.0)
+    core.step(ev.Durable(core.log.last_index, core.term), 5.0)
+    machine = StoreMachine(FullStore.open(str(tmp_path / "state")))
+    replica = SimpleNamespace(core=core, machine=machine, snapshots=snapshots)
+    node: Any = SimpleNamespace(taking=trio.Lock(), replica=replica)
+    request: Any = SimpleNamespace(payload={"path": "", "size": 0, "index": 1, "version": SNAPSHOT_VERSION})
+    with pytest.raises(RemoteError, match=r"failed to restore snapshot: .*no room"):
+        await UserSnapshots(node)._restore(request)
+    left = [name for _, directories, _ in os.walk(tmp_path / "raft") for name in directories]
+    assert not any(name.endswith(".tmp") for name in left)
+    assert not node.taking.locked()
