@@ -35,6 +35,8 @@ INGRESS_GATEWAY, TERMINATING_GATEWAY = "ingress-gateway", "terminating-gateway"
 PROXY_GLOBAL = "global"
 """The only name proxy-defaults may have."""
 WILDCARD = "*"
+NAMESPACE = "default"
+"""The only namespace there is outside of Consul Enterprise."""
 
 FLOAT32 = Kind("float", "float32")
 UINT32 = Kind("int", "uint32")

@@ -11,6 +11,7 @@ from shared.config.error_list import error_list
 from shared.gotext.durations import format_duration_ns
 from shared.gotext.quoting import quote
 from shared.structs.config_entry import (
+    NAMESPACE,
     PROXY_GLOBAL,
     WILDCARD,
     ConfigEntry,
@@ -30,9 +31,6 @@ from shared.structs.config_entry import (
 )
 from shared.structs.errors import RefusedError
 from shared.structs.weak_decode import WeakDecodeError, decode
-
-NAMESPACE = "default"
-"""The only namespace there is outside of Consul Enterprise."""
 
 _META_PAIRS_MAX, _META_KEY_MAX, _META_VALUE_MAX = 64, 128, 512
 _SUBSET = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?\Z")

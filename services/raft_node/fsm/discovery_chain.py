@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeVar
 from services.raft_node.fsm.errors import CommandError
 from shared.gotext.quoting import quote
 from shared.structs.config_entry import (
+    NAMESPACE,
     PROXY_GLOBAL,
     ConfigEntry,
     ProxyDefaults,
@@ -20,7 +21,6 @@ from shared.structs.config_entry import (
     ServiceRouter,
     ServiceSplitter,
 )
-from shared.structs.config_entry_rules import NAMESPACE
 
 E = TypeVar("E", bound=ConfigEntry)
 Lookup = Callable[[type[ConfigEntry], str], ConfigEntry | None]

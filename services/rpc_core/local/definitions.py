@@ -6,7 +6,6 @@ import re
 from typing import Any, TypeVar
 
 from services.rpc_core.local.checks import definition as checks
-from shared.config.services import invalid_metadata
 from shared.log import get_logger
 from shared.structs.catalog import KIND_MESH_GATEWAY, NodeService
 from shared.structs.errors import RefusedError
@@ -110,8 +109,12 @@ def validate_weights(weights: Weights | None) -> None:
 
 def validate_meta(kind: str, meta: dict[str, str] | None) -> None:
     """Raises RefusedError for metadata that cannot be stored."""
+    if not meta:
+        return
+    from shared.config.services import invalid_metadata  # most services have none: it brings the builder's part along
+
     allowed = _MESH_GATEWAY_META if kind == KIND_MESH_GATEWAY else frozenset()
-    if reason := invalid_metadata(meta or {}, allowed):
+    if reason := invalid_metadata(meta, allowed):
         raise RefusedError(reason)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import md5
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -25,10 +25,12 @@ from shared.structs import gojson
 from shared.structs.catalog import HealthCheck, NodeService
 from shared.structs.config_entry_wire import ServiceConfigResponse
 from shared.structs.errors import StructError
-from shared.structs.json_decode import decode_struct
 from shared.structs.proxy import CheckType
+from shared.structs.schema import Struct
 
 _log = get_logger("agent")
+
+S = TypeVar("S", bound=Struct)
 
 LOCAL, REMOTE = "local", "remote"
 """Sources: the agent's own configuration, or a call."""
@@ -144,7 +146,7 @@ class Files:
         for path, content in self._contents(self._services, "service"):
             try:
                 record = gojson.loads(content)
-                service = decode_struct(NodeService, _service_part(record), strict=False)
+                service = _decoded(NodeService, _service_part(record))
             except (StructError, TypeError) as error:
                 _log.error("Failed decoding service file", file=str(path), error=str(error))
                 continue
@@ -160,9 +162,7 @@ class Files:
             try:
                 record = gojson.loads(content)
                 service_id = record["ServiceID"]
-                found[str(service_id)] = decode_struct(
-                    ServiceConfigResponse, _part(record, "Defaults"), strict=False
-                )
+                found[str(service_id)] = _decoded(ServiceConfigResponse, _part(record, "Defaults"))
             except (StructError, KeyError, TypeError) as error:
                 _log.error("Failed decoding service config file", file=str(path), error=str(error))
         return found
@@ -173,9 +173,9 @@ class Files:
         for path, content in self._contents(self._checks, "check"):
             try:
                 record = gojson.loads(content)
-                check = decode_struct(HealthCheck, _part(record, "Check"), strict=False)
+                check = _decoded(HealthCheck, _part(record, "Check"))
                 how = record.get("ChkType")
-                check_type = None if how is None else decode_struct(CheckType, how, strict=False)
+                check_type = None if how is None else _decoded(CheckType, how)
             except (StructError, TypeError) as error:
                 _log.error("Failed decoding check file", file=str(path), error=str(error))
                 continue
@@ -221,6 +221,13 @@ class Files:
                 yield path, path.read_bytes()
             except OSError as error:
                 raise PersistError(f'failed reading {what} file "{path}": {error.strerror}') from None
+
+
+def _decoded(cls: type[S], value: Any) -> S:
+    """Raises StructError."""
+    from shared.structs.json_decode import decode_struct  # only an agent that has kept something needs it
+
+    return decode_struct(cls, value, strict=False)
 
 
 def _file_name(key: str) -> str:
