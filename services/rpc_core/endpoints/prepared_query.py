@@ -12,6 +12,7 @@ from typing import Any
 import trio
 
 from services.rpc_core.core import Core
+from services.rpc_core.endpoints.ids import fresh_id
 from services.rpc_core.endpoints.near import sort_by_distance
 from services.rpc_core.errors import RpcError
 from shared import metrics
@@ -57,8 +58,7 @@ async def apply(core: Core, body: Any) -> str:
     if args.op == CREATE:
         if query.id:
             raise RpcError("ID must be empty when creating a new prepared query")
-        # Before the log: what is in the log must come out the same on every server.
-        query.id = _fresh_id(core)
+        query.id = fresh_id(core, queries.find)
     else:
         with core.snapshot() as snap:
             try:
@@ -76,16 +76,6 @@ async def apply(core: Core, body: Any) -> str:
     await core.apply(args, "PreparedQuery.Apply")
     metrics.sample("consul.prepared-query.apply", (trio.current_time() - started) * 1000)
     return query.id
-
-
-def _fresh_id(core: Core) -> str:
-    """A random UUID no query has."""
-    with core.snapshot() as snap:
-        while True:
-            text = f"{core.rng.getrandbits(128):032x}"
-            made = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-            if queries.find(snap, made) is None:
-                return made
 
 
 def _problem(query: PreparedQuery) -> str:

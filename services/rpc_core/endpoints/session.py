@@ -7,6 +7,7 @@ from typing import Any
 import trio
 
 from services.rpc_core.core import Core
+from services.rpc_core.endpoints.ids import fresh_id
 from services.rpc_core.errors import RpcError
 from shared import metrics
 from shared.gotext.durations import DurationError, format_duration_ns, parse_duration_ns, parse_duration_s
@@ -26,7 +27,7 @@ async def apply(core: Core, body: Any) -> str:
     _validate(core, args)
     if args.op == CREATE:
         # Before the log: what is in the log must come out the same on every server.
-        session.id = _fresh_id(core)
+        session.id = fresh_id(core, sessions.find)
     result = await core.apply(args, "Session.Apply")
     now = trio.current_time()
     if args.op == CREATE and session.ttl:
@@ -56,16 +57,6 @@ def _validate(core: Core, args: SessionRequest) -> None:
         if ttl_ns and not ttl_min_ns <= ttl_ns <= TTL_MAX_NS:
             allowed = f"{format_duration_ns(ttl_min_ns)}={format_duration_ns(TTL_MAX_NS)}"
             raise RpcError(f"Invalid Session TTL '{ttl_ns}', must be between [{allowed}]")
-
-
-def _fresh_id(core: Core) -> str:
-    """A random UUID no session has."""
-    with core.snapshot() as snap:
-        while True:
-            text = f"{core.rng.getrandbits(128):032x}"
-            made = "-".join((text[:8], text[8:12], text[12:16], text[16:20], text[20:]))
-            if sessions.find(snap, made) is None:
-                return made
 
 
 async def get(core: Core, body: Any) -> dict[str, Any]:
