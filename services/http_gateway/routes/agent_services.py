@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from services.http_gateway.call import LATER, Call, Later
+from services.http_gateway import parked
+from services.http_gateway.call import Call
 from services.http_gateway.errors import BadRequestError, HttpError, NotFoundError
 from services.http_gateway.message import Response
 from services.http_gateway.options import ReadOptions, parse_wait
@@ -13,7 +14,6 @@ from services.http_gateway.routes.table import Route
 from services.http_gateway.selection import compile_filter
 from shared.gotext.numbers import parse_bool
 from shared.gotext.quoting import quote
-from shared.ipc.errors import DeadlineError, IpcError
 from shared.structs.agent import AgentConnect, AgentProxy, AgentService
 from shared.structs.catalog import CRITICAL
 from shared.structs.errors import JsonError
@@ -55,38 +55,12 @@ def service(call: Call) -> Any:
     options = ReadOptions(datacenter=call.gateway.config.datacenter)
     parse_wait(options, call.request)
     call.refuse_namespace()
-    known = call.request.first("hash")
+    known, show = call.request.first("hash"), partial(_show_service, call)
+    nothing_known = {"id": call.rest, "hash": ""}
     if not known:
-        return _service_now(call)
+        return call.rpc("Agent.Service", nothing_known, show, retry_safe=True)
     wait_s = min(options.wait_ns / 1e9, _WAIT_MAX_S) if options.wait_ns > 0 else _WAIT_DEFAULT_S
-    return _service_later(call, known, wait_s)
-
-
-def _service_now(call: Call) -> Later:
-    return call.rpc("Agent.Service", {"id": call.rest, "hash": ""}, partial(_show_service, call), retry_safe=True)
-
-
-def _service_later(call: Call, known: str, wait_s: float) -> Later:
-    """Until there is something else, its time is up, or the client shuts down its side."""
-    link = call.gateway.rpc
-
-    def answer_now() -> None:
-        link.cancel(call_id)
-        _service_now(call)
-
-    def on_done(reply: Any, error: IpcError | None) -> None:
-        if isinstance(error, DeadlineError):
-            _service_now(call)
-        elif error is not None:
-            call.failed(error)
-        else:
-            call.run(partial(_show_service, call, reply))
-
-    payload = {"id": call.rest, "hash": known}
-    call_id = link.post("Agent.Service", payload, on_done, timeout_s=wait_s, retry_safe=True)
-    call.request.on_abandon = lambda: link.cancel(call_id)
-    call.request.on_hurry = answer_now
-    return LATER
+    return parked.wait(call, "Agent.Service", {"id": call.rest, "hash": known}, nothing_known, wait_s, show)
 
 
 def _show_service(call: Call, reply: Any) -> Any:

@@ -6,11 +6,11 @@ from base64 import b64encode
 from functools import partial
 from typing import Any
 
-from services.http_gateway.call import LATER, Call, Later
+from services.http_gateway import parked
+from services.http_gateway.call import Call
 from services.http_gateway.errors import BadRequestError
 from services.http_gateway.options import ReadOptions, parse_wait
 from services.http_gateway.routes.table import Route
-from shared.ipc.errors import DeadlineError, IpcError
 
 _WAIT_MAX_S = 600.0
 _FIRE_TIMEOUT_S = 15.0
@@ -39,30 +39,8 @@ def list_(call: Call) -> Any:
     if not options.min_index:
         return call.rpc("Agent.EventList", _wanted(name, 0), partial(_show_list, call), retry_safe=True)
     wait_s = min(options.wait_ns / 1e9, _WAIT_MAX_S) if options.wait_ns > 0 else _WAIT_MAX_S
-    return _wait(call, _wanted(name, options.min_index), wait_s)
-
-
-def _wait(call: Call, wanted: dict[str, Any], wait_s: float) -> Later:
-    """Until there is another answer than the one the client has, its time is up, or it shuts down its side."""
-    link = call.gateway.links.rpc
-
-    def answer_now() -> None:
-        link.cancel(call_id)
-        now = {**wanted, "index": 0}
-        call.rpc("Agent.EventList", now, partial(_show_list, call), retry_safe=True)
-
-    def on_done(reply: Any, error: IpcError | None) -> None:
-        if isinstance(error, DeadlineError):
-            answer_now()
-        elif error is not None:
-            call.failed(error)
-        else:
-            call.run(partial(_show_list, call, reply))
-
-    call_id = link.post("Agent.EventList", wanted, on_done, timeout_s=wait_s, retry_safe=True)
-    call.request.on_abandon = lambda: link.cancel(call_id)
-    call.request.on_hurry = answer_now
-    return LATER
+    known, nothing_known = _wanted(name, options.min_index), _wanted(name, 0)
+    return parked.wait(call, "Agent.EventList", known, nothing_known, wait_s, partial(_show_list, call))
 
 
 def _wanted(name: str, index: int) -> dict[str, Any]:
