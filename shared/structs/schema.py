@@ -198,7 +198,7 @@ class Struct(metaclass=StructType):
     json_strict: ClassVar[bool] = True
     """Whether unknown JSON keys are refused."""
     json_decoder: ClassVar[str] = ""
-    """Set where the Go type has a JSON decoder of its own: how error texts name the helper type it decodes
+    """Set where the Go type has a JSON decoder of its own: how error texts name the type that it decodes
     into. Errors from inside of it are reported for the field that holds it."""
     __hash__ = None  # type: ignore[assignment]
 

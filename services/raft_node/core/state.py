@@ -59,7 +59,7 @@ class State:
         self.request_id = 0
         self.effects: list[Effect] = []
 
-    # ---- small helpers ---------------------------------------------------------------------------------------
+    # ---- short ways to say it --------------------------------------------------------------------------------------
 
     @property
     def term(self) -> int:
