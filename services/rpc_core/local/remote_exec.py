@@ -104,6 +104,12 @@ class _Run:
 
     async def run(self) -> None:
         """Until the program has ended and its exit code is written, or nothing can be written any more."""
+        try:
+            await self._perform()
+        except Exception as error:  # a bug met by one job must not end the agent's other work
+            _log.error("remote exec job failed", id=self._event.id, error=repr(error))
+
+    async def _perform(self) -> None:
         _log.debug("received remote exec event", id=self._event.id)
         try:
             job = await self._accept()

@@ -139,7 +139,7 @@ class ServiceManager:
             while True:
                 try:
                     found = await self._fetch(registration, index)
-                except RpcError as error:
+                except Exception as error:  # whatever it was, another service's watch must not end with it
                     _log.error("error handling service update", error=f"error watching service config: {error}")
                     await trio.sleep(delay_s)
                     delay_s = min(2 * delay_s, RETRY_MAX_S)

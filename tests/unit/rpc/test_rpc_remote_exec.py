@@ -162,3 +162,11 @@ async def test_a_silent_program_gives_signs_of_life(autojump_clock: trio.testing
     found = await _collect([*trickle, (3.9, b"")], 1.0)
     assert [at for at, piece in found if not piece] == [1.0, 2.0, 3.0]
     assert b"".join(piece for _, piece in found) == b"." * 10
+
+
+async def test_what_nobody_expects_ends_one_job_alone(tmp_path: Path) -> None:
+    class Broken(Store):
+        async def __call__(self, method: str, body: Any) -> Any:
+            raise LookupError("a bug")
+
+    assert await _run(Broken({"Command": "true"}), tmp_path) == {}

@@ -260,3 +260,28 @@ async def test_maintenance_is_a_check_that_is_kept(tmp_path: Path, nursery: trio
     assert agent.files.checks() == []
     with pytest.raises(RefusedError, match='No service registered with ID "none"'):
         await agent.maintain_service("none", True, "", "")
+
+
+async def test_defaults_that_cannot_be_read_are_asked_for_again(
+    tmp_path: Path, autojump_clock: MockClock, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def junk(body: Any) -> bytes:
+        return b"junk"
+
+    catalog = FakeCatalog()
+    agent = local_agent(config(tmp_path), catalog)
+    await nursery.start(agent.run)
+    await register(agent, PROXY)
+    await wait_all_tasks_blocked()
+    with monkeypatch.context() as patch:
+        patch.setattr(catalog, "_resolveserviceconfig", junk)
+        catalog.set_defaults(proxy_config={"protocol": "http"})
+        asked = len(catalog.calls)
+        await wait_for(lambda: len(catalog.calls) >= asked + 2)
+    catalog.set_defaults(proxy_config={"protocol": "grpc"})
+
+    def has_it() -> bool:
+        service = agent.state.service("web-proxy")
+        return service is not None and (service.proxy.config or {}).get("protocol") == "grpc"
+
+    await wait_for(has_it)

@@ -76,8 +76,12 @@ async def _feed(process: trio.Process, given: bytes) -> None:
 def _signal_name(number: int) -> str:
     import signal
 
-    names = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated", signal.SIGSEGV: "segmentation fault"}
-    return names.get(signal.Signals(number), signal.strsignal(number) or str(number)).lower()
+    names: dict[int, str] = {  # by number: real-time signals are no member of signal.Signals
+        signal.SIGKILL: "killed",
+        signal.SIGTERM: "terminated",
+        signal.SIGSEGV: "segmentation fault",
+    }
+    return names.get(number, signal.strsignal(number) or str(number)).lower()
 
 
 async def send_request(handler: HttpHandler, config: RuntimeConfig, index: int, data: Any) -> None:
