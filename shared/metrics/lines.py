@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shared.metrics.batch import Batch
 from shared.metrics.totals import Key
@@ -11,8 +11,6 @@ PACKET_BYTES_MAX = 1400
 """Below what an Ethernet frame holds, as go-metrics keeps it."""
 
 _UNSAFE = str.maketrans({":": "_", " ": "_", "\n": "_", "|": "_", "@": "_", "#": "_", ",": "_"})
-
-Encoder = Callable[[Batch], Iterator[str]]
 
 
 def statsd_lines(batch: Batch) -> Iterator[str]:
