@@ -18,8 +18,8 @@ _KV_METHOD: Final = "KVS.ApplyEncoded"
 _CATALOG_METHOD: Final = "Catalog.ApplyEncoded"
 TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 4
-"""So many writes of a batch leave together, ahead of the rest: the neighbours check, log and apply them while this
-process still reads requests."""
+"""So many writes leave at once when none were under way, ahead of the rest of their batch: the neighbours check, log
+and apply them while this process still reads requests. Later ones had better share a sync of the log."""
 
 
 class Writes:
@@ -28,7 +28,6 @@ class Writes:
     def __init__(self, raft: Link, rpc: Link) -> None:
         self._raft, self._rpc = raft, rpc
         self._tags: dict[int, None] = {}
-        self._posted = 0
         raft.subscribe("applied", self._applied)
         raft.on_down(self._lost)
 
@@ -61,8 +60,7 @@ class Writes:
 
         tags[tag] = None
         rpc.post(method, (*payload, number, tag), finished, timeout_s=TIMEOUT_S)
-        self._posted += 1
-        if self._posted % _AHEAD == 0:
+        if len(tags) == _AHEAD:
             rpc.flush()
 
     def _applied(self, results: Any) -> None:
