@@ -70,7 +70,7 @@ class KnownValues:
         if self._link is None:
             self._link = link
             link.subscribe("cache", self._ended)
-            link.on_down(self._distrust_all)
+            link.on_down(self.distrust_all)
 
     def get(self, key: Key) -> _Known | None:
         return self._known.get(key)
@@ -114,7 +114,8 @@ class KnownValues:
             for key in self._keys.get(number, ()):
                 self._known[key].trusted_until = 0.0
 
-    def _distrust_all(self) -> None:
+    def distrust_all(self) -> None:
+        """The cache is asked again for each, and the answers are rendered anew."""
         for known in self._known.values():
             known.trusted_until = 0.0
 

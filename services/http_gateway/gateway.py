@@ -88,6 +88,7 @@ class Gateway:
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + 1.0
         self.cache, self.repeats = AnswerCache(), Repeats()
+        self.known_values.distrust_all()
         self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)
 
     # -- state ----------------------------------------------------------------------------------

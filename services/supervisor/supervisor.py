@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -332,9 +333,13 @@ class Supervisor:
     async def _apply(self, config: RuntimeConfig) -> None:
         """Give it to everyone; if somebody refuses it, everyone gets the old one back. Raises ReloadError."""
         old = self.config
-        refusal = await self._hand_out(config)
+        try:
+            refusal = await self._hand_out(config)
+        except ReloadError as error:
+            refusal = str(error)
         if refusal:
-            await self._hand_out(old)
+            with contextlib.suppress(ReloadError):
+                await self._hand_out(old)
             raise ReloadError(refusal)
 
     async def _hand_out(self, config: RuntimeConfig) -> str:

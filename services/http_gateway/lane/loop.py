@@ -22,6 +22,7 @@ import trio
 
 from services.http_gateway.lane.connection import Connection, ConnectionLimits
 from services.http_gateway.lane.head import HeadParser
+from services.http_gateway.lane.patience import Patience
 from services.http_gateway.lane.shedding import largest
 from services.http_gateway.lane.wheel import TimerWheel
 from services.http_gateway.message import Request
@@ -38,6 +39,8 @@ _TURNS_BEFORE_OTHERS = 8
 _TURN_S = 0.02
 """Work of a turn after which the requests that are left wait for later ones, one by one: whoever comes meanwhile
 with a small question must not wait for all large ones before it."""
+_FEW = 2
+"""Connections with requests in one turn up to which it pays to wait a moment for the next ones."""
 _UNREAD_GRACE_S = 2.0
 _LINGER_S, _LINGER_BYTES_MAX = 2.0, 1 << 20
 _WRITE_TIMEOUT_S = 60.0
@@ -125,6 +128,8 @@ class Lane:
         """What was read in earlier turns and not worked on, by the address of the client, whose turn comes first
         in front. Nothing more is read from these clients meanwhile."""
         self._in_turn = False
+        self._all_answered = False
+        """Whether the last turn had few requests, which all have their answers: their clients may ask on at once."""
         self._awaits_flush = False
         self._accepting_after = 0.0
         self._epoll = select.epoll()
@@ -169,12 +174,13 @@ class Lane:
 
     async def _serve(self) -> None:
         fd = self._epoll.fileno()
-        poll, flusher = self._epoll.poll, self._flusher
+        poll, flusher, patience = self._epoll.poll, self._flusher, Patience()
         while True:
             if self._again or self._late:
                 await trio.lowlevel.checkpoint()
-            else:
+            elif not (self._all_answered and patience.finds(poll)):
                 await trio.lowlevel.wait_readable(fd)
+            self._all_answered = False
             flusher.begin()  # what the turns write for neighbours leaves together, as they are woken by each send
             try:
                 for _ in range(_TURNS_BEFORE_OTHERS):
@@ -236,6 +242,7 @@ class Lane:
                 if client.fd >= 0 and self._advance(client, now):
                     self._mark_client(client)
             self._flush_clients(now)
+            self._all_answered = 0 < len(arrived) <= _FEW and all(client.protocol.idle for client, _ in arrived)
         finally:
             self._work.end_batch()
             self._in_turn = False

@@ -86,7 +86,10 @@ class LocalMethods:
     def _service_again(self, request: Request) -> None:
         if not request.cancelled:
             request.unpark()
-            self._service(request)
+            try:
+                self._service(request)
+            except Exception as error:  # called by the loop itself, which must not end
+                request.fail_with(error)
 
     async def _checks(self, payload: Mapping[str, Any]) -> dict[str, Any]:
         """{id: HealthCheck} of all checks."""
