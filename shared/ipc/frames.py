@@ -30,7 +30,7 @@ from shared.ipc.errors import ProtocolError
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 64 << 20
 READ_BYTES: Final = 64 << 10
-"""Well below the size from which the C library maps every block anew (see shared.memory): a read allocates that much."""
+"""A read allocates as much: well below the size from which the C library maps each block anew (see shared.memory)."""
 
 HELLO: Final = 0
 CALL: Final = 1

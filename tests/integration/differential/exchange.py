@@ -7,6 +7,7 @@ equal between two agents that were asked the same.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import json
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TIMEOUT_S = 30.0
+_LARGE_BYTES, _TRIES = 100_000, 5
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (UUID, "UUID"),
@@ -68,7 +70,17 @@ class Answer:
 
 
 def exchange(address: str, port: int, request: Request) -> Answer:
-    """Raises OSError or HTTPException when there is no answer within the deadline."""
+    """Raises OSError or HTTPException when there is no answer within the deadline.
+
+    An agent that refuses a large body closes while the rest of it is on its way: the client may see that before it
+    sees the refusal. Nothing was done then, and it is asked again."""
+    for _ in range(_TRIES if len(request.body) > _LARGE_BYTES else 0):
+        with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+            return _exchange(address, port, request)
+    return _exchange(address, port, request)
+
+
+def _exchange(address: str, port: int, request: Request) -> Answer:
     with socket.create_connection((address, port), timeout=TIMEOUT_S) as connection:
         connection.sendall(request.encode(f"{address}:{port}"))
         response = http.client.HTTPResponse(connection, method=request.method)

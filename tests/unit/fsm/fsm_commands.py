@@ -79,7 +79,6 @@ QUERIES: list[Callable[[Snapshot], Answer[Any]]] = [
     catalog.nodes,
     lambda s: catalog.nodes(s, {"r": "1"}),
     lambda s: catalog.node(s, "n1"),
-    lambda s: catalog.node_by_id(s, N1),
     catalog.services,
     lambda s: catalog.services(s, {"r": "1"}),
     catalog.service_list,

@@ -8,6 +8,7 @@ import pytest
 
 from services.raft_node.fsm.errors import CommandError
 from shared.state.queries import catalog, health
+from shared.state.records import find_node_by_id
 from shared.structs.catalog import HealthCheck, Node, NodeService, RegisterRequest
 from shared.structs.proxy import ConnectProxyConfig, ServiceConnect, Weights
 from shared.structs.txn import TxnCheckOp, TxnNodeOp, TxnOp, TxnServiceOp
@@ -108,8 +109,8 @@ def test_a_critical_holder_loses_its_name_but_its_services_stay(fsm: Driver) -> 
         ),
     )
     assert fsm.register("n", id=N2) is None
-    assert fsm.ask(lambda snap: catalog.node_by_id(snap, N1)).value is None
-    assert fsm.ask(lambda snap: catalog.node_by_id(snap, N2)).value is not None
+    assert fsm.ask(lambda snap: find_node_by_id(snap, N1)) is None
+    assert fsm.ask(lambda snap: find_node_by_id(snap, N2)) is not None
     assert fsm.ask(catalog.services).value == {"s": []}
 
 
