@@ -43,14 +43,17 @@ Make = Callable[..., GossipProcess]
 def exchange(address: str, data: bytes, timeout_s: float = 30.0) -> bytes:
     """Send on a stream, half-close, read to the end."""
     with socket.create_connection((address, PORTS.serf_lan), timeout=timeout_s) as stream:
-        stream.sendall(data)
-        stream.shutdown(socket.SHUT_WR)
         answer = b""
-        try:
+        try:  # an agent that does not like the beginning may be gone before the end was sent
+            stream.sendall(data)
+            stream.shutdown(socket.SHUT_WR)
             while chunk := stream.recv(65536):
                 answer += chunk
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
             pass
+        except OSError as error:
+            if error.errno != errno.ENOTCONN:
+                raise
         return answer
 
 
