@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import random
 from pathlib import Path
 
 import pytest
 
 from shared.config.runtime import RuntimeConfig
+from tests.seeds import seed_of
 from tests.simulation.anti_entropy_sim import Simulation
 
 QUIET_S = 130.0
@@ -19,7 +19,7 @@ RUNS = 40
 def seeds() -> list[int]:
     if given := os.environ.get("SIM_SEED"):
         return [int(given)]
-    return [random.SystemRandom().getrandbits(32) for _ in range(RUNS)]
+    return [seed_of(f"anti-entropy {number}") for number in range(RUNS)]
 
 
 def simulation(seed: int, directory: Path, update_interval_s: float = 20.0) -> Simulation:

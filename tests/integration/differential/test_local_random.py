@@ -18,6 +18,7 @@ from tests.integration.differential.exchange import Request, differences, exchan
 from tests.integration.differential.scenarios import put
 from tests.integration.differential.scenarios_local import CHECK, REGISTER, unordered
 from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
@@ -127,7 +128,7 @@ class Requests:
 
 @pytest.mark.parametrize("number", range(2))
 def test_both_agents_show_the_same_after_every_step(agents: tuple[RealConsul, Agent], number: int) -> None:
-    seed = int(os.environ.get("PROCONSUL_SEED") or random.SystemRandom().getrandbits(32))
+    seed = int(os.environ.get("PROCONSUL_SEED") or seed_of("local"))
     print(f"replay: PROCONSUL_SEED={seed}")
     for agent in agents:  # an earlier sequence may have left something
         for service_id in agent.http("GET", "/v1/agent/services").json():

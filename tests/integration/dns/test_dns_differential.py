@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from tests.agents import Agent, RealConsul, wait_settled, wait_until
 from tests.integration.dns.exchange_dns import Question, ask, shown
 from tests.integration.dns.questions import CATALOG, questions
 from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
@@ -62,7 +62,7 @@ def agents(
 
 
 def test_same_answers(agents: tuple[RealConsul, Agent]) -> None:
-    seed = int(os.environ.get("DNS_SEED") or random.SystemRandom().getrandbits(32))
+    seed = int(os.environ.get("DNS_SEED") or seed_of("dns"))
     print(f"replay: DNS_SEED={seed}")
     found = []
     for question in questions(seed, RANDOM_QUESTIONS):

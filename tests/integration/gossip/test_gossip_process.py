@@ -1,5 +1,6 @@
 """The gossip process alone and with others of its kind: real sockets, real kills, real floods."""
 
+import errno
 import json
 import re
 import socket

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.agents import Agent, wait_until
 from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 CLIENTS, KILLS = 3, 6
 SYNC_S = 130.0
@@ -39,7 +40,7 @@ class Client(threading.Thread):
 
 
 def test_what_was_acknowledged_survives_every_kill(loopback: LoopbackPool, tmp_path: Path) -> None:
-    seed = int(os.environ.get("PROCONSUL_SEED") or random.SystemRandom().getrandbits(32))
+    seed = int(os.environ.get("PROCONSUL_SEED") or seed_of("kills"))
     print(f"replay: PROCONSUL_SEED={seed}")
     rng = random.Random(seed)
     agent = Agent(loopback(), tmp_path, dev=False, config={"disable_coordinates": True})
