@@ -19,6 +19,7 @@ import struct
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ def wait_until(condition: Callable[[], T], timeout_s: float = PATIENCE_S, what: 
         time.sleep(0.01)
 
 
-class _Process:
+class _Process(ABC):
     """What both kinds of agents have in common: a process group, its output in a file, an HTTP port."""
 
     def __init__(self, address: str, directory: Path, arguments: Sequence[str], http_port: int) -> None:
@@ -73,8 +74,9 @@ class _Process:
         self.process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """The program with its arguments."""
 
     def environment(self) -> dict[str, str]:
         return {key: value for key, value in os.environ.items() if not key.startswith(("CONSUL_", "PROCONSUL_"))}

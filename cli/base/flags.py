@@ -6,6 +6,8 @@ Parsing stops at the first argument that is not a flag; what follows is returned
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 from cli.base import ui
 from shared.gotext import numbers
 from shared.gotext.quoting import quote
@@ -33,7 +35,7 @@ class HelpWanted(FlagError):
         ui.error(self._flags.defaults())
 
 
-class Flag:
+class Flag(ABC):
     """One flag. `placeholder` names its argument in help texts, empty for a switch without argument."""
 
     placeholder = "value"
@@ -43,9 +45,9 @@ class Flag:
         self.name = name
         self.usage = usage
 
+    @abstractmethod
     def set(self, text: str) -> None:
         """Take the text of one occurrence. Raises ValueError with the reason shown to the user."""
-        raise NotImplementedError
 
     def default_text(self) -> str:
         """The default as help prints it, empty when it is the zero value of the type."""

@@ -6,6 +6,7 @@ measured of the agent as a whole, its memory, is sent by one process for all."""
 from __future__ import annotations
 
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
 import trio
@@ -23,7 +24,7 @@ FLUSH_S = 1.0
 LOOK_UP_EVERY = 10
 """Sizes of queues and of the agent's memory are looked at once in so many flushes."""
 RECONNECT_S = 3.0
-WRITE_TIMEOUT_S = 5.0
+CONNECT_TIMEOUT_S = WRITE_TIMEOUT_S = 5.0
 
 
 async def run(telemetry: Telemetry, *, whole_agent: bool) -> None:
@@ -61,7 +62,7 @@ def _sinks(telemetry: Telemetry) -> Iterator[Sink]:
         )
 
 
-class Sink:
+class Sink(ABC):
     """One server. What it does not take in time is dropped: measurements are not worth waiting for."""
 
     def __init__(self, name: str, address: str, encode: Callable[[Batch], Iterator[bytes]]) -> None:
@@ -87,8 +88,9 @@ class Sink:
                 self._failing = True
             await trio.sleep(RECONNECT_S)
 
+    @abstractmethod
     async def _connect_and_send(self) -> None:
-        raise NotImplementedError
+        """Sends batches as they come, until the connection fails with one of the errors that `run` takes."""
 
     async def _batches(self) -> Iterator[bytes]:
         """The packets of the next batch."""
@@ -118,7 +120,9 @@ class StreamSink(Sink):
 
     async def _connect_and_send(self) -> None:
         host, _, port = self._address.rpartition(":")
-        async with await trio.open_tcp_stream(host.strip("[]"), int(port)) as stream:
+        with trio.fail_after(CONNECT_TIMEOUT_S):
+            stream = await trio.open_tcp_stream(host.strip("[]"), int(port))
+        async with stream:
             while True:
                 for packet in await self._batches():
                     with trio.fail_after(WRITE_TIMEOUT_S):

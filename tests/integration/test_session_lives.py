@@ -88,7 +88,7 @@ def test_a_renewed_session_lives_on(agent: Agent) -> None:
     while time.monotonic() < until_s:
         renewed = agent.http("PUT", f"/v1/session/renew/{session}")
         assert (renewed.status, renewed.json()[0]["ID"]) == (200, session)
-        time.sleep(TTL_S / 4)
+        time.sleep(TTL_S / 4)  # often enough, as a client does
     assert _holder(agent, "a") == session
     _wait_end(agent, session)
     assert agent.http("GET", "/v1/kv/a").status == 404
@@ -99,7 +99,7 @@ def test_a_renewed_session_lives_on(agent: Agent) -> None:
 def test_timers_start_again_after_the_death_of_a_component(agent: Agent, component: str) -> None:
     session = _create(agent)
     assert _lock(agent, "a", session)
-    time.sleep(TTL_S)
+    time.sleep(TTL_S)  # half of the time that it has
     killed_s = time.monotonic()
     agent.wait_restarted(component, agent.kill(component))
     lived_s = _wait_end(agent, session) - killed_s

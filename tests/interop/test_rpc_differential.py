@@ -209,15 +209,18 @@ class Door:
             return [self._filled(item) for item in value]
         return self.session if value == SESSION_ID else value
 
+    async def _settled(self) -> bool:
+        """Whether the server has written all it writes of itself."""
+        node = ((await self.call("Catalog.NodeServices", {**DC, "Node": "n1"})).body or {}).get("NodeServices")
+        checks = (await self.call("Health.NodeChecks", {**DC, "Node": "n1"})).body
+        registered = node and "consul" in node["Services"] and (node["Node"]["TaggedAddresses"] or {}).get("wan")
+        return bool(registered and checks["HealthChecks"])
+
     async def base(self) -> int:
         """Index of a first write, once the server has settled."""
-        while True:
-            node = ((await self.call("Catalog.NodeServices", {**DC, "Node": "n1"})).body or {}).get("NodeServices")
-            checks = (await self.call("Health.NodeChecks", {**DC, "Node": "n1"})).body
-            registered = node and "consul" in node["Services"] and (node["Node"]["TaggedAddresses"] or {}).get("wan")
-            if registered and checks["HealthChecks"]:
-                break
-            await trio.sleep(0.1)
+        with trio.fail_after(60):
+            while not await self._settled():
+                await trio.sleep(0.1)
         await self.call(*kv("set", "base", b""))
         index: int = (await self.call("KVS.Get", {**DC, "Key": "base"})).body["Index"]
         return index

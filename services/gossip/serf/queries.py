@@ -1,6 +1,7 @@
 """Queries: questions gossiped to everybody and answered directly. Both sides, without the internal ones' content."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from services.gossip.codec.errors import PacketError
@@ -141,12 +142,13 @@ class RunningQueries:
         self._emit(Log("serf", "warn", text))
 
 
-class Collector:
+class Collector(ABC):
     """Gathers the answers to one query instead of handing them on one by one."""
 
+    @abstractmethod
     def add(self, node: str, payload: bytes) -> bool:
         """Take an answer; True if nothing more is to be waited for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def done(self) -> CommandDone:
-        raise NotImplementedError
+        """What whoever asked is told in the end, complete or not."""

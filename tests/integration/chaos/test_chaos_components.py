@@ -17,6 +17,8 @@ from tests.promises import within_s
 
 CONNECTIONS = 64
 BACK_WITHIN_S = 2.0
+ENOUGH_WRITES = 100
+"""Acknowledged ones, to say that none is lost."""
 EVERY_KIND = {"write", "read", "service", "catalog", "register"}
 
 
@@ -58,10 +60,10 @@ async def test_a_killed_component_loses_nothing(component: str, tmp_path: Path, 
                 await wait_for(
                     lambda: set(load.last_success) >= EVERY_KIND, served_again_s, f"service after {component}"
                 )
+            await wait_for(lambda: load.acknowledged_writes > ENOUGH_WRITES, 30, f"{ENOUGH_WRITES} writes to judge by")
             load.stop()
         await settle(load)
         assert load.violations == []
-        assert load.acknowledged_writes > CONNECTIONS
         if component != "http_gateway":
             assert load.lost_connections == 0, load.errors
 
@@ -74,7 +76,7 @@ async def kill_all_once(agent: Agent, load: Workload, rng: random.Random) -> Non
     load.stopping = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)
-        await trio.sleep(rng.uniform(0.05, 0.6))
+        await trio.sleep(rng.uniform(0.05, 0.6))  # the moment of the kill is what each round draws anew
         await trio.to_thread.run_sync(agent.kill_everything)
         load.stop()
     agent.start()

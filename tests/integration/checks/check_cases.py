@@ -6,10 +6,10 @@ import contextlib
 import datetime
 import gzip
 import ipaddress
+import select
 import socket
 import ssl
 import struct
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.agents import PATIENCE_S
 from tests.check_targets import (
     Container,
     GrpcReply,
@@ -253,7 +254,7 @@ def _full_listener(address: str) -> tuple[socket.socket, list[socket.socket]]:
         with contextlib.suppress(BlockingIOError):
             client.connect(listener.getsockname())
         waiting.append(client)
-    time.sleep(0.05)
+    assert select.select([], waiting, [], PATIENCE_S)[1], "the one that fits into the queue is connected"
     return listener, waiting
 
 

@@ -56,7 +56,7 @@ def served(agent: Agent, times: int = 5) -> None:
         assert connection.getresponse().status == 200
         assert time.monotonic() - started < SERVED_WITHIN_S
         connection.close()
-        time.sleep(0.05)
+        time.sleep(0.05)  # the questions come spread over the time of the load
 
 
 def test_pipelines_of_large_answers_nobody_reads(agent: Agent, wide: str) -> None:
@@ -116,7 +116,7 @@ def test_a_crowd_of_one_address_leaves_room_for_others(agent: Agent) -> None:
 
 def test_a_client_that_reads_slowly_gets_all_of_it(agent: Agent, wide: str) -> None:
     with crowd(agent, 1, f"GET {wide} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()) as (sock,):
-        time.sleep(0.2)
+        time.sleep(0.2)  # all buffers on the way fill up, and the agent has to wait for its reader
         answer, ended = read_to_end(sock, PATIENCE_S)
     assert ended
     assert len(answer) > 4 * WIDE_BYTES

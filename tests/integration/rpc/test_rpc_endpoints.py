@@ -145,8 +145,9 @@ async def test_a_blocking_query_wakes_on_its_key_and_gives_up_in_time(rig: Rig) 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait, 60_000_000_000)
-        while not len(rig.core.core.hub):
-            await trio.sleep(0.005)
+        with trio.fail_after(30):
+            while not len(rig.core.core.hub):
+                await trio.sleep(0.005)
         await put(rig, "other", b"x")
         await put(rig, "k", b"2")
     assert answers[0]["Entries"][0]["Value"] == "2"
@@ -357,7 +358,7 @@ async def test_without_a_leader_calls_wait_and_stale_reads_do_not(tmp_path: Path
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
             nursery.start_soon(write_encoded)
-            await trio.sleep(0.05)
+            await trio.sleep(0.05)  # without a leader neither is answered
             assert answers == []
             rig.raft.lead()
         assert sorted(answers) == [False, True]
@@ -465,10 +466,11 @@ async def test_a_raft_node_that_comes_back_is_used_again(rig: Rig) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
-        while not len(rig.core.core.hub):
-            await trio.sleep(0.005)
+        with trio.fail_after(30):
+            while not len(rig.core.core.hub):
+                await trio.sleep(0.005)
         rig.core.core.hub.wake_all()
-        await trio.sleep(0.01)
+        await trio.sleep(0.01)  # it looks again, and there is nothing new to tell
         assert woken == []
         await put(rig, "k", b"2")
     assert woken[0]["Entries"][0]["Value"] == b"2"

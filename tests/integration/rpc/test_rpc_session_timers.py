@@ -59,7 +59,7 @@ async def test_what_the_log_refuses_is_tried_again_by_the_next_leader(tmp_path: 
         await _wait_registered(rig)
         session = await _create(rig, f"{TTL_S}s")
         rig.raft.refusing = True
-        await trio.sleep(3 * TTL_S)
+        await trio.sleep(3 * TTL_S)  # its time passes, and still it is not ended
         assert session in await _living(rig)
         rig.raft.refusing = False
         rig.raft.term += 1

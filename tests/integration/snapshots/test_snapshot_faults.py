@@ -86,7 +86,7 @@ def test_a_kill_in_the_middle_leaves_the_old_state_or_the_new(
         agent.http("PUT", "/v1/kv/before", b"kept")
         outcome: list[object] = []
         restoring = start_restore(agent, archive, outcome)
-        time.sleep(after_s)
+        time.sleep(after_s)  # the moment of the kill is what the cases differ in
         killed = agent.kill(component)
         agent.wait_restarted(component, killed)
         restoring.join(120)

@@ -158,3 +158,23 @@ async def test_a_server_that_is_not_there_is_tried_again(
             for _ in range(100):
                 sink.offer(batch())  # never waits
     assert tried == 10
+
+
+async def test_a_connection_that_is_never_answered_is_given_up(
+    loopback: LoopbackPool, autojump_clock: trio.testing.MockClock
+) -> None:
+    listener = socket.create_server((loopback(), 0), backlog=0)
+    host, port = listener.getsockname()
+    tried = 0
+
+    class Counted(sinks.StreamSink):
+        async def _connect_and_send(self) -> None:
+            nonlocal tried
+            tried += 1
+            await super()._connect_and_send()
+
+    sink = Counted("statsite", f"{host}:{port}", lambda batch: packets(statsd_lines(batch)))
+    with listener, socket.create_connection((host, port)):  # the only one there is room for
+        with trio.move_on_after(3 * (sinks.CONNECT_TIMEOUT_S + sinks.RECONNECT_S) - 1):
+            await sink.run()
+    assert tried == 3

@@ -88,7 +88,7 @@ def waiting():
         target=lambda: answers.append(client_of_its_own().kv.get("app/a", index=index, wait="60s"))
     )
     waiter.start()
-    time.sleep(0.2)
+    time.sleep(0.2)  # nothing changes meanwhile, so nothing may be answered
     step("wait not yet", lambda: len(answers))
     client.kv.put("app/a", "two")
     waiter.join(PATIENCE_S)
