@@ -1,41 +1,38 @@
 """The member list: every node heard of, in probing order."""
 
+import math
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from services.gossip.codec.messages import (
     STATE_ALIVE,
     STATE_DEAD,
     STATE_LEFT,
     STATE_SUSPECT,
-    Alive,
     NodeRecord,
 )
 from services.gossip.swim.address import Address
-from services.gossip.swim.suspicion import Suspicion
-from services.gossip.swim.timers import Timer
 
+_SEARCHED_WHOLE = 64
 STATE_NAMES = {STATE_ALIVE: "alive", STATE_SUSPECT: "suspect", STATE_DEAD: "dead", STATE_LEFT: "left"}
 
 
+@dataclass(frozen=True, slots=True)
 class Node:
-    """What is known about one node. `vsn`: protocol min, max, current, then Serf's."""
+    """What is known about one node. A value: who holds one, as a running probe does, sees the node as it was then.
 
-    __slots__ = (
-        "addr", "changed_at", "incarnation", "meta", "name", "port", "state", "suspicion", "suspicion_timer", "vsn",
-    )  # fmt: skip
+    vsn: protocol min, max, current, then Serf's. changed_at: when `state` became what it is; a node of which nothing
+    but its name was heard is dead since ever."""
 
-    def __init__(self, alive: Alive, now: float) -> None:
-        self.name = alive.node
-        self.addr = alive.addr
-        self.port = alive.port
-        self.meta = alive.meta
-        self.vsn = alive.vsn[:6].ljust(6, b"\0")
-        self.incarnation = 0
-        self.state = STATE_DEAD
-        self.changed_at = now
-        self.suspicion: Suspicion | None = None
-        self.suspicion_timer: Timer | None = None
+    name: str
+    addr: bytes
+    port: int
+    meta: bytes
+    vsn: bytes
+    incarnation: int = 0
+    state: int = STATE_DEAD
+    changed_at: float = -math.inf
 
     @property
     def address(self) -> Address:
@@ -50,28 +47,26 @@ class Node:
         return self.vsn[1]
 
     def record(self) -> NodeRecord:
-        return NodeRecord(
-            self.name, self.addr, self.port, self.meta, self.incarnation, self.state, self.vsn
-        )
+        return NodeRecord(self.name, self.addr, self.port, self.meta, self.incarnation, self.state, self.vsn)
 
 
 class NodeTable:
-    """Nodes by name and in probing order; counts by state, so that nobody has to walk the list to idle."""
+    """Nodes by name, and their names in probing order; counts by state, so that nobody has to walk the list to idle."""
 
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
         self._by_name: dict[str, Node] = {}
-        self._order: list[Node] = []
+        self._order: list[str] = []
         self._counts = [0, 0, 0, 0]
 
     def __len__(self) -> int:
         return len(self._order)
 
     def __iter__(self) -> Iterator[Node]:
-        return iter(self._order)
+        return map(self._by_name.__getitem__, self._order)
 
     def __getitem__(self, index: int) -> Node:
-        return self._order[index]
+        return self._by_name[self._order[index]]
 
     def get(self, name: str) -> Node | None:
         return self._by_name.get(name)
@@ -79,46 +74,47 @@ class NodeTable:
     def count(self, state: int) -> int:
         return self._counts[state]
 
-    def add(self, node: Node) -> None:
-        """Insert at a random place: it will be probed soon, but not by everybody at once."""
+    def put(self, node: Node) -> None:
+        """Replace what was known of a node; a new one gets a random place, so that it is probed soon, but not by
+        everybody at once."""
+        known = self._by_name.get(node.name)
+        if known is not None:
+            self._counts[known.state] -= 1
+        else:
+            place = int(self._rng.random() * (len(self._order) + 1))
+            self._order.append(node.name)
+            self._order[place], self._order[-1] = self._order[-1], self._order[place]
         self._by_name[node.name] = node
-        place = self._rng.randrange(len(self._order) + 1)
-        self._order.append(node)
-        self._order[place], self._order[-1] = self._order[-1], self._order[place]
         self._counts[node.state] += 1
-
-    def set_state(self, node: Node, state: int, now: float) -> None:
-        self._counts[node.state] -= 1
-        self._counts[state] += 1
-        node.state = state
-        node.changed_at = now
 
     def forget_dead_and_shuffle(self, dead_before: float) -> None:
         """Drop nodes that died before that time. Those that left stay: peers may still call them alive."""
-        kept = []
-        for node in self._order:
-            if node.state == STATE_DEAD and node.changed_at < dead_before:
-                del self._by_name[node.name]
-                self._counts[STATE_DEAD] -= 1
-            else:
-                kept.append(node)
-        self._rng.shuffle(kept)
-        self._order = kept
+        order = self._order
+        if self._counts[STATE_DEAD]:
+            order = []
+            for node in self:
+                if node.state == STATE_DEAD and node.changed_at < dead_before:
+                    del self._by_name[node.name]
+                    self._counts[STATE_DEAD] -= 1
+                else:
+                    order.append(node.name)
+        self._rng.shuffle(order)
+        self._order = order
 
     def sample(self, count: int, wanted: Callable[[Node], bool]) -> list[Node]:
         """Up to `count` different random nodes that are wanted.
 
         Random picks as memberlist does (3 n of them); where that finds too few, the list is small enough to
         be searched whole."""
-        found: list[Node] = []
         size = len(self._order)
-        if size > 64:
-            for _ in range(3 * size):
-                if len(found) == count:
-                    return found
-                node = self._order[self._rng.randrange(size)]
-                if wanted(node) and node not in found:
-                    found.append(node)
-            return found
-        candidates = [node for node in self._order if wanted(node)]
-        return self._rng.sample(candidates, min(count, len(candidates)))
+        if size <= _SEARCHED_WHOLE:
+            candidates = [node for node in self if wanted(node)]
+            return self._rng.sample(candidates, min(count, len(candidates)))
+        found: list[Node] = []
+        for _ in range(3 * size):
+            if len(found) == count:
+                break
+            node = self[int(self._rng.random() * size)]
+            if wanted(node) and node not in found:
+                found.append(node)
+        return found

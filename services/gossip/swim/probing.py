@@ -29,13 +29,12 @@ class _Probe:
     """The probe that is under way."""
 
     __slots__ = (
-        "deadline", "direct", "expected_nacks", "incarnation", "nacks", "node", "ping", "sent_at", "tcp_answered",
+        "deadline", "direct", "expected_nacks", "nacks", "node", "ping", "sent_at", "tcp_answered",
         "timers",
     )  # fmt: skip
 
     def __init__(self, node: Node, ping: Ping, now: float, deadline: float) -> None:
         self.node = node
-        self.incarnation = node.incarnation
         self.ping = ping
         self.sent_at = now
         self.deadline = deadline
@@ -213,7 +212,7 @@ class Prober:
         # Helpers that nack prove that we are heard; those that stay silent may mean that we are the sick one.
         missing = max(probe.expected_nacks - probe.nacks, 0) if probe.expected_nacks else 1
         self._log("info", f"memberlist: Suspect {name} has failed, no acks received")
-        accusation = Suspect(probe.incarnation, name, self._settings.name)
+        accusation = Suspect(probe.node.incarnation, name, self._settings.name)
         # Order matters: finishing may start the next probe, whose ping should already carry the new rumour.
         self._suspect(accusation, now)
         self._finish(missing, now)

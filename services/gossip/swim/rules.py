@@ -1,6 +1,7 @@
 """What a rumour does to the member list: the alive, suspect and dead rules, refutation, suspicion timeouts."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from services.gossip.codec.messages import (
     STATE_ALIVE,
@@ -49,6 +50,7 @@ class Rules:
         self._queue = queue
         self._awareness = awareness
         self._emit = emit
+        self._suspicions: dict[str, Suspicion] = {}
         self.incarnation = 0
         self.leaving = False
 
@@ -57,11 +59,7 @@ class Rules:
         self.incarnation = min(self.incarnation + 1, _INCARNATION_MAX)
         own = self._settings
         alive = Alive(self.incarnation, own.name, own.advertise.ip, own.advertise.port, meta, own.vsn)
-        known = self._nodes.get(own.name)
-        if known is None:
-            known = Node(alive, now)
-            self._nodes.add(known)
-        self._accept(known, alive, now, on_done)
+        self._accept(self._nodes.get(own.name), alive, now, on_done)
 
     def alive(self, alive: Alive, now: float) -> None:
         """A rumour (or a peer's state) says that a node lives."""
@@ -80,15 +78,17 @@ class Rules:
             if len(self._nodes) >= self._settings.max_nodes:
                 self._log("warn", f"memberlist: ignoring alive message for '{alive.node}': the list is full")
                 return
-            known = Node(alive, now)
-            self._nodes.add(known)
+            if not alive.incarnation:
+                # Nobody sends this. memberlist notes the name as that of a dead node.
+                self._nodes.put(_unknown(alive))
+                return
         elif (known.addr, known.port) != (alive.addr, alive.port):
             if not self._may_take_over(known, alive, now):
                 return
             readdressed = True
-        if is_self:
+        if is_self and known is not None:
             self._alive_self(known, alive)
-        elif alive.incarnation > known.incarnation or readdressed:
+        elif known is None or alive.incarnation > known.incarnation or readdressed:
             self._accept(known, alive, now, None)
 
     def suspect(self, suspect: Suspect, now: float) -> None:
@@ -96,9 +96,10 @@ class Rules:
         known = self._nodes.get(suspect.node)
         if known is None or suspect.incarnation < known.incarnation:
             return
-        if known.suspicion is not None:
-            if known.suspicion.confirm(suspect.source):
-                self._start_suspicion_timer(known)
+        suspicion = self._suspicions.get(suspect.node)
+        if suspicion is not None:
+            if suspicion.confirm(suspect.source):
+                self._start_suspicion_timer(suspect.node, suspicion)
                 self._broadcast(suspect.node, suspect)
             return
         if known.state != STATE_ALIVE:
@@ -109,17 +110,16 @@ class Rules:
             return
         self._broadcast(suspect.node, suspect)
         self._metric("consul.memberlist.msg.suspect")
-        known.incarnation = suspect.incarnation
-        self._nodes.set_state(known, STATE_SUSPECT, now)
-        known.suspicion = self._new_suspicion(suspect.source, now)
-        self._start_suspicion_timer(known)
+        self._nodes.put(replace(known, incarnation=suspect.incarnation, state=STATE_SUSPECT, changed_at=now))
+        suspicion = self._suspicions[suspect.node] = self._new_suspicion(suspect.source, now)
+        self._start_suspicion_timer(suspect.node, suspicion)
 
     def dead(self, dead: Dead, now: float, on_done: Done | None = None) -> None:
         """A node is declared dead, or says itself that it leaves."""
         known = self._nodes.get(dead.node)
         if known is None or dead.incarnation < known.incarnation:
             return
-        self._clear_suspicion(known)
+        self._clear_suspicion(dead.node)
         if known.is_gone:
             return
         if known.name == self._settings.name and not self.leaving:
@@ -128,26 +128,22 @@ class Rules:
             return
         self._broadcast(dead.node, dead, on_done)
         self._metric("consul.memberlist.msg.dead")
-        known.incarnation = dead.incarnation
-        self._nodes.set_state(known, STATE_LEFT if dead.source == dead.node else STATE_DEAD, now)
-        self._delegate.node_left(known, now)
+        state = STATE_LEFT if dead.source == dead.node else STATE_DEAD
+        gone = replace(known, incarnation=dead.incarnation, state=state, changed_at=now)
+        self._nodes.put(gone)
+        self._delegate.node_left(gone, now)
 
     def merge(self, records: tuple[NodeRecord, ...], now: float) -> None:
         """Take over a peer's view. A node it calls dead is only suspected here: it may still refute."""
-        me = self._settings.name
+        me, bind_port = self._settings.name, self._settings.bind_port
         for record in records:
             if record.state == STATE_ALIVE:
-                self.alive(
-                    Alive(
-                        record.incarnation,
-                        record.name,
-                        record.addr,
-                        record.port or self._settings.bind_port,
-                        record.meta,
-                        record.vsn,
-                    ),
-                    now,
-                )
+                known = self._nodes.get(record.name)
+                if known is not None and record.name != me and _says_nothing_new(record, known):
+                    continue
+                port = record.port or bind_port
+                alive = Alive(record.incarnation, record.name, record.addr, port, record.meta, record.vsn)
+                self.alive(alive, now)
             elif record.state == STATE_LEFT:
                 self.dead(Dead(record.incarnation, record.name, record.name), now)
             elif record.state in (STATE_DEAD, STATE_SUSPECT):
@@ -209,26 +205,29 @@ class Rules:
             f"meta:({list(alive.meta)} VS {list(me.meta)}), vsn:({list(alive.vsn)} VS {list(me.vsn)})",
         )
 
-    def _accept(self, known: Node, alive: Alive, now: float, on_done: Done | None) -> None:
-        self._clear_suspicion(known)
-        was_gone, old_meta = known.is_gone, known.meta
+    def _accept(self, known: Node | None, alive: Alive, now: float, on_done: Done | None) -> None:
+        self._clear_suspicion(alive.node)
         self._broadcast(alive.node, alive, on_done)
-        known.incarnation = alive.incarnation
-        known.addr, known.port = alive.addr, alive.port
-        known.meta, known.vsn = alive.meta, alive.vsn[:6]
-        if known.state != STATE_ALIVE:
-            self._nodes.set_state(known, STATE_ALIVE, now)
+        was_alive = known is not None and known.state == STATE_ALIVE
+        node = replace(
+            _unknown(alive),
+            incarnation=alive.incarnation,
+            state=STATE_ALIVE,
+            changed_at=known.changed_at if known is not None and was_alive else now,
+        )
+        self._nodes.put(node)
         self._metric("consul.memberlist.msg.alive")
-        if was_gone:
-            self._delegate.node_joined(known, now)
-        elif old_meta != known.meta:
-            self._delegate.node_updated(known, now)
+        if known is None or known.is_gone:
+            self._delegate.node_joined(node, now)
+        elif node.meta != known.meta:
+            self._delegate.node_updated(node, now)
 
     def _refute(self, me: Node, accused_incarnation: int) -> None:
         # At the end of the range an accusation cannot be outbid; memberlist wraps to 0 there, which no peer ever
         # believes again, while the highest number is believed as soon as the peers have forgotten us.
         self.incarnation = min(max(self.incarnation, accused_incarnation) + 1, _INCARNATION_MAX)
-        me.incarnation = self.incarnation
+        me = replace(me, incarnation=self.incarnation)
+        self._nodes.put(me)
         self._awareness.change(1)
         # memberlist queues this under the node's address and not its name, so that it does not replace a pending
         # rumour about us, which peers may need to see refuted.
@@ -244,27 +243,27 @@ class Rules:
         min_s = suspicion_timeout_s(own.suspicion_mult, count, own.probe_interval_s)
         return Suspicion(accuser, wanted, min_s, own.suspicion_max_mult * min_s, now)
 
-    def _start_suspicion_timer(self, node: Node) -> None:
-        assert node.suspicion is not None
-        if node.suspicion_timer is not None:
-            node.suspicion_timer.cancel()
-        suspicion = node.suspicion
+    def _start_suspicion_timer(self, name: str, suspicion: Suspicion) -> None:
+        if suspicion.timer is not None:
+            suspicion.timer.cancel()
 
         def expired(now: float) -> None:
             self._metric("consul.memberlist.degraded.timeout", suspicion.is_short_of_confirmations)
             self._log(
                 "info",
-                f"memberlist: Marking {node.name} as failed, suspect timeout reached "
+                f"memberlist: Marking {name} as failed, suspect timeout reached "
                 f"({suspicion.confirmations} peer confirmations)",
             )
-            self.dead(Dead(node.incarnation, node.name, self._settings.name), now)
+            suspect = self._nodes.get(name)
+            if suspect is not None:
+                self.dead(Dead(suspect.incarnation, name, self._settings.name), now)
 
-        node.suspicion_timer = self._timers.at(suspicion.deadline, expired)
+        suspicion.timer = self._timers.at(suspicion.deadline, expired)
 
-    def _clear_suspicion(self, node: Node) -> None:
-        if node.suspicion_timer is not None:
-            node.suspicion_timer.cancel()
-        node.suspicion = node.suspicion_timer = None
+    def _clear_suspicion(self, name: str) -> None:
+        suspicion = self._suspicions.pop(name, None)
+        if suspicion is not None and suspicion.timer is not None:
+            suspicion.timer.cancel()
 
     def _broadcast(self, name: str, message: Message, on_done: Done | None = None) -> None:
         self._queue.add(encode_message(message), name=name, on_done=on_done)
@@ -277,6 +276,11 @@ class Rules:
         self._emit(Log("memberlist", level, text))  # type: ignore[arg-type]
 
 
-def _says_nothing_new(alive: Alive, known: Node) -> bool:
+def _says_nothing_new(alive: Alive | NodeRecord, known: Node) -> bool:
     """Most of what gossip brings was seen before; it is dropped before anything is looked at in detail."""
-    return alive.incarnation <= known.incarnation and (known.addr, known.port) == (alive.addr, alive.port)
+    return alive.incarnation <= known.incarnation and known.port == alive.port and known.addr == alive.addr
+
+
+def _unknown(alive: Alive) -> Node:
+    """The node of a rumour, before anything of it is believed."""
+    return Node(alive.node, alive.addr, alive.port, alive.meta, alive.vsn[:6])

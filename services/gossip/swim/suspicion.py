@@ -1,6 +1,7 @@
 """One suspicion: how long a suspect may still refute, shorter with every independent accuser (Lifeguard)."""
 
 from services.gossip.swim.formulas import confirmed_timeout_s
+from services.gossip.swim.timers import Timer
 
 
 class Suspicion:
@@ -8,6 +9,7 @@ class Suspicion:
 
     def __init__(self, accuser: str, wanted: int, min_s: float, max_s: float, now: float) -> None:
         self.confirmations = 0
+        self.timer: Timer | None = None
         self._wanted = wanted
         self._min_s, self._max_s = min_s, max_s
         self._start = now

@@ -12,19 +12,17 @@ def incompatibility(ours: Iterable[Node], theirs: Iterable[NodeRecord]) -> str |
     The ranges of all nodes that are alive are intersected, for memberlist's protocol and Serf's; then what every
     node speaks (of any state) has to lie inside. A Vsn of less than six bytes, which makes Consul 1.8 panic, is
     refused like a version of 0."""
-    remote = list(theirs)
-    everyone = [(record.name, record.vsn, record.state) for record in remote]
-    everyone += [(node.name, node.vsn, node.state) for node in ours]
-    ranges = [vsn for _, vsn, state in everyone if state == STATE_ALIVE and len(vsn) >= 6]
+    everyone = [(record.vsn, record.state, record.name) for record in theirs]
+    everyone += [(node.vsn, node.state, node.name) for node in ours]
+    # Hardly ever more than two different ones, even in a large pool.
+    ranges = {vsn for vsn, state, _ in everyone if state == STATE_ALIVE and len(vsn) >= 6}
     low, high = max((vsn[0] for vsn in ranges), default=0), min((vsn[1] for vsn in ranges), default=255)
     serf_low, serf_high = max((vsn[3] for vsn in ranges), default=0), min((vsn[4] for vsn in ranges), default=255)
-    for name, vsn, _ in everyone:
+    reasons: dict[bytes, str] = {}
+    for vsn in {vsn for vsn, _, _ in everyone}:
         current, serf_current = (vsn[2], vsn[5]) if len(vsn) >= 6 else (0, 0)
         if not low <= current <= high:
-            return f"Node '{name}' protocol version ({current}) is incompatible: [{low}, {high}]"
-        if not serf_low <= serf_current <= serf_high:
-            return (
-                f"Node '{name}' delegate protocol version ({serf_current}) is incompatible: "
-                f"[{serf_low}, {serf_high}]"
-            )
-    return None
+            reasons[vsn] = f"protocol version ({current}) is incompatible: [{low}, {high}]"
+        elif not serf_low <= serf_current <= serf_high:
+            reasons[vsn] = f"delegate protocol version ({serf_current}) is incompatible: [{serf_low}, {serf_high}]"
+    return next((f"Node '{name}' {reasons[vsn]}" for vsn, _, name in everyone if vsn in reasons), None)

@@ -28,6 +28,7 @@ from services.gossip.swim.address import Address, AddressFilter, format_ip
 from services.gossip.swim.broadcasts import BroadcastQueue
 from services.gossip.swim.effects import Effect, SendPacket, StartPushPull, TcpPing
 from services.gossip.swim.nodes import Node
+from services.gossip.swim.suspicion import Suspicion
 from services.gossip.swim.timers import Phase
 
 VSN = bytes((1, 5, 2, 2, 5, 4))
@@ -136,6 +137,9 @@ class Rig:
         node = self.swim.nodes.get(name)
         return None if node is None else node.state
 
+    def suspicion(self, name: str) -> Suspicion | None:
+        return self.swim._rules._suspicions.get(name)
+
 
 def test_alone_there_is_nothing_to_do() -> None:
     rig = Rig()
@@ -157,6 +161,19 @@ def test_incarnation_zero_never_comes_to_life() -> None:
     rig.alive("a", incarnation=0)
     assert rig.state("a") == STATE_DEAD
     assert rig.upper.events == [("join", "me")]
+    rig.alive("a", incarnation=1, last=3)                      # nor does it hold its name, or get any gossip
+    assert rig.upper.events[-1] == ("join", "a")
+    assert rig.upper.conflicts == []
+
+
+def test_what_is_known_of_a_node_is_a_value_that_later_news_do_not_touch() -> None:
+    rig = Rig()
+    rig.alive("a")
+    before = rig.swim.nodes.get("a")
+    assert before is not None
+    rig.hear(Suspect(1, "a", "x"))
+    assert before.state == STATE_ALIVE
+    assert rig.state("a") == STATE_SUSPECT
 
 
 @pytest.mark.parametrize("vsn", [b"", VSN[:5], bytes((0, 5, 2, 2, 5, 4)), bytes((3, 2, 2, 2, 5, 4))])
@@ -270,7 +287,7 @@ def test_a_refutation_ends_the_suspicion() -> None:
     rig.hear(Suspect(1, "a", "x"))
     rig.alive("a", incarnation=2)
     assert rig.state("a") == STATE_ALIVE
-    assert rig.swim.nodes.get("a").suspicion is None           # type: ignore[union-attr]
+    assert rig.suspicion("a") is None
 
 
 def test_confirmations_shorten_the_suspicion() -> None:
@@ -279,18 +296,17 @@ def test_confirmations_shorten_the_suspicion() -> None:
         rig.alive(f"n{number}", last=number)
     rig.drain()
     rig.hear(Suspect(1, "n2", "n3"))
-    node = rig.swim.nodes.get("n2")
-    assert node is not None
-    assert node.suspicion is not None
-    assert node.suspicion.deadline == pytest.approx(rig.now + 24)
+    suspicion = rig.suspicion("n2")
+    assert suspicion is not None
+    assert suspicion.deadline == pytest.approx(rig.now + 24)
     rig.drain()
     rig.hear(Suspect(1, "n2", "n3"))                           # the first accuser does not count twice
     assert rig.swim.queued == 0
     rig.hear(Suspect(1, "n2", "n4"))
-    assert node.suspicion.deadline == pytest.approx(rig.now + 11.381)
+    assert suspicion.deadline == pytest.approx(rig.now + 11.381)
     assert rig.swim.queued == 1                                # a new confirmation is news
     rig.hear(Suspect(1, "n2", "n5"), Suspect(1, "n2", "n6"))
-    assert node.suspicion.deadline == pytest.approx(rig.now + 4)
+    assert suspicion.deadline == pytest.approx(rig.now + 4)
 
 
 def test_a_ping_is_answered_with_the_payload_and_only_for_our_name() -> None:
