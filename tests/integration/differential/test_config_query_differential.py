@@ -4,79 +4,39 @@ The scenarios of one family build on each other; scripts start and end with no q
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import os
 import re
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, wait_settled
 from tests.integration.differential import scenarios_config, scenarios_query
-from tests.integration.differential.exchange import Answer, Request, differences, exchange
-from tests.integration.differential.script import Run, Step
+from tests.integration.differential.exchange import Answer, Request
+from tests.integration.differential.pairs import STILL, Pair, Pairs, assert_none, compared, run_of, shown
+from tests.integration.differential.script import Step
 from tests.loopback import LoopbackPool
 from tests.unit.cli.runner import run_cli
 
 pytestmark = pytest.mark.real_consul
 
-COMPARED = os.environ.get("PROCONSUL_DIFFERENTIAL", "consul,proconsul").split(",")
 SCRIPTS: dict[str, list[Request | Step]] = {
     **scenarios_query.SCRIPTS,
     **{name: list(requests) for name, requests in scenarios_config.SCENARIOS.items()},
     **{name: list(requests) for name, requests in scenarios_query.SCENARIOS.items()},
 }
-Pair = tuple[RealConsul, RealConsul | Agent]
-
-
-@contextlib.contextmanager
-def running_pair(
-    kind: str, real_consul: Path, loopback: LoopbackPool, factory: pytest.TempPathFactory, entries: list[object]
-) -> Iterator[Pair]:
-    """The real agent first, then the one to be compared."""
-    config = {"disable_coordinates": True, "config_entries": {"bootstrap": entries}}
-    real = RealConsul(loopback(), factory.mktemp("real"), real_consul, config=config)
-    other: RealConsul | Agent
-    if kind == "consul":
-        other = RealConsul(loopback(), factory.mktemp("other"), real_consul, config=config)
-    else:
-        other = Agent(loopback(), factory.mktemp("ours"), config=config)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, other):
-            stack.enter_context(agent.running())
-        for agent in (real, other):
-            wait_settled(agent)
-        yield real, other
-
-
-@pytest.fixture(scope="module", params=COMPARED)
-def agents(
-    request: pytest.FixtureRequest,
-    real_consul: Path,
-    loopback: LoopbackPool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    with running_pair(request.param, real_consul, loopback, tmp_path_factory, []) as pair:
-        yield pair
-
-
-def _run(agent: RealConsul | Agent) -> Run:
-    return Run(lambda request: exchange(agent.address, agent.http_port, request))
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_same_answers(agents: Pair, name: str) -> None:
-    known, tried = map(_run, agents)
+    known, tried = map(run_of, agents)
     found = []
     for step in SCRIPTS[name]:
-        expected = known.take(step)
-        found += [f"{step}\n    {line}" for line in _compare(expected, step, tried)]
-    assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)
+        expected = _settled(known.take(step))
+        found += shown(step, compared(expected, lambda step=step: _settled(tried.take(step))))  # type: ignore[misc]
+    assert_none(found)
 
 
 _ANY_CHAIN = re.compile(r'(discovery chain) "[^"]*"|(circular (?:resolver redirect|reference)): \[.*\]')
@@ -90,13 +50,6 @@ def _settled(answer: Answer) -> Answer:
     return replace(answer, body=body, headers={**answer.headers, "Content-Length": ["DIFFERS"]})
 
 
-def _compare(expected: Answer, step: Step | Request, run: Run) -> list[str]:
-    try:
-        return differences(_settled(expected), _settled(run.take(step)))
-    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError) as error:
-        return [f"no comparable answer: {error!r}, where Consul says {expected.status}"]
-
-
 BOOTSTRAP: list[object] = [
     {"kind": "proxy-defaults", "name": "global", "config": {"protocol": "http", "one": ["a"], "n": 7}},
     {"Kind": "service-defaults", "Name": "web", "protocol": "GRPC", "mesh_gateway": {"mode": "local"}},
@@ -104,11 +57,9 @@ BOOTSTRAP: list[object] = [
 ]
 
 
-def test_a_leader_writes_the_entries_of_its_configuration(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_leader_writes_the_entries_of_its_configuration(pairs: Pairs) -> None:
     """Also with the same indexes: they are the first thing a new leader writes."""
-    with running_pair("proconsul", real_consul, loopback, tmp_path_factory, BOOTSTRAP) as (real, ours):
+    with pairs.running(STILL | {"config_entries": {"bootstrap": BOOTSTRAP}}) as (real, ours):
         for kind in ("proxy-defaults", "service-defaults", "service-resolver"):
             path = f"/v1/config/{kind}"
             assert ours.http("GET", path).json() == real.http("GET", path).json()

@@ -2,63 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
-import http.client
-import os
 import tarfile
-from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import wait_until
 from tests.integration.differential import scenarios_events as scenarios
-from tests.integration.differential.exchange import Request, differences, exchange
+from tests.integration.differential.exchange import Request
+from tests.integration.differential.pairs import AnyAgent, Pair, ask, assert_none, compared, shown
 from tests.integration.differential.scenarios import get, put
-from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
-COMPARED = os.environ.get("PROCONSUL_DIFFERENTIAL", "consul,proconsul").split(",")
-Pair = tuple[RealConsul, RealConsul | Agent]
-
-
-@pytest.fixture(scope="module", params=COMPARED)
-def agents(
-    request: pytest.FixtureRequest,
-    real_consul: Path,
-    loopback: LoopbackPool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    """The real agent first, then the one to be compared. Dev agents send their own coordinate at once."""
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul)
-    other: RealConsul | Agent
-    if request.param == "consul":
-        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul)
-    else:
-        other = Agent(loopback(), tmp_path_factory.mktemp("ours"))
-    with contextlib.ExitStack() as stack:
-        for agent in (real, other):
-            stack.enter_context(agent.running())
-        for agent in (real, other):
-            wait_settled(agent)
-        yield real, other
+CONFIG: dict[str, Any] = {}
+"""Dev agents send their own coordinate at once."""
 
 
 def compare(agents: Pair, requests: list[Request], *, bodies: bool = True) -> None:
     real, other = agents
     found = []
     for request in requests:
-        expected = exchange(real.address, real.http_port, request)
-        try:
-            lines = differences(expected, exchange(other.address, other.http_port, request))
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            lines = [f"no comparable answer: {error!r}, where Consul says {expected.status}"]
-        found += [f"{request}\n    {line}" for line in lines if bodies or not line.startswith("body")]
-    assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)
+        lines = compared(ask(real, request), lambda request=request: ask(other, request))  # type: ignore[misc]
+        found += shown(request, [line for line in lines if bodies or not line.startswith("body")])
+    assert_none(found)
 
 
 def test_user_events(agents: Pair) -> None:
@@ -69,7 +39,7 @@ def test_the_index_of_a_list_is_that_of_its_last_event(agents: Pair) -> None:
     for agent in agents:
         fired = agent.http("PUT", "/v1/event/fire/last").json()["ID"].replace("-", "")
 
-        def listed(agent: RealConsul | Agent = agent, fired: str = fired) -> bool:
+        def listed(agent: AnyAgent = agent, fired: str = fired) -> bool:
             answer = agent.http("GET", "/v1/event/list")
             wanted = int(fired[:16], 16) ^ int(fired[16:], 16)
             return int(answer.headers["x-consul-index"]) == wanted
@@ -80,7 +50,7 @@ def test_the_index_of_a_list_is_that_of_its_last_event(agents: Pair) -> None:
 def test_coordinates_and_the_order_by_distance(agents: Pair) -> None:
     compare(agents, scenarios.UPDATES)
 
-    def known(agent: RealConsul | Agent) -> set[tuple[str, str]]:
+    def known(agent: AnyAgent) -> set[tuple[str, str]]:
         return {(each["Node"], each["Segment"]) for each in agent.http("GET", "/v1/coordinate/nodes").json()}
 
     for agent in agents:
@@ -89,7 +59,7 @@ def test_coordinates_and_the_order_by_distance(agents: Pair) -> None:
     compare(agents, scenarios.NEAR)
 
 
-def archive_of(agent: RealConsul | Agent) -> bytes:
+def archive_of(agent: AnyAgent) -> bytes:
     return agent.http("GET", "/v1/snapshot").body
 
 

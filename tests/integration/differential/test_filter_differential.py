@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import urllib.parse
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
-from tests.integration.differential.exchange import differences, exchange
+from tests.agents import Agent, RealConsul
+from tests.integration.differential.exchange import differences
 from tests.integration.differential.filters import SELECTORS, Filters
+from tests.integration.differential.pairs import ask, assert_none, assert_same, shown
 from tests.integration.differential.scenarios import get, put
-from tests.loopback import LoopbackPool
 from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
@@ -24,30 +21,15 @@ EXPRESSIONS = int(os.environ.get("FILTERS") or 300)
 NODES = 4
 
 
-@pytest.fixture(scope="module")
-def agents(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[RealConsul, Agent]]:
-    still = {"disable_coordinates": True}
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-        yield real, ours
-
-
-def test_filters_choose_and_refuse_alike(agents: tuple[RealConsul, Agent]) -> None:
+def test_filters_choose_and_refuse_alike(real_and_ours: tuple[RealConsul, Agent]) -> None:
     seed = int(os.environ.get("FILTER_SEED") or seed_of("filters"))
     print(f"replay: FILTER_SEED={seed}")
     filters, rng = Filters(seed), random.Random(seed)
     for body in filters.registrations(NODES):
-        for agent in agents:
+        for agent in real_and_ours:
             assert agent.http("PUT", "/v1/catalog/register", body).status == 200
     for body in filters.local_services():
-        for agent in agents:
+        for agent in real_and_ours:
             registered = agent.http("PUT", "/v1/agent/service/register", body)
             assert registered.status == 200, (body, registered.body)
     found, kept = [], 0
@@ -55,14 +37,14 @@ def test_filters_choose_and_refuse_alike(agents: tuple[RealConsul, Agent]) -> No
         endpoint = rng.choice(list(SELECTORS))
         expression = filters.expression(endpoint)
         request = get(f"{endpoint}?filter={urllib.parse.quote(expression)}")
-        expected, answer = (exchange(agent.address, agent.http_port, request) for agent in agents)
+        expected, answer = (ask(agent, request) for agent in real_and_ours)
         kept += expected.status == "200 OK"
-        found += [f"{endpoint} {expression!r}\n    {line}" for line in differences(expected, answer)]
-    assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)
+        found += shown(f"{endpoint} {expression!r}", differences(expected, answer))
+    assert_none(found)
     assert kept > EXPRESSIONS // 4, "too few of the expressions were right"
 
 
-def test_a_filter_in_the_body_or_twice(agents: tuple[RealConsul, Agent]) -> None:
+def test_a_filter_in_the_body_or_twice(real_and_ours: tuple[RealConsul, Agent]) -> None:
     requests = [
         get("/v1/catalog/nodes?filter=Node==node1&filter=("),
         get("/v1/catalog/nodes?filter="),
@@ -76,9 +58,4 @@ def test_a_filter_in_the_body_or_twice(agents: tuple[RealConsul, Agent]) -> None
         get("/v1/kv/a?filter=("),
         put("/v1/kv/a?filter=(", b"x"),
     ]
-    real, ours = agents
-    found = []
-    for request in requests:
-        expected, answer = (exchange(agent.address, agent.http_port, request) for agent in (real, ours))
-        found += [f"{request}\n    {line}" for line in differences(expected, answer)]
-    assert not found, "\n".join(found)
+    assert_same(real_and_ours, requests)

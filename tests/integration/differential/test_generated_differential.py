@@ -5,68 +5,50 @@ sends. All differences of an endpoint are shown at once, with the seed."""
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import re
 import secrets
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
-from tests.integration.differential.exchange import Request, differences, exchange
+from tests.agents import Agent
+from tests.integration.differential.exchange import Request, differences
 from tests.integration.differential.generated import ENDPOINTS, Endpoint, World, requests
 from tests.integration.differential.generated.known import KNOWN
+from tests.integration.differential.pairs import AnyAgent, Pair, run_of
 from tests.integration.differential.script import Run
-from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
-COMPARED = os.environ.get("PROCONSUL_DIFFERENTIAL", "consul,proconsul").split(",")
 SEED = os.environ.get("PROCONSUL_SEED", "1")
 COUNT = int(os.environ.get("PROCONSUL_GENERATED", "24"))
-STILL = {"disable_coordinates": True}
 
 
 @dataclass
 class Side:
     """One of the two: the agent, what it holds, and the way to ask it with its own ids filled in."""
 
-    agent: RealConsul | Agent
+    agent: AnyAgent
     world: World
     run: Run
 
     @classmethod
-    def of(cls, agent: RealConsul | Agent) -> Side:
+    def of(cls, agent: AnyAgent) -> Side:
         world = World(agent)
-        run = Run(lambda request: exchange(agent.address, agent.http_port, request))
+        run = run_of(agent)
         run.values = world.values
         return cls(agent, world, run)
 
 
-@pytest.fixture(scope="module", params=COMPARED)
-def sides(
-    request: pytest.FixtureRequest, real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Side, Side]]:
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=STILL)
-    other: RealConsul | Agent
-    if request.param == "consul":
-        other = RealConsul(loopback(), tmp_path_factory.mktemp("other"), real_consul, config=STILL)
-    else:
-        other = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=STILL)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, other):
-            stack.enter_context(agent.running())
-        for agent in (real, other):
-            wait_settled(agent)
-        both = Side.of(real), Side.of(other)
-        for side in both:
-            side.world.restore()
-        yield both
+@pytest.fixture(scope="module")
+def sides(agents: Pair) -> tuple[Side, Side]:
+    both = Side.of(agents[0]), Side.of(agents[1])
+    for side in both:
+        side.world.restore()
+    return both
 
 
 def _name(endpoint: Endpoint) -> str:

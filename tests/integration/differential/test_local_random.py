@@ -4,20 +4,17 @@ A failure names its seed: PROCONSUL_SEED=... repeats it."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
-from tests.integration.differential.exchange import Request, differences, exchange
+from tests.agents import Agent, RealConsul
+from tests.integration.differential.exchange import Request, differences
+from tests.integration.differential.pairs import ask
 from tests.integration.differential.scenarios import put
 from tests.integration.differential.scenarios_local import CHECK, REGISTER, unordered
-from tests.loopback import LoopbackPool
 from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
@@ -33,21 +30,6 @@ LOOKS = [
     "/v1/health/node/node1",
     "/v1/agent/health/service/id/a",
 ]
-
-
-@pytest.fixture(scope="module")
-def agents(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[RealConsul, Agent]]:
-    still = {"disable_coordinates": True}
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-        yield real, ours
 
 
 class Requests:
@@ -127,10 +109,10 @@ class Requests:
 
 
 @pytest.mark.parametrize("number", range(2))
-def test_both_agents_show_the_same_after_every_step(agents: tuple[RealConsul, Agent], number: int) -> None:
-    seed = int(os.environ.get("PROCONSUL_SEED") or seed_of("local"))
+def test_both_agents_show_the_same_after_every_step(real_and_ours: tuple[RealConsul, Agent], number: int) -> None:
+    seed = int(os.environ.get("PROCONSUL_SEED") or seed_of(f"local {number}"))
     print(f"replay: PROCONSUL_SEED={seed}")
-    for agent in agents:  # an earlier sequence may have left something
+    for agent in real_and_ours:  # an earlier sequence may have left something
         for service_id in agent.http("GET", "/v1/agent/services").json():
             agent.http("PUT", Requests(0)._path("/v1/agent/service/deregister/", service_id))
         for check_id in agent.http("GET", "/v1/agent/checks").json():
@@ -141,6 +123,6 @@ def test_both_agents_show_the_same_after_every_step(agents: tuple[RealConsul, Ag
         request = requests.draw()
         done.append(str(request))
         for each in (request, *map(unordered, LOOKS)):
-            expected, found = (exchange(agent.address, agent.http_port, each) for agent in agents)
+            expected, found = (ask(agent, each) for agent in real_and_ours)
             lines = differences(expected, found)
             assert not lines, "\n".join([*done[-12:], f"-> {each}", *lines])

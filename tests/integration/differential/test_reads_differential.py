@@ -3,59 +3,29 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
-from tests.integration.differential.exchange import Request, differences, exchange
+from tests.agents import wait_until
+from tests.integration.differential.pairs import AnyAgent, Pair, Pairs, assert_same
 from tests.integration.differential.scenarios_reads import RULED, RULES, SCENARIOS
-from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
-Pair = tuple[RealConsul, Agent]
-
-
-@contextlib.contextmanager
-def running_pair(
-    real_consul: Path, loopback: LoopbackPool, factory: pytest.TempPathFactory, config: dict[str, Any]
-) -> Iterator[Pair]:
-    real = RealConsul(loopback(), factory.mktemp("real"), real_consul, config=config)
-    ours = Agent(loopback(), factory.mktemp("ours"), config=config)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        yield real, ours
-
-
-@pytest.fixture(scope="module")
-def agents(real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with running_pair(real_consul, loopback, tmp_path_factory, {"disable_coordinates": True}) as pair:
-        for agent in pair:
-            wait_settled(agent)
-        yield pair
-
-
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_same_answers(agents: Pair, name: str) -> None:
-    _compare(agents, SCENARIOS[name])
+def test_same_answers(real_and_ours: Pair, name: str) -> None:
+    assert_same(real_and_ours, SCENARIOS[name])
 
 
-def test_rules_of_http_config(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    with running_pair(real_consul, loopback, tmp_path_factory, RULED) as pair:
-        for agent in pair:
-            wait_settled(agent)
-        _compare(pair, RULES)
+def test_rules_of_http_config(pairs: Pairs) -> None:
+    with pairs.running(RULED) as pair:
+        assert_same(pair, RULES)
 
 
-def test_a_cached_read_that_waits_sees_the_change(agents: Pair) -> None:
+def test_a_cached_read_that_waits_sees_the_change(real_and_ours: Pair) -> None:
     """Both wake on the change, and both have the new value for those who come later."""
-    for agent in agents:
+    for agent in real_and_ours:
         path = "/v1/health/service/waited?cached"
         first = agent.http("GET", path)
         assert (first.headers["x-cache"], first.json()) == ("MISS", [])
@@ -74,14 +44,8 @@ def test_a_cached_read_that_waits_sees_the_change(agents: Pair) -> None:
         assert (later.headers["x-cache"], later.headers["age"]) == ("HIT", "0")
 
 
-def _with_value(agent: RealConsul | Agent, path: str) -> Any:
+def _with_value(agent: AnyAgent, path: str) -> Any:
     answer = agent.http("GET", path)
     return answer if answer.json() else None
 
 
-def _compare(pair: Pair, requests: list[Request]) -> None:
-    found = []
-    for request in requests:
-        expected, answer = (exchange(agent.address, agent.http_port, request) for agent in pair)
-        found += [f"{request}\n    {line}" for line in differences(expected, answer)]
-    assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)

@@ -9,17 +9,15 @@ import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
-from tests.loopback import LoopbackPool
+from tests.agents import Agent, RealConsul, wait_until
 
 pytestmark = pytest.mark.real_consul
 
-BASE: dict[str, Any] = {"disable_coordinates": True, "log_level": "INFO", "node_meta": {"a": "1"}}
+CONFIG = BASE = {"disable_coordinates": True, "log_level": "INFO", "node_meta": {"a": "1"}}
 REFUSED: dict[str, Any] = {
     "unknown key": {**BASE, "nope": 1},
     "wrong type": {**BASE, "log_level": 5},
@@ -54,20 +52,6 @@ LOOKS = ["/v1/agent/self", "/v1/kv/x", "/v1/catalog/datacenters", "/v1/health/ch
 """Not the node's entry in the catalog: Consul brings new metadata there with the next full sync, we at once."""
 
 
-@pytest.fixture(scope="module")
-def agents(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[RealConsul, Agent]]:
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=BASE)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=BASE)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-        yield real, ours
-
-
 def reload(agent: RealConsul | Agent, config: Any) -> tuple[int, str]:
     """Status and text of the answer, without what differs between the two."""
     text = config if isinstance(config, str) else json.dumps(config)
@@ -88,16 +72,16 @@ def look(agent: RealConsul | Agent, path: str) -> Any:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_refused_is_refused_in_the_same_words(agents: tuple[RealConsul, Agent], name: str) -> None:
-    real, ours = agents
+def test_what_is_refused_is_refused_in_the_same_words(real_and_ours: tuple[RealConsul, Agent], name: str) -> None:
+    real, ours = real_and_ours
     expected = reload(real, REFUSED[name])
     assert reload(ours, REFUSED[name]) == expected
     assert expected[0] == 500
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_what_is_taken_over_changes_the_same(agents: tuple[RealConsul, Agent], name: str) -> None:
-    real, ours = agents
+def test_what_is_taken_over_changes_the_same(real_and_ours: tuple[RealConsul, Agent], name: str) -> None:
+    real, ours = real_and_ours
     expected = reload(real, TAKEN[name])
     assert reload(ours, TAKEN[name]) == expected
     assert expected[0] == 200
@@ -111,21 +95,21 @@ def test_what_is_taken_over_changes_the_same(agents: tuple[RealConsul, Agent], n
         assert [look(ours, path) for path in LOOKS] == [look(real, path) for path in LOOKS]
 
 
-def test_a_signal_reloads_and_the_reason_of_a_refusal_is_logged_alike(agents: tuple[RealConsul, Agent]) -> None:
+def test_a_signal_reloads_and_the_reason_of_a_refusal_is_logged_alike(real_and_ours: tuple[RealConsul, Agent]) -> None:
     def refusals(agent: RealConsul | Agent) -> list[str]:
         lines = agent.output().splitlines()
         found = [line.partition("agent: ")[2] for line in lines if "Reload config failed" in line]
         return [line.replace(str(agent.directory), "DIR") for line in found]
 
-    for agent in agents:
+    for agent in real_and_ours:
         (agent.directory / "config.json").write_text(json.dumps(REFUSED["unknown key"]))
         agent.signal(signal.SIGHUP)
         wait_until(lambda agent=agent: refusals(agent), what="the reason")  # type: ignore[misc]
-    assert refusals(agents[0]) == refusals(agents[1])
+    assert refusals(real_and_ours[0]) == refusals(real_and_ours[1])
 
 
-def test_the_limit_of_connections_changes_for_new_ones(agents: tuple[RealConsul, Agent]) -> None:
-    for agent in agents:
+def test_the_limit_of_connections_changes_for_new_ones(real_and_ours: tuple[RealConsul, Agent]) -> None:
+    for agent in real_and_ours:
         agent.wait_quiet(agent.http_port)
         assert reload(agent, {**BASE, "limits": {"http_max_conns_per_client": 3}})[0] == 200
         agent.wait_quiet(agent.http_port)

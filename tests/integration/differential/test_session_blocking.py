@@ -9,14 +9,11 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
-from tests.loopback import LoopbackPool
+from tests.agents import Agent, RealConsul
 
 pytestmark = pytest.mark.real_consul
 
@@ -110,21 +107,13 @@ class Waiters:
 
 
 @pytest.fixture(scope="module")
-def sides(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Waiters, Waiters]]:
-    still = {"disable_coordinates": True}
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
-    with real.running(), ours.running():
-        for agent in (real, ours):
-            wait_settled(agent)
-        made = Waiters(real), Waiters(ours)
-        for side in made:
-            side.ask("PUT", "catalog/register", HOLDER)
-            side.create("a")
-            side.create("b", Node="holder", NodeChecks=["c"], Behavior="delete")
-        yield made
+def sides(real_and_ours: tuple[RealConsul, Agent]) -> tuple[Waiters, Waiters]:
+    made = Waiters(real_and_ours[0]), Waiters(real_and_ours[1])
+    for side in made:
+        side.ask("PUT", "catalog/register", HOLDER)
+        side.create("a")
+        side.create("b", Node="holder", NodeChecks=["c"], Behavior="delete")
+    return made
 
 
 def _comparable(answer: tuple[bool, int, int, bool]) -> tuple[bool | None, int, int, bool]:

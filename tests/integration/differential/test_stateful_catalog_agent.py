@@ -7,21 +7,22 @@ catalog before anything is compared, for it gets there by itself."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import Agent, RealConsul, wait_until
 from tests.integration.differential import test_stateful_kv_sessions as kv_sessions
-from tests.integration.differential.test_stateful_kv_sessions import NODES, STATUSES, Operation, Side
-from tests.loopback import LoopbackPool
+from tests.integration.differential.pairs import STILL
+from tests.integration.differential.sequences import Operation, assert_same_course, examples
+from tests.integration.differential.test_stateful_kv_sessions import NODES, STATUSES, Side
 
 pytestmark = pytest.mark.real_consul
+
+CONFIG = STILL | {"check_update_interval": "0s"}
+"""Outputs of checks are not held back."""
 
 SERVICES = ("web", "db")
 INSTANCES = ("i0", "i1")
@@ -223,54 +224,20 @@ def _without_own_address(value: Any) -> Any:
 
 
 @pytest.fixture(scope="module")
-def sides(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Side, Side]]:
-    still = {"disable_coordinates": True, "check_update_interval": "0s"}  # outputs of checks are not held back
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
-    with real.running(), ours.running():
-        for agent in (real, ours):
-            wait_settled(agent)
-        yield AgentSide(real), AgentSide(ours)
+def sides(real_and_ours: tuple[RealConsul, Agent]) -> tuple[Side, Side]:
+    real, ours = real_and_ours
+    return AgentSide(real), AgentSide(ours)
 
 
-_numbers = itertools.count()
-
-
-def _compare(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    prefix = f"s{next(_numbers)}/"
-    real, ours = sides
-    for side in sides:
-        side.begin(prefix)
-    try:
-        assert ours.look() == real.look()
-        for number, operation in enumerate([*PROLOGUE, *sequence]):
-            where = f"step {number}: {operation}"
-            expected, found = real.perform(operation), ours.perform(operation)
-            assert found == expected, where
-            pairs = zip(real.look(), ours.look(), strict=True)
-            different = [f"{theirs}\n    != {own}" for theirs, own in pairs if own != theirs]
-            assert not different, "\n".join((where, *different))
-    finally:
-        for side in sides:
-            side.clear()
-
-
-@settings(
-    max_examples=12,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)
+@examples(12)
 @given(sequence=st.lists(operations, min_size=5, max_size=20))
 def test_random_sequences(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    _compare(sides, sequence)
+    assert_same_course(sides, [*PROLOGUE, *sequence])
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=200,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)
+@pytest.mark.timeout(3600)
+@examples(200)
 @given(sequence=st.lists(operations, min_size=20, max_size=50))
 def test_long_random_sequences(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    _compare(sides, sequence)
+    assert_same_course(sides, [*PROLOGUE, *sequence])

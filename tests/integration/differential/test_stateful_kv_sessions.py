@@ -9,21 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import itertools
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul
 from tests.integration.differential.exchange import MASKS
-from tests.loopback import LoopbackPool
+from tests.integration.differential.sequences import Operation, assert_same_course, examples
 
 pytestmark = pytest.mark.real_consul
 
@@ -33,7 +30,6 @@ CHECKS = ("c0", "c1")
 STATUSES = ("passing", "warning", "critical")
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
 INDEXES = ("current", "zero", "old", "wild")
-Operation = tuple[Any, ...]
 
 keys = st.sampled_from(KEYS)
 sessions = st.sampled_from([0, 0, 0, 1, 1, 1, 2, 2, 3, 4, 5])
@@ -263,53 +259,20 @@ class Side:
 
 
 @pytest.fixture(scope="module")
-def sides(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Side, Side]]:
-    still = {"disable_coordinates": True}
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=still)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=still)
-    with real.running(), ours.running():
-        for agent in (real, ours):
-            wait_settled(agent)
-        yield Side(real), Side(ours)
+def sides(real_and_ours: tuple[RealConsul, Agent]) -> tuple[Side, Side]:
+    real, ours = real_and_ours
+    return Side(real), Side(ours)
 
 
-_numbers = itertools.count()
-
-
-def _compare(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    prefix = f"s{next(_numbers)}/"
-    real, ours = sides
-    for side in sides:
-        side.begin(prefix)
-    try:
-        assert ours.look() == real.look()
-        for number, operation in enumerate([*PROLOGUE, *sequence]):
-            where = f"step {number}: {operation}"
-            expected, found = real.perform(operation), ours.perform(operation)
-            assert found == expected, where
-            for theirs, own in zip(real.look(), ours.look(), strict=True):
-                assert own == theirs, where
-    finally:
-        for side in sides:
-            side.clear()
-
-
-@settings(
-    max_examples=40,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)
+@examples(40)
 @given(sequence=st.lists(operations, min_size=5, max_size=25))
 def test_random_sequences(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    _compare(sides, sequence)
+    assert_same_course(sides, [*PROLOGUE, *sequence])
 
 
 @pytest.mark.slow
-@settings(
-    max_examples=300,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],
-)
+@pytest.mark.timeout(3600)
+@examples(300)
 @given(sequence=st.lists(operations, min_size=20, max_size=60))
 def test_long_random_sequences(sides: tuple[Side, Side], sequence: list[Operation]) -> None:
-    _compare(sides, sequence)
+    assert_same_course(sides, [*PROLOGUE, *sequence])

@@ -6,18 +6,16 @@ before a character of several bytes. So is filling in what needs a text as a num
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul
 from tests.integration.differential.exchange import UUID
-from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
@@ -50,25 +48,19 @@ class Asked:
 
 @pytest.mark.parametrize("number", [150, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
 def test_templates_are_taken_refused_and_filled_in_alike(
-    real_consul: Path, loopback: LoopbackPool, tmp_path: Path, number: int
+    real_and_ours: tuple[RealConsul, Agent], number: int
 ) -> None:
-    seed = int(os.environ.get("TEMPLATE_SEED") or random.SystemRandom().getrandbits(32))
+    seed = int(os.environ.get("TEMPLATE_SEED") or seed_of("templates"))
     print(f"replay: TEMPLATE_SEED={seed}")
     rng = random.Random(seed)
-    real, ours = RealConsul(loopback(), tmp_path / "real", real_consul), Agent(loopback(), tmp_path / "ours")
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-        expected, found = Asked(real), Asked(ours)
-        tried = 0
-        while tried < number:
-            text = "".join(rng.choice(TOKENS) for _ in range(rng.randint(1, 8)))
-            if DEADLY.search(text):
-                continue
-            tried += 1
-            options = {"Type": "name_prefix_match", "Regexp": rng.choice(PATTERNS)}
-            body = json.dumps({"Name": "x-", "Template": options, "Service": {"Service": "s", "Near": text}})
-            fill_in = NEEDS_NUMBERS.search(text) is None
-            assert found.say(body, fill_in) == expected.say(body, fill_in), (text, options)
+    expected, found = map(Asked, real_and_ours)
+    tried = 0
+    while tried < number:
+        text = "".join(rng.choice(TOKENS) for _ in range(rng.randint(1, 8)))
+        if DEADLY.search(text):
+            continue
+        tried += 1
+        options = {"Type": "name_prefix_match", "Regexp": rng.choice(PATTERNS)}
+        body = json.dumps({"Name": "x-", "Template": options, "Service": {"Service": "s", "Near": text}})
+        fill_in = NEEDS_NUMBERS.search(text) is None
+        assert found.say(body, fill_in) == expected.say(body, fill_in), (text, options)
