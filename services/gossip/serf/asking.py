@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from services.gossip.codec import limits
 from services.gossip.codec.keyring import Keyring
+from services.gossip.codec.messages import STATE_ALIVE, STATE_SUSPECT
 from services.gossip.codec.serf_messages import (
     FLAG_ACK,
     FLAG_NO_BROADCAST,
@@ -21,10 +22,11 @@ from services.gossip.codec.serf_messages import (
 from services.gossip.serf import keys
 from services.gossip.serf.effects import Effect
 from services.gossip.serf.errors import SerfError
-from services.gossip.serf.member import Member, Status
+from services.gossip.serf.member import Status
 from services.gossip.serf.queries import Collector, QueryRing, RunningQueries, default_timeout_s, is_meant
 from services.gossip.swim.address import Address
 from services.gossip.swim.effects import Log, Metric
+from services.gossip.swim.nodes import Node
 from services.gossip.swim.timers import Timers
 
 if TYPE_CHECKING:
@@ -111,6 +113,7 @@ class Asking:
         if verdict != "new":
             return False
         self._emit(Metric("incr", "consul.serf.queries"))
+        self._emit(Metric("incr", f"consul.serf.queries.{query.name}"))
         pass_on = not query.flags & FLAG_NO_BROADCAST
         own = self._serf.settings
         if not is_meant(query.filters, own.name, self._serf.tags, lambda text: self._log("warn", text)):
@@ -176,20 +179,22 @@ class Asking:
         if len(wrapped) > limits.QUERY_RESPONSE:
             self._log("error", f"serf: relayed response exceeds limit of {limits.QUERY_RESPONSE} bytes")
             return
-        relays = [member for member in self._serf.members if self._can_relay(member)]
-        for member in self._rng.sample(relays, min(query.relay_factor, len(relays))):
-            self._serf.swim.send_user(member.address, wrapped)
+        for node in self._serf.swim.nodes.sample(query.relay_factor, self._can_relay):
+            self._serf.swim.send_user(node.address, wrapped)
 
-    def _can_relay(self, member: Member) -> bool:
+    def _can_relay(self, node: Node) -> bool:
+        member = self._serf.members.get(node.name)
         return (
-            member.status == Status.ALIVE
-            and member.vsn[1] >= _PMAX_RELAY
-            and member.name != self._serf.settings.name
+            member is not None
+            and member.status == Status.ALIVE
+            and node.protocol_max >= _PMAX_RELAY
+            and node.name != self._serf.settings.name
         )
 
     def _alive_count(self) -> int:
         """Members that SWIM does not take for dead, this node included."""
-        return sum(not node.is_gone for node in self._serf.swim.nodes)
+        nodes = self._serf.swim.nodes
+        return nodes.count(STATE_ALIVE) + nodes.count(STATE_SUSPECT)
 
     def _log(self, level: str, text: str) -> None:
         self._emit(Log("serf", level, text))  # type: ignore[arg-type]

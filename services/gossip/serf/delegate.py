@@ -1,6 +1,7 @@
 """What SWIM asks of Serf: who may join, what to tell others, and what to make of what they tell."""
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from services.gossip.codec.errors import PacketError
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from services.gossip.serf.core import Serf
 
 MergeCheck = Callable[[Sequence[Member]], str | None]
+_REMEMBERED = 128
+
+# Every rumour reaches a member many times, in the same bytes.
+_decoded = lru_cache(_REMEMBERED)(decode_serf)
 
 
 class SerfDelegate:
@@ -62,21 +67,21 @@ class SerfDelegate:
         )
 
     def check_alive(self, alive: Alive) -> str | None:
-        return self._merge_check([self._candidate(alive.node, alive.addr, alive.port, alive.meta, alive.vsn)])
+        tags = self._serf.members.tags_of(alive.meta)
+        return self._merge_check([Member(alive.node, alive.addr, alive.port, tags, alive.vsn, Status.NONE)])
 
     def check_merge(self, nodes: Sequence[NodeRecord]) -> str | None:
         candidates = []
         for record in nodes:
-            member = self._candidate(record.name, record.addr, record.port, record.meta, record.vsn)
-            if record.state == STATE_LEFT:
-                member.status = Status.LEFT
-            candidates.append(member)
+            status = Status.LEFT if record.state == STATE_LEFT else Status.NONE
+            tags = self._serf.members.tags_of(record.meta)
+            candidates.append(Member(record.name, record.addr, record.port, tags, record.vsn, status))
         return self._merge_check(candidates)
 
     def user_message(self, payload: bytes, now: float) -> None:
         """A Serf message; what is news is passed on as it came."""
         try:
-            message = decode_serf(payload)
+            message = _decoded(payload)
         except PacketError as error:
             self._log("error", f"serf: Error decoding message: {error}")
             return
@@ -166,18 +171,13 @@ class SerfDelegate:
             ltime = min(state.status_ltimes.get(name, 0) + 1, LTIME_MAX)
             serf.members.leave_intent(LeaveIntent(ltime, name), now)
         for name, ltime in state.status_ltimes.items():
-            if name not in left:
+            if name not in left and not serf.members.says_nothing_new(name, ltime):
                 serf.members.join_intent(JoinIntent(ltime, name), now)
         if join and self.ignore_old_events:
             serf.events.ignore_before(state.event_ltime)
         for past in filter(None, state.events or ()):
             for event in filter(None, past.events or ()):
                 self.deliver(UserEventMessage(past.ltime, event.name, event.payload, False))
-
-    def _candidate(self, name: str, addr: bytes, port: int, meta: bytes, vsn: bytes) -> Member:
-        member = Member(name, addr, port, self._serf.members.tags_of(meta), vsn)
-        member.status = Status.NONE
-        return member
 
     def _log(self, level: Literal["debug", "info", "warn", "error"], text: str) -> None:
         self._emit(Log("serf", level, text))

@@ -1,7 +1,7 @@
 """Who is in the pool: member states, made from what SWIM sees and what members say they intend."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from services.gossip.codec.errors import PacketError
@@ -52,8 +52,9 @@ class Members:
         self._on_event = on_event
         self._on_erase = on_erase
         self._by_name: dict[str, Member] = {}
-        self._failed: dict[str, Member] = {}
-        self._left: dict[str, Member] = {}
+        # Names in the order in which they failed or left.
+        self._failed: dict[str, None] = {}
+        self._left: dict[str, None] = {}
         self._intents: dict[str, _Intent] = {}
         self._reap_timer: Timer | None = None
         self.leaving = False
@@ -69,7 +70,7 @@ class Members:
 
     @property
     def failed(self) -> list[Member]:
-        return list(self._failed.values())
+        return [self._by_name[name] for name in self._failed]
 
     @property
     def left_names(self) -> tuple[str, ...]:
@@ -86,22 +87,20 @@ class Members:
 
     def joined(self, node: Node, now: float) -> None:
         """SWIM found the node alive."""
-        member = self._by_name.get(node.name)
-        if member is None:
-            member = Member(node.name, node.addr, node.port, self.tags_of(node.meta), node.vsn)
+        known = self._by_name.get(node.name)
+        member = Member(node.name, node.addr, node.port, self.tags_of(node.meta), node.vsn)
+        if known is None:
             intent = self._intents.get(node.name)
             if intent is not None:
-                member.status_ltime = intent.ltime
-                if intent.kind == "leave":
-                    member.status = Status.LEAVING
-            self._by_name[node.name] = member
+                status = Status.LEAVING if intent.kind == "leave" else Status.ALIVE
+                member = replace(member, status=status, status_ltime=intent.ltime)
         else:
-            if member.status == Status.FAILED and now - member.left_at < 60:
+            if known.status == Status.FAILED and now - known.left_at < 60:
                 self._emit(Metric("incr", "consul.serf.member.flap"))
-            member.status, member.left_at = Status.ALIVE, 0.0
-            self._take_over(member, node)
+            member = replace(member, status_ltime=known.status_ltime)
             self._failed.pop(node.name, None)
             self._left.pop(node.name, None)
+        self._by_name[node.name] = member
         self._emit(Metric("incr", "consul.serf.member.join"))
         self._log("info", f"serf: EventMemberJoin: {member.name} {format_ip(member.addr)}")
         self._event("join", member)
@@ -110,7 +109,9 @@ class Members:
         member = self._by_name.get(node.name)
         if member is None:
             return
-        self._take_over(member, node)
+        member = self._by_name[node.name] = replace(
+            member, addr=node.addr, port=node.port, vsn=node.vsn, tags=self.tags_of(node.meta)
+        )
         self._emit(Metric("incr", "consul.serf.member.update"))
         self._log("info", f"serf: EventMemberUpdate: {member.name}")
         self._event("update", member)
@@ -121,13 +122,13 @@ class Members:
         if member is None:
             return
         if member.status == Status.LEAVING:
-            self._set_left(member, now)
+            member = self._set_left(member, now)
             self._emit(Metric("incr", "consul.serf.member.left"))
             self._log("info", f"serf: EventMemberLeave: {member.name} {format_ip(member.addr)}")
             self._event("leave", member)
         elif member.status == Status.ALIVE:
-            member.status, member.left_at = Status.FAILED, now
-            self._failed[member.name] = member
+            member = self._by_name[member.name] = replace(member, status=Status.FAILED, left_at=now)
+            self._failed[member.name] = None
             self._emit(Metric("incr", "consul.serf.member.failed"))
             self._log("info", f"serf: EventMemberFailed: {member.name} {format_ip(member.addr)}")
             self._event("failed", member)
@@ -142,10 +143,15 @@ class Members:
             return self._remember("join", intent.node, intent.ltime, now)
         if intent.ltime <= member.status_ltime:
             return False
-        member.status_ltime = intent.ltime
-        if member.status == Status.LEAVING:
-            member.status = Status.ALIVE              # it came back; its leaving was older
+        # One that was leaving came back: its leaving was older.
+        status = Status.ALIVE if member.status == Status.LEAVING else member.status
+        self._by_name[member.name] = replace(member, status=status, status_ltime=intent.ltime)
         return True
+
+    def says_nothing_new(self, name: str, ltime: int) -> bool:
+        """Is a time that another member knows of this one's last intent known here too?"""
+        member = self._by_name.get(name)
+        return member is not None and ltime <= member.status_ltime
 
     def leave_intent(self, intent: LeaveIntent, now: float) -> bool:
         """A node says that it leaves, or somebody that it has to. True if this is news to be passed on."""
@@ -161,12 +167,11 @@ class Members:
             return False
         # Also where nothing else changes: otherwise two members with different times would send each other's
         # intents round for ever.
-        member.status_ltime = intent.ltime
-        if member.status == Status.ALIVE:
-            member.status = Status.LEAVING
-        elif member.status == Status.FAILED:
+        status = Status.LEAVING if member.status == Status.ALIVE else member.status
+        member = self._by_name[member.name] = replace(member, status=status, status_ltime=intent.ltime)
+        if member.status == Status.FAILED:
             self._failed.pop(member.name, None)
-            self._set_left(member, member.left_at)
+            member = self._set_left(member, member.left_at)
             self._log("info", f"serf: EventMemberLeave (forced): {member.name} {format_ip(member.addr)}")
             self._event("leave", member)
         if intent.prune:
@@ -187,13 +192,10 @@ class Members:
             self._log("error", f"serf: Failed to decode tags: {error}")
             return {}
 
-    def _take_over(self, member: Member, node: Node) -> None:
-        member.addr, member.port, member.vsn = node.addr, node.port, node.vsn
-        member.tags = self.tags_of(node.meta)
-
-    def _set_left(self, member: Member, at: float) -> None:
-        member.status, member.left_at = Status.LEFT, at
-        self._left[member.name] = member
+    def _set_left(self, member: Member, at: float) -> Member:
+        left = self._by_name[member.name] = replace(member, status=Status.LEFT, left_at=at)
+        self._left[member.name] = None
+        return left
 
     def _remember(self, kind: Literal["join", "leave"], name: str, ltime: int, now: float) -> bool:
         known = self._intents.get(name)
@@ -211,8 +213,9 @@ class Members:
             return
 
         def erase(now: float) -> None:
-            if self._by_name.get(member.name) is member and member.status != Status.ALIVE:
-                self._erase_pruned(member)
+            present = self._by_name.get(member.name)
+            if present is not None and present.status != Status.ALIVE:
+                self._erase_pruned(present)
 
         self._timers.at(now + self._settings.broadcast_timeout_s + self._settings.leave_propagate_s, erase)
 
@@ -222,13 +225,14 @@ class Members:
 
     def _reap(self, now: float) -> None:
         """Forget members that failed or left too long ago, and intents of nodes that never came."""
-        for members, timeout_s in (
+        for names, timeout_s in (
             (self._failed, self._settings.reconnect_timeout_s),
             (self._left, self._settings.tombstone_timeout_s),
         ):
-            for member in [member for member in members.values() if now - member.left_at > timeout_s]:
-                self._log("info", f"serf: EventMemberReap: {member.name}")
-                self._erase(member)
+            for member in [self._by_name[name] for name in names]:
+                if now - member.left_at > timeout_s:
+                    self._log("info", f"serf: EventMemberReap: {member.name}")
+                    self._erase(member)
         expired = [name for name, one in self._intents.items() if now - one.at > self._settings.intent_timeout_s]
         for name in expired:
             del self._intents[name]
@@ -241,7 +245,7 @@ class Members:
         self._event("reap", member)
 
     def _event(self, kind: Literal["join", "leave", "failed", "update", "reap"], member: Member) -> None:
-        event = MemberEvent(kind, member.snapshot())
+        event = MemberEvent(kind, member)
         self._on_event(event)
         self._emit(event)
 

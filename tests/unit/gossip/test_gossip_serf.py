@@ -496,9 +496,7 @@ def test_our_tags_are_those_of_a_real_agent(name: str, wan: bool, changes: dict[
 
 
 def member(name: str, *, status: Status = Status.NONE, **tags: str) -> Member:
-    one = Member(name, PEER.ip, PEER.port, tags, VSN)
-    one.status = status
-    return one
+    return Member(name, PEER.ip, PEER.port, tags, VSN, status)
 
 
 SERVER = {"role": "consul", "dc": "dc1", "port": "8300", "vsn": "2", "build": "1.8.7:ab", "raft_vsn": "3", "ft_fs": "1"}
