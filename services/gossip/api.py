@@ -7,8 +7,6 @@ Gossip.Stats {pool} -> {str: str}; Gossip.Coordinate {pool, node?} -> coordinate
 Gossip.Coordinates {pool} -> {node: coordinate}; Gossip.Keyring {pool, operation, key, relay_factor} -> sums and Error;
 Metrics.Dump. Topics: `members` {pool, event, members}, `events` {name, payload, ltime}."""
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +20,7 @@ from services.gossip.serf.keys import OPERATIONS
 from services.gossip.serf.member import Member
 from services.gossip.swim.address import format_ip
 from shared import metrics
+from shared.gotext import base64_text
 from shared.ipc import RemoteError, Request, Server
 
 
@@ -137,11 +136,11 @@ class Api:
         if operation not in OPERATIONS:
             raise RemoteError("bad_request", f"unknown key operation {operation!r}, want one of {OPERATIONS}")
         try:
-            key = base64.b64decode(_field(payload, "key", str, ""), validate=True)
+            key = base64_text.decode(_field(payload, "key", str, "").encode("utf-8", "surrogateescape"))
             done = await self._pool(request).key_operation(
                 operation, key, _field(payload, "relay_factor", int, 0)
             )
-        except (SerfError, binascii.Error) as error:
+        except (SerfError, ValueError) as error:
             raise RemoteError("rpc", str(error)) from None
         return {**done.result, "Error": done.error or ""}
 

@@ -6,6 +6,7 @@ import trio
 
 from services.gossip.api import Api
 from services.gossip.flood_join import INTERVAL_S, missing_in_wan
+from services.gossip.keyring_file import load_keyrings
 from services.gossip.pool import JoinError, Pool
 from services.gossip.pool_settings import PoolName, pools_of
 from services.gossip.serf.effects import UserEvent
@@ -31,8 +32,12 @@ class GossipService:
         config = self._ctx.config
         await self._ctx.wait_turn()
         kind = "server" if config.server else "client"
+        keyrings = load_keyrings(config, pools_of(config))
         try:
-            pools = [Pool(config, name, self._on_members, self._on_user_event) for name in pools_of(config)]
+            pools = [
+                Pool(config, name, keyrings[name], self._on_members, self._on_user_event)
+                for name in pools_of(config)
+            ]
         except StartError as error:
             raise StartError(f"Failed to start Consul {kind}: {error}") from None
         try:

@@ -10,10 +10,11 @@ from contextlib import suppress
 import trio
 
 from services.gossip.codec.errors import PacketError
+from services.gossip.codec.keyring import Keyring
 from services.gossip.codec.messages import Ack, Ping, User
 from services.gossip.codec.packet import decode_packet, encode_packet
 from services.gossip.codec.stream import PushPull, StreamMessage
-from services.gossip.keyring_file import load_keyring, save_keyring
+from services.gossip.keyring_file import save_keyring
 from services.gossip.log_gate import LogGate
 from services.gossip.packets import PacketSocket
 from services.gossip.pool_settings import PoolName, pool_settings
@@ -51,13 +52,17 @@ class JoinError(Exception):
 class Pool:
     """Opens its listeners at once (StartError if it cannot); `run` then keeps it going until cancelled.
 
+    keyring: the keys with which it starts, None for one that is not encrypted.
     on_members(pool, kind, members), on_user_event(pool, event): what others have to be told."""
 
     def __init__(
-        self, config: RuntimeConfig, pool: PoolName, on_members: OnMembers, on_user_event: OnUserEvent
+        self,
+        config: RuntimeConfig,
+        pool: PoolName,
+        keyring: Keyring | None,
+        on_members: OnMembers,
+        on_user_event: OnUserEvent,
     ) -> None:
-        plain = pool_settings(config, pool, encrypted=False)
-        keyring = load_keyring(plain.keyring_file, plain.encrypt_key, plain.title)
         settings = self.settings = pool_settings(config, pool, encrypted=keyring is not None)
         self._keyring = keyring
         self._sealing = keyring if settings.verify_outgoing else None

@@ -37,7 +37,6 @@ class PoolSettings:
     snapshot_file: str
     snapshot_run: str
     keyring_file: str
-    encrypt_key: str
 
 
 def pools_of(config: RuntimeConfig) -> list[PoolName]:
@@ -107,5 +106,4 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
         keyring_file=f"{config.data_dir}/serf/{file_name}.keyring"
         if in_files and not config.disable_keyring_file
         else "",
-        encrypt_key=config.encrypt,
     )

@@ -48,6 +48,20 @@ def parse_int(text: str) -> int:
     return value
 
 
+def parse_atoi(text: str) -> int:
+    """Signed 64-bit integer, decimal only. Raises ValueError, RangeError."""
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    if not (digits.isascii() and digits.isdigit()):
+        raise ValueError(f"strconv.Atoi: parsing {quote(text)}: invalid syntax")
+    try:
+        value = -int(digits) if text.startswith("-") else int(digits)
+    except ValueError:
+        value = _OUT_OF_RANGE  # only its length is what Python refuses
+    if not -(1 << 63) <= value < 1 << 63:
+        raise RangeError(f"strconv.Atoi: parsing {quote(text)}: value out of range")
+    return value
+
+
 def parse_float(text: str) -> float:
     """A float64, decimal or hexadecimal, infinite or not a number. Raises ValueError, RangeError."""
     if _SPECIAL.fullmatch(text):

@@ -189,14 +189,14 @@ def _zero(kind: Kind) -> Any:
 
 
 _INT64 = -(2**63), 2**63 - 1
-_RANGES = {"uint": (0, 2**64 - 1), "octet": (0, 255)}
+_RANGES = {"uint": (0, 2**64 - 1), "uint8": (0, 255)}
 
 
 def _integer(kind: Kind, go_type: str, item: Any, owner: str, where: str) -> int:
     if isinstance(item, bool) or not isinstance(item, int | float):
         raise _mismatch(item, owner, where, go_type)
     literal = item.literal if isinstance(item, JsonFloat) else str(item)
-    low, high = _RANGES.get(kind.name, _INT64)
+    low, high = _RANGES.get(go_type) or _RANGES.get(kind.name, _INT64)
     if isinstance(item, float) or not low <= item <= high:
         raise _error(f"number {literal}", owner, where, go_type)
     return item

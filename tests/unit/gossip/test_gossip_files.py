@@ -1,11 +1,10 @@
-"""Snapshot and keyring files, addresses to join, and log lines that peers can cause."""
+"""Snapshot files, addresses to join, and log lines that peers can cause."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from services.gossip.keyring_file import load_keyring, save_keyring
 from services.gossip.log_gate import LogGate, printable
 from services.gossip.pool_settings import pool_settings, pools_of
 from services.gossip.resolve import ResolveError, resolve, split_port
@@ -14,8 +13,6 @@ from services.gossip.swim.address import Address
 from shared.config import sections
 from shared.config.runtime import RuntimeConfig
 from shared.service import StartError
-
-KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
 
 class Lines:
@@ -97,36 +94,6 @@ def test_a_snapshot_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     (tmp_path / "dir.snapshot").mkdir()
     with pytest.raises(StartError, match="is a directory"):
         opened(tmp_path / "dir.snapshot")
-
-
-def test_a_keyring_file_is_made_once_and_wins_afterwards(tmp_path: Path) -> None:
-    path = str(tmp_path / "serf" / "local.keyring")
-    assert load_keyring(path, "", "LAN") is None
-    ring = load_keyring(path, KEY, "LAN")
-    assert ring is not None
-    assert Path(path).stat().st_mode & 0o777 == 0o600
-    ring.add(b"x" * 16)
-    ring.use(b"x" * 16)
-    assert save_keyring(path, ring) is None
-    again = load_keyring(path, KEY, "LAN")
-    assert again is not None
-    assert again.keys == ring.keys
-    assert load_keyring("", KEY, "LAN").keys == [bytes(range(32))]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize("content", ["", "[]", "{}", '["!!"]', '["AAAA"]', "[1]"])
-def test_a_damaged_keyring_file_is_named(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "local.keyring"
-    path.write_text(content)
-    with pytest.raises(StartError, match=r"Failed to configure keyring: .*local\.keyring"):
-        load_keyring(str(path), "", "LAN")
-
-
-def test_a_bad_encrypt_key_is_refused(tmp_path: Path) -> None:
-    for path in ("", str(tmp_path / "local.keyring")):
-        with pytest.raises(StartError, match="Failed to configure keyring: encrypt"):
-            load_keyring(path, "c2hvcnQ=", "LAN")
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
