@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
 from services.rpc_core.core import Core
@@ -67,15 +66,11 @@ class EndpointTable:
         if handler is None:
             raise MalformedCallError(self._unknown(method))
         try:
-            return await self._answer(method, handler, body)
+            return await handler(self._core, body)
         except WireTypeError as error:
             raise MalformedCallError(f"codec.decoder: {error}") from None
         except StateError as error:
             raise RpcError(str(error)) from None
-
-    async def _answer(self, method: str, handler: Handler, body: Any) -> Any:
-        """Here, or by the leader."""
-        return await self._core.forwarder.answer_wire(method, partial(handler, self._core, body), body)
 
     async def call_for_agent(self, method: str, body: Any) -> Any:
         """As `call`, for the agent itself: under its rate limit."""
@@ -119,7 +114,7 @@ class EndpointTable:
         async def serve(request: Request) -> Any:
             try:
                 self._take_token()
-                return await self._answer(method, handler, request.payload)
+                return await handler(self._core, request.payload)
             except WireTypeError as error:
                 raise RemoteError("bad_request", f"{method}: {error}") from None
             except RpcError as error:
