@@ -49,7 +49,7 @@ class Peers:
         self._nursery: trio.Nursery | None = None
         self._lanes: dict[tuple[str, bool], _Lane] = {}
         self.active = False
-        """Whether this server has ever had others to talk to."""
+        """Whether this server has ever had others to talk to, or been talked to."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

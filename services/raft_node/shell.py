@@ -212,6 +212,7 @@ class RaftNode:
             _log.warn("closing a raft connection: too many", source=source)
             sock.close()
             return
+        self.peers.active = True
         self._nursery.start_soon(self._serve, sock, source)
 
     async def _serve(self, sock: socket.socket, source: str) -> None:

@@ -10,12 +10,14 @@ from typing import Any, Generic, TypeVar
 import trio
 
 from services.rpc_core.errors import NotReadyError, RpcError, from_neighbour
+from services.rpc_core.forwarding import Forwarder
 from services.rpc_core.leader.session_timers import SessionTimers
 from services.rpc_core.limits import TokenBucket
 from services.rpc_core.pool import Pools
 from services.rpc_core.router import JITTER_FRACTION, Router
+from services.rpc_core.server_pool import ServerPool
 from shared import metrics
-from shared.config.runtime import RuntimeConfig
+from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import IpcError, Link, RemoteError
 from shared.state.answer import Answer
 from shared.state.errors import StateError
@@ -62,6 +64,9 @@ class Core:
     ) -> None:
         self.config = config
         self.pools = Pools(gossip)
+        self.servers = ServerPool(split_host_port(config.rpc_bind_addr)[0])
+        """Connections to other servers."""
+        self.forwarder = Forwarder(router, self.servers)
         self.raft = raft
         self.gossip = gossip
         self.reader = reader
@@ -100,7 +105,8 @@ class Core:
     async def apply(self, request: Struct, method: str = "") -> Any:
         """Commit `request` to the log and return the FSM's result. Raises RpcError.
 
-        A leader that lost its office before the command entered the log is waited for again."""
+        If this server lost its office before the command entered the log, it is waited for as long as nobody else
+        takes it; else ElsewhereError says who leads."""
         return await self.apply_command(encode(request), method)
 
     async def apply_command(self, command: bytes, method: str = "") -> Any:
@@ -111,16 +117,13 @@ class Core:
             except RemoteError as error:
                 if error.code not in ("not_leader", "no_leader"):
                     raise from_neighbour(error) from None
-                await self._wait_after_refusal(method)
+                # The page will say so soon; raft_node must not be asked in a tight loop.
+                await self.router.pause()
+                await self.router.wait_to_lead()
             except IpcError as error:
                 raise from_neighbour(error) from None
             else:
                 return result
-
-    async def _wait_after_refusal(self, method: str) -> None:
-        """raft_node says it does not lead: the page will say so soon; do not ask in a tight loop."""
-        await self.router.pause()
-        await self.router.answer_here(method, self.config.datacenter)
 
     # -- reading -------------------------------------------------------------------------------------
 
@@ -209,6 +212,8 @@ class Core:
         try:
             await self.raft.call("Raft.ReadIndex", timeout_s=READ_INDEX_TIMEOUT_S, retry_safe=True)
         except IpcError as error:
+            if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
+                raise self.router.elsewhere() from None
             raise from_neighbour(error) from None
         with trio.move_on_at(started + self.router.hold_timeout_s) as scope:
             await self.established.wait()

@@ -21,6 +21,14 @@ class NoLeaderError(RpcError):
         super().__init__("No cluster leader")
 
 
+class ElsewhereError(NoLeaderError):
+    """Only the leader can answer, and this server is not it. address: the leader's RPC address, "" if none is known."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self.address = address
+
+
 class NoPathToDatacenterError(RpcError):
     def __init__(self) -> None:
         super().__init__("No path to datacenter")

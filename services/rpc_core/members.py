@@ -65,6 +65,7 @@ class Server:
     raft_version: int
     build: str
     bootstrap: bool
+    expect: int
     non_voter: bool
 
     @property
@@ -105,6 +106,7 @@ def server_of(member: Member) -> Server | None:
         raft_version=int(tags.get("raft_vsn", "0")),
         build=build[0],
         bootstrap="bootstrap" in tags,
+        expect=int(tags.get("expect", "0")),
         non_voter="nonvoter" in tags,
     )
 

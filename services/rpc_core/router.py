@@ -1,8 +1,7 @@
-"""Where a call is to be answered: here, or not at all yet.
+"""Where a call is to be answered: here, or by the leader.
 
-Order of Consul's ForwardRPC: another datacenter; a stale read, which any server answers; the leader; else
-wait for one, at most `performance.rpc_hold_timeout`. Passing a call on to another server is where
-`answer_here` raises or waits today."""
+Order of Consul's ForwardRPC: another datacenter; a stale read, which any server answers; this server if it leads;
+else the leader, see `forwarding`."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from typing import Protocol
 
 import trio
 
-from services.rpc_core.errors import NoLeaderError, NoPathToDatacenterError
+from services.rpc_core.errors import ElsewhereError, NoLeaderError, NoPathToDatacenterError
 from shared.log import get_logger
 from shared.state.leadership import LEADER, Leadership
 
@@ -29,16 +28,23 @@ class LeadershipSource(Protocol):
 
 
 class Router:
-    """Decides for one server. `leaving` makes calls that wait for a leader fail at once."""
+    """Decides for one server. own_address: its RPC address ("ip:port") as Raft knows it. `leaving` makes calls that
+    wait for a leader fail at once."""
 
     def __init__(
-        self, datacenter: str, hold_timeout_s: float, leadership: LeadershipSource, rng: random.Random
+        self,
+        datacenter: str,
+        hold_timeout_s: float,
+        leadership: LeadershipSource,
+        rng: random.Random,
+        own_address: str = "",
     ) -> None:
         self.datacenter = datacenter
         self.hold_timeout_s = hold_timeout_s
         self.leaving = trio.Event()
         self._leadership = leadership
         self._rng = rng
+        self._own_address = own_address
         self._changed = trio.Event()
 
     def leadership_changed(self) -> None:
@@ -63,6 +69,13 @@ class Router:
         """Whether this server is the leader and its lease lives: it may answer `default` reads alone."""
         return self._leadership.read().may_serve_default(time.monotonic_ns())
 
+    def leader_elsewhere(self) -> str:
+        """RPC address of another server that leads, "" if none is known."""
+        now = self._leadership.read()
+        if now.role == LEADER or now.leader_address == self._own_address:
+            return ""
+        return now.leader_address
+
     def last_contact_ns(self) -> int:
         """Nanoseconds since the last word of the leader: 0 on the leader itself."""
         now = self._leadership.read()
@@ -81,22 +94,30 @@ class Router:
             raise NoPathToDatacenterError
 
     async def answer_here(self, method: str, datacenter: str, *, stale: bool = False) -> None:
-        """Returns when this server may answer. stale: a read that any server may answer.
+        """Returns if this server may answer. stale: a read that any server may answer.
 
-        Raises NoPathToDatacenterError, or NoLeaderError after the hold timeout."""
+        Raises NoPathToDatacenterError, or ElsewhereError: who called the method then asks the leader, or waits."""
         self.check_datacenter(method, datacenter)
         if stale and self._ever_had_a_leader():
             return
         if not self.leads():
-            await self._wait_for_leader()
+            raise self.elsewhere()
+
+    def elsewhere(self) -> NoLeaderError:
+        """What to raise where only the leader can answer, and that is not this server."""
+        return NoLeaderError() if self.leaving.is_set() else ElsewhereError(self.leader_elsewhere())
+
+    async def wait_to_lead(self) -> None:
+        """Returns when this server leads. Raises ElsewhereError if another one does, NoLeaderError after the hold
+        timeout."""
+        give_up_at = trio.current_time() + self.hold_timeout_s
+        while not self.leads():
+            if self.leader_elsewhere():
+                raise self.elsewhere()
+            if self.leaving.is_set() or trio.current_time() >= give_up_at:
+                raise NoLeaderError
+            await self.pause()
 
     def _ever_had_a_leader(self) -> bool:
         now = self._leadership.read()
         return now.role == LEADER or now.last_contact_ns > 0
-
-    async def _wait_for_leader(self) -> None:
-        give_up_at = trio.current_time() + self.hold_timeout_s
-        while not self.leads():
-            if self.leaving.is_set() or trio.current_time() >= give_up_at:
-                raise NoLeaderError
-            await self.pause()

@@ -12,6 +12,7 @@ import trio
 
 from services.rpc_core import snapshot_port
 from services.rpc_core.agent import AgentMethods
+from services.rpc_core.bootstrapping import Bootstrapping
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.event import SERF_PREFIX
@@ -27,6 +28,7 @@ from services.rpc_core.local.local_agent import LoadError, LocalAgent
 from services.rpc_core.local.methods import LocalMethods
 from services.rpc_core.local.remote_exec import RemoteExec
 from services.rpc_core.local.watches.runner import WatchConfigError, Watches
+from services.rpc_core.members import Member
 from services.rpc_core.router import Router
 from services.rpc_core.snapshots import Snapshots
 from shared import log, metrics
@@ -63,7 +65,13 @@ class RpcCore:
             gossip=self._gossip,
             reader=StateReader(config.state_dir),
             hub=WatchHub(),
-            router=Router(config.datacenter, config.performance.rpc_hold_timeout_s, self._page, rng),
+            router=Router(
+                config.datacenter,
+                config.performance.rpc_hold_timeout_s,
+                self._page,
+                rng,
+                own_address=config.rpc_advertise_addr,
+            ),
             rng=rng,
         )
         self._table = EndpointTable(self.core)
@@ -74,6 +82,7 @@ class RpcCore:
             burst=config.cache.entry_fetch_max_burst,
         )
         self._duties = LeaderDuties(self.core)
+        self._bootstrapping = Bootstrapping(self.core)
         self.local = LocalAgent(self.core, self._table.call)
         self.events = Events(self.core, self._service_tags)
         self._watches = Watches(config)
@@ -116,7 +125,7 @@ class RpcCore:
         self._raft.on_up(self._on_raft_up)
         self._gossip.subscribe("events", self._on_user_event)
         self._gossip.on_up(self.events.recover)
-        self.core.pools.on_lan_member = self._duties.member_changed
+        self.core.pools.on_lan_member = self._member_changed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises StartError if a socket cannot be opened."""
@@ -124,6 +133,8 @@ class RpcCore:
             for link in (self._raft, self._gossip):
                 await nursery.start(link.run)
             await nursery.start(self.core.pools.run)
+            await nursery.start(self.core.servers.run)
+            await nursery.start(self._bootstrapping.run)
             await nursery.start(self._duties.run)
             try:
                 await nursery.start(self.local.run)
@@ -133,7 +144,7 @@ class RpcCore:
             await nursery.start(self.cache.run)
             await nursery.start(self._remote_exec.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
-            await nursery.start(partial(coordinates.send_for_ever, self.core))
+            await nursery.start(partial(coordinates.send_for_ever, self.core, self._table.call_for_agent))
             # The doors last: whoever comes in meets the agent's own data complete.
             try:
                 await nursery.start(self._server.run)
@@ -180,6 +191,10 @@ class RpcCore:
     def _service_tags(self) -> dict[str, list[str]]:
         """For the filters of events."""
         return {name: service.tags or [] for name, service in self.local.state.live_services().items()}
+
+    def _member_changed(self, member: Member) -> None:
+        self._duties.member_changed(member)
+        self._bootstrapping.member_changed(member)
 
     def _on_change(self, record: Any) -> None:
         self.core.hub.notify(record[1])
@@ -241,20 +256,23 @@ class RpcCore:
 
     async def _write_kv_late(self, request: Request) -> bool:
         op, _, encoded = request.payload[:3]
-        result = await self._write_late("KVS.Apply", KVS + encoded)
+        result = await self._write_late("KVS.Apply", KVS, encoded)
         return bool(result) if op in BOOL_OPS else True
 
     async def _write_catalog_late(self, request: Request) -> bool:
         command = request.payload[0]
-        await self._write_late(CATALOG_METHODS[command[:1]], command)
+        await self._write_late(CATALOG_METHODS[command[:1]], command[:1], command[1:])
         return True
 
-    async def _write_late(self, method: str, command: bytes) -> Any:
-        try:
-            # The page may lag behind what raft_node has just refused: never ask it in a tight loop.
-            await self.core.router.pause()
+    async def _write_late(self, method: str, kind: bytes, encoded: bytes) -> Any:
+        """A request that is encoded as it goes into the log is so, without its type byte, on the wire as well."""
+
+        async def here() -> Any:
             await self.core.router.answer_here(method, self.core.config.datacenter)
-            return await self.core.apply_command(command, method)
+            return await self.core.apply_command(kind + encoded, method)
+
+        try:
+            return await self.core.forwarder.answer(method, here, lambda: encoded)
         except RpcError as error:
             raise RemoteError(error.code, str(error)) from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from services.rpc_core.core import Core
@@ -13,7 +14,6 @@ from services.rpc_core.endpoints import (
     event,
     health,
     internal,
-    keyring,
     kvs,
     operator,
     prepared_query,
@@ -53,7 +53,6 @@ class EndpointTable:
             event,
             config_entry,
             prepared_query,
-            keyring,
         )
         self.methods: dict[str, Handler] = {}
         for family in families:
@@ -66,11 +65,15 @@ class EndpointTable:
         if handler is None:
             raise MalformedCallError(self._unknown(method))
         try:
-            return await handler(self._core, body)
+            return await self._answer(method, handler, body)
         except WireTypeError as error:
             raise MalformedCallError(f"codec.decoder: {error}") from None
         except StateError as error:
             raise RpcError(str(error)) from None
+
+    async def _answer(self, method: str, handler: Handler, body: Any) -> Any:
+        """Here, or by the leader."""
+        return await self._core.forwarder.answer_wire(method, partial(handler, self._core, body), body)
 
     async def call_for_agent(self, method: str, body: Any) -> Any:
         """As `call`, for the agent itself: under its rate limit."""
@@ -114,7 +117,7 @@ class EndpointTable:
         async def serve(request: Request) -> Any:
             try:
                 self._take_token()
-                return await handler(self._core, request.payload)
+                return await self._answer(method, handler, request.payload)
             except WireTypeError as error:
                 raise RemoteError("bad_request", f"{method}: {error}") from None
             except RpcError as error:

@@ -10,8 +10,8 @@ import random
 import trio
 
 from services.rpc_core.core import Core
-from services.rpc_core.endpoints.coordinate import update
 from services.rpc_core.errors import RpcError
+from services.rpc_core.local.sync import EndpointCall
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.structs.coordinate import CoordinateUpdateRequest, Vivaldi
@@ -27,7 +27,9 @@ def wait_s(members: int, rate_target: float, interval_min_s: float, rng: random.
     return interval_s * (1 + rng.random())
 
 
-async def send_for_ever(core: Core, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+async def send_for_ever(
+    core: Core, call: EndpointCall, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
     """Sends until cancelled; does nothing while coordinates are disabled."""
     task_status.started()
     while True:
@@ -47,6 +49,6 @@ async def send_for_ever(core: Core, *, task_status: trio.TaskStatus[None] = trio
                 coord=Vivaldi.from_wire(own),
                 token=core.config.acl.tokens.agent or core.config.acl.tokens.default,
             )
-            await update(core, request)
+            await call("Coordinate.Update", request.to_wire())
         except (IpcError, RpcError) as error:
             _log.error("Coordinate update error", error=str(error))

@@ -64,7 +64,12 @@ def pack(value: Any) -> bytes:
 
 
 def encode_request(seq: int, method: str, body: Any) -> bytes:
-    return pack({"Seq": seq, "ServiceMethod": method}) + pack({} if body is None else body)
+    return encode_request_header(seq, method) + pack({} if body is None else body)
+
+
+def encode_request_header(seq: int, method: str) -> bytes:
+    """What stands before a body that is encoded already."""
+    return pack({"Seq": seq, "ServiceMethod": method})
 
 
 def encode_response(seq: int, method: str, body: Any) -> bytes:
@@ -211,6 +216,11 @@ class ResponseDecoder:
     @property
     def held_bytes(self) -> int:
         return self._values.held_bytes
+
+    @property
+    def is_between_calls(self) -> bool:
+        """Nothing of an answer has been read: any stream may go on with this decoder."""
+        return self._header is None and self._values.held_bytes == 0
 
     def feed(self, data: bytes) -> Iterator[Response]:
         self._values.feed(data)

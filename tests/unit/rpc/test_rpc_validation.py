@@ -1,18 +1,11 @@
-"""What the catalog refuses, with the texts of the real one; distances; retries without a leader."""
+"""What the catalog refuses, with the texts of the real one; distances."""
 
 from __future__ import annotations
 
-import random
-import time
 from typing import Any
 
 import pytest
-import trio
-import trio.testing
 
-from services.rpc_core.errors import NoLeaderError, NoPathToDatacenterError
-from services.rpc_core.router import Router
-from shared.state.leadership import FOLLOWER, LEADER, Leadership
 from shared.state.near import round_trip_s
 from shared.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService
 from shared.structs.coordinate import Vivaldi
@@ -104,72 +97,3 @@ def test_distances() -> None:
     assert round_trip_s(here, there) == pytest.approx(0.008)
     assert round_trip_s(here, Vivaldi(vec=[1.0])) == float("inf")
     assert round_trip_s(here, there.replace(adjustment=-1.0)) == pytest.approx(0.008)
-
-
-class Page:
-    """A leadership page that tests write on."""
-
-    def __init__(self, role: str = FOLLOWER, lease_s: float = 60.0, contact_ns: int = 0) -> None:
-        self.set(role, lease_s, contact_ns)
-
-    def set(self, role: str, lease_s: float = 60.0, contact_ns: int = 0) -> None:
-        lease_end = time.monotonic_ns() + int(lease_s * 1e9)
-        self.now = Leadership(role, 2, "id", "127.0.0.1:8300", lease_end, contact_ns, 5, 5, True)
-
-    def read(self) -> Leadership:
-        return self.now
-
-
-def router(page: Page) -> Router:
-    return Router("dc1", 7.0, page, random.Random(1))
-
-
-async def test_the_leader_answers_and_another_datacenter_is_unknown() -> None:
-    made = router(Page(LEADER))
-    await made.answer_here("KVS.Get", "dc1")
-    for datacenter in ("dc2", ""):
-        with pytest.raises(NoPathToDatacenterError, match="No path to datacenter"):
-            await made.answer_here("KVS.Get", datacenter)
-
-
-async def test_without_a_leader_calls_wait_as_long_as_the_hold_timeout(autojump_clock: object) -> None:
-    made = router(Page(LEADER, lease_s=-1.0))
-    started = trio.current_time()
-    with pytest.raises(NoLeaderError, match="No cluster leader"):
-        await made.answer_here("KVS.Get", "dc1")
-    assert 7.0 <= trio.current_time() - started <= 7.0 + 7.0 / 16
-
-
-async def test_a_call_goes_on_when_a_leader_is_elected(autojump_clock: object) -> None:
-    page = Page()
-    made = router(page)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(made.answer_here, "KVS.Get", "dc1")
-        await trio.testing.wait_all_tasks_blocked()
-        page.set(LEADER)
-        made.leadership_changed()
-        started = trio.current_time()
-    assert trio.current_time() == started
-
-
-async def test_a_leaving_server_fails_waiting_calls_at_once(autojump_clock: object) -> None:
-    made = router(Page())
-    started = trio.current_time()
-
-    async def leave_soon() -> None:
-        await trio.testing.wait_all_tasks_blocked()
-        made.start_leaving()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(leave_soon)
-        with pytest.raises(NoLeaderError):
-            await made.answer_here("KVS.Get", "dc1")
-    assert trio.current_time() == started
-
-
-async def test_stale_reads_need_only_have_heard_of_a_leader_once() -> None:
-    with pytest.raises(trio.TooSlowError), trio.fail_after(0.05):
-        await router(Page()).answer_here("KVS.Get", "dc1", stale=True)
-    await router(Page(contact_ns=1)).answer_here("KVS.Get", "dc1", stale=True)
-    made = router(Page(contact_ns=time.monotonic_ns() - 5_000_000))
-    assert 5_000_000 <= made.last_contact_ns() < 5_000_000_000

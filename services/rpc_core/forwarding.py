@@ -1,0 +1,78 @@
+"""Calls that this server cannot answer go to the leader, by the rules of Consul's ForwardRPC.
+
+A handler that may not answer here raises ElsewhereError; then the very same request is sent to the leader. While there
+is no leader, or it says that it is none, the call is tried again after a random pause, at most
+`performance.rpc_hold_timeout` after its first failure. What the other server answers with is final, errors too, except
+for reads whose connection failed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import trio
+
+from services.rpc_core.errors import ElsewhereError, NoLeaderError, RpcError
+from services.rpc_core.router import Router
+from services.rpc_core.server_errors import ServerCallError
+from services.rpc_core.server_pool import ServerPool
+from services.rpc_core.wire import rpc
+
+WRITES = frozenset(
+    {
+        "Catalog.Deregister",
+        "Catalog.Register",
+        "ConfigEntry.Apply",
+        "ConfigEntry.Delete",
+        "Coordinate.Update",
+        "KVS.Apply",
+        "Operator.AutopilotSetConfiguration",
+        "Operator.RaftRemovePeerByAddress",
+        "Operator.RaftRemovePeerByID",
+        "PreparedQuery.Apply",
+        "Session.Apply",
+        "Txn.Apply",
+    }
+)
+"""Methods whose requests are Consul's WriteRequests. They must not be repeated when their outcome is unknown."""
+
+
+class Forwarder:
+    """One per process."""
+
+    def __init__(self, router: Router, pool: ServerPool) -> None:
+        self._router, self._pool = router, pool
+
+    async def answer(self, method: str, here: Callable[[], Awaitable[Any]], body: Callable[[], bytes]) -> Any:
+        """What `here` returns, or what the leader answers. body: the request in msgpack, made when it is needed.
+
+        Raises RpcError, and whatever else `here` raises."""
+        give_up_at: float | None = None
+        while True:
+            failure: RpcError
+            try:
+                return await here()
+            except ElsewhereError as elsewhere:
+                failure = NoLeaderError()
+                if elsewhere.address:
+                    try:
+                        return await self._pool.call(elsewhere.address, method, body())
+                    except ServerCallError as error:
+                        failure = RpcError(str(error))
+                        if not may_repeat(method, error):
+                            raise failure from None
+            now = trio.current_time()
+            if give_up_at is None:
+                give_up_at = now + self._router.hold_timeout_s
+            if now >= give_up_at or self._router.leaving.is_set():
+                raise failure
+            await self._router.pause()
+
+    async def answer_wire(self, method: str, here: Callable[[], Awaitable[Any]], body: Any) -> Any:
+        """As `answer`, for a request in wire form."""
+        return await self.answer(method, here, lambda: rpc.pack(body))
+
+
+def may_repeat(method: str, error: ServerCallError) -> bool:
+    """Whether a forwarded call may be tried again after this failure."""
+    return error.retry_always or (error.retry_reads and method not in WRITES)

@@ -1,0 +1,209 @@
+"""One connection to another server's RPC port: calls on streams of a yamux session, as Consul's pool makes them.
+
+Each call has a stream to itself until its answer is there. A stream whose call succeeded is used again, the latest
+first; one whose call failed is closed. No task exists per call: `post` queues bytes, the reader calls back."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from services.rpc_core.server_errors import ConnectionEndedError, RemoteCallError, ServerCallError
+from services.rpc_core.wire import rpc, yamux
+from shared.log import get_logger
+
+_log = get_logger("agent.server")
+
+MULTIPLEX_BYTE = b"\x04"
+READ_BYTES = 1 << 16
+WRITE_TIMEOUT_S = 10.0
+"""A peer that takes nothing for so long is gone (yamux's connection write timeout)."""
+IDLE_STREAMS_MAX = 64
+SPARE_DECODERS_MAX = 8
+EOF = "EOF"
+
+OnReply = Callable[[Any, ServerCallError | None], None]
+"""Called once with the body of the answer, or with why there is none."""
+
+_sequence = itertools.count(1)
+
+
+class _Call:
+    """One stream's call that waits for its answer."""
+
+    __slots__ = ("decoder", "on_reply")
+
+    def __init__(self, on_reply: OnReply) -> None:
+        self.on_reply = on_reply
+        self.decoder: rpc.ResponseDecoder | None = None
+        """Only while an answer is incomplete."""
+
+
+class ServerConnection:
+    """`run` serves until the connection ends or `close` was called; every call ends by then."""
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._stream = stream
+        self._session = yamux.Session(client=True, now=trio.current_time())
+        self._calls: dict[int, _Call] = {}
+        self._idle_streams: list[int] = []
+        self._spare_decoders: list[rpc.ResponseDecoder] = []
+        self._write_wanted = trio.Event()
+        self._scope = trio.CancelScope()
+        self._room = trio.lowlevel.ParkingLot()
+        self.last_used = trio.current_time()
+        self.closed = False
+
+    @property
+    def usable(self) -> bool:
+        """Whether a call can still be begun here."""
+        return not self.closed and self._session.ended is None and not self._session.remote_going_away
+
+    @property
+    def calls(self) -> int:
+        """Calls without an answer."""
+        return len(self._calls)
+
+    def post(self, method: str, body: bytes, on_reply: OnReply) -> int:
+        """Send a call; `on_reply` is called later. Returns what `abandon` takes.
+
+        Raises yamux.SessionClosedError or yamux.TooManyStreamsError, and then nothing was sent."""
+        stream_id = self._idle_streams.pop() if self._idle_streams else self._session.open_stream()
+        self.last_used = trio.current_time()
+        self._session.send(stream_id, rpc.encode_request_header(next(_sequence), method) + body)
+        self._calls[stream_id] = _Call(on_reply)
+        self._write_wanted.set()
+        return stream_id
+
+    async def wait_for_room(self) -> None:
+        """Returns when the peer has said something, so that a stream may be free or acknowledged."""
+        if self.usable:
+            await self._room.park()
+
+    def abandon(self, stream_id: int) -> None:
+        """Nobody waits for this call any more. The other side may still perform it."""
+        if self._calls.pop(stream_id, None) is not None:
+            self._end_stream(stream_id)
+
+    def close(self) -> None:
+        """End the connection now; calls under way fail."""
+        self.closed = True
+        self._scope.cancel()
+
+    # -- the connection ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        reason = EOF
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._keep_alive)
+                    await self._read()
+                    nursery.cancel_scope.cancel()
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
+            reason = _reason(group)
+        finally:
+            self.closed = True
+            self._room.unpark_all()
+            calls, self._calls = self._calls, {}
+            for call in calls.values():
+                call.on_reply(None, ConnectionEndedError(reason))
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+
+    async def _read(self) -> None:
+        session = self._session
+        while session.ended is None:
+            data = await self._stream.receive_some(READ_BYTES)
+            if not data:
+                return
+            for event in session.receive(bytes(data), trio.current_time()):
+                self._handle(event)
+            self._write_wanted.set()
+            self._room.unpark_all()
+
+    def _handle(self, event: yamux.Event) -> None:
+        if isinstance(event, yamux.StreamData):
+            self._on_data(event.stream_id, event.data)
+            self._session.consumed(event.stream_id, len(event.data))
+        elif isinstance(event, yamux.StreamEnded | yamux.StreamReset):
+            self._on_stream_end(event.stream_id)
+        elif isinstance(event, yamux.SessionEnded):
+            _log.error(f"yamux: {event.reason}")
+
+    def _on_data(self, stream_id: int, data: bytes) -> None:
+        call = self._calls.get(stream_id)
+        if call is None:
+            return
+        decoder = call.decoder or (self._spare_decoders.pop() if self._spare_decoders else rpc.ResponseDecoder())
+        call.decoder = decoder
+        try:
+            response = next(decoder.feed(data), None)
+        except rpc.WireError as error:
+            self._finish(stream_id, call, ConnectionEndedError(str(error)))
+            return
+        if response is None:
+            return
+        if response.error:
+            self._finish(stream_id, call, RemoteCallError(response.error))
+            return
+        del self._calls[stream_id]
+        reusable = decoder.is_between_calls
+        if reusable and len(self._spare_decoders) < SPARE_DECODERS_MAX:
+            self._spare_decoders.append(decoder)
+        if reusable and len(self._idle_streams) < IDLE_STREAMS_MAX and self.usable:
+            self._idle_streams.append(stream_id)
+        else:
+            self._end_stream(stream_id)
+        call.on_reply(response.body, None)
+
+    def _finish(self, stream_id: int, call: _Call, error: ServerCallError) -> None:
+        """End a call that failed, and its stream."""
+        del self._calls[stream_id]
+        self._end_stream(stream_id)
+        call.on_reply(None, error)
+
+    def _on_stream_end(self, stream_id: int) -> None:
+        call = self._calls.get(stream_id)
+        if call is not None:
+            self._finish(stream_id, call, ConnectionEndedError(EOF))
+            return
+        if stream_id in self._idle_streams:
+            self._idle_streams.remove(stream_id)
+        self._end_stream(stream_id)
+
+    def _end_stream(self, stream_id: int) -> None:
+        self._session.close_stream(stream_id, trio.current_time())
+        self._write_wanted.set()
+
+    async def _write(self) -> None:
+        await self._stream.send_all(MULTIPLEX_BYTE)
+        while True:
+            await self._write_wanted.wait()
+            self._write_wanted = trio.Event()
+            while data := self._session.take_outgoing():
+                with trio.fail_after(WRITE_TIMEOUT_S + len(data) / READ_BYTES):
+                    await self._stream.send_all(data)
+
+    async def _keep_alive(self) -> None:
+        while self._session.ended is None:
+            await trio.sleep_until(self._session.deadline)
+            for event in self._session.tick(trio.current_time()):
+                self._handle(event)
+            self._write_wanted.set()
+        raise trio.BrokenResourceError(self._session.ended)
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, trio.TooSlowError):
+        return "i/o timeout"
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror.lower()
+    return str(error) or EOF

@@ -1,0 +1,41 @@
+"""How a call to another server can fail. The texts are those of Consul's connection pool."""
+
+from __future__ import annotations
+
+NO_LEADER = "No cluster leader"
+
+
+class ServerCallError(Exception):
+    """A call to another server gave no answer; the text is what the caller's client sees."""
+
+    retry_always = False
+    """Nothing was changed by it, so that even a write may be tried again."""
+    retry_reads = False
+    """The connection failed, which says nothing about the call: a read may be tried again."""
+
+
+class DialError(ServerCallError):
+    """There is no connection, so nothing was sent."""
+
+    retry_reads = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"rpc error getting client: failed to get conn: {reason}")
+
+
+class ConnectionEndedError(ServerCallError):
+    """The connection ended after the call was sent: whether it was performed is unknown."""
+
+    retry_reads = True
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"rpc error making call: {reason}")
+
+
+class RemoteCallError(ServerCallError):
+    """The other server answered with an error."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"rpc error making call: {text}")
+        self.retry_always = NO_LEADER in text
+        self.retry_reads = "stream closed" in text or "session shutdown" in text

@@ -1,0 +1,173 @@
+"""Connections to other servers by address: made when the first call needs one, shared, closed when idle.
+
+One caller dials while the others that want the same server wait for it, as in Consul's pool."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import Any
+
+import trio
+
+from services.rpc_core.server_connection import OnReply, ServerConnection
+from services.rpc_core.server_errors import ConnectionEndedError, DialError, ServerCallError
+from services.rpc_core.wire import yamux
+from shared.config.runtime import split_host_port
+
+DIAL_TIMEOUT_S = 10.0
+IDLE_TIMEOUT_S = 120.0
+REAP_INTERVAL_S = 1.0
+_ANY_ADDRESS = ("0.0.0.0", "::", "")
+
+
+class _Dialing:
+    """One attempt to connect, and those who wait for it."""
+
+    __slots__ = ("done", "failure")
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.failure: DialError | None = None
+
+
+class ServerPool:
+    """bind_host: the address calls come from, so that firewalls and limits by address know this server."""
+
+    def __init__(self, bind_host: str) -> None:
+        self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
+        self._connections: dict[str, ServerConnection] = {}
+        self._dialing: dict[str, _Dialing] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serves calls until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            while True:
+                await trio.sleep(REAP_INTERVAL_S)
+                self._reap()
+
+    def _reap(self) -> None:
+        now = trio.current_time()
+        for address, connection in list(self._connections.items()):
+            if not connection.calls and now - connection.last_used >= IDLE_TIMEOUT_S:
+                connection.close()
+                del self._connections[address]
+
+    # -- calls ---------------------------------------------------------------------------------------
+
+    async def call(self, address: str, method: str, body: bytes, *, timeout_s: float = math.inf) -> Any:
+        """The body of the answer. body: the request in msgpack. Raises ServerCallError.
+
+        Cancelled, it lets go of the stream; the other server may still perform the call."""
+        done = trio.Event()
+        outcome: list[tuple[Any, ServerCallError | None]] = []
+
+        def on_reply(value: Any, error: ServerCallError | None) -> None:
+            outcome.append((value, error))
+            done.set()
+
+        with trio.move_on_after(timeout_s):
+            connection, stream_id = await self._begin(address, method, body, on_reply)
+            try:
+                await done.wait()
+            finally:
+                if not outcome:
+                    connection.abandon(stream_id)
+        if not outcome:
+            raise ConnectionEndedError("i/o timeout")
+        value, error = outcome[0]
+        if error is not None:
+            raise error
+        return value
+
+    def post(self, address: str, method: str, body: bytes, on_reply: OnReply) -> bool:
+        """Send a call on a connection that is there already; False if there is none: then nothing was sent."""
+        connection = self._connections.get(address)
+        if connection is None or not connection.usable:
+            return False
+        try:
+            connection.post(method, body, on_reply)
+        except (yamux.SessionClosedError, yamux.TooManyStreamsError):
+            return False
+        return True
+
+    async def _begin(
+        self, address: str, method: str, body: bytes, on_reply: OnReply
+    ) -> tuple[ServerConnection, int]:
+        """A session that turns out to have ended is replaced once."""
+        redialed = False
+        while True:
+            connection = await self._connection(address)
+            try:
+                return connection, connection.post(method, body, on_reply)
+            except yamux.TooManyStreamsError:
+                await connection.wait_for_room()
+            except yamux.SessionClosedError as error:
+                if redialed:
+                    raise DialError(f"failed to start stream: {error}") from None
+                redialed = True
+                self._drop(address, connection)
+
+    # -- connections ---------------------------------------------------------------------------------
+
+    async def _connection(self, address: str) -> ServerConnection:
+        while True:
+            connection = self._connections.get(address)
+            if connection is not None and connection.usable:
+                return connection
+            dialing = self._dialing.get(address)
+            if dialing is None:
+                return await self._dial_for_all(address)
+            await dialing.done.wait()
+            if dialing.failure is not None:
+                raise dialing.failure
+
+    async def _dial_for_all(self, address: str) -> ServerConnection:
+        dialing = self._dialing[address] = _Dialing()
+        try:
+            connection = ServerConnection(await self._dial(address))
+        except DialError as error:
+            dialing.failure = error
+            raise
+        finally:
+            del self._dialing[address]
+            dialing.done.set()
+        assert self._nursery is not None, "the pool is not running"
+        self._connections[address] = connection
+        self._nursery.start_soon(self._serve, address, connection)
+        return connection
+
+    async def _dial(self, address: str) -> trio.SocketStream:
+        host, port = split_host_port(address)
+        try:
+            with trio.fail_after(DIAL_TIMEOUT_S):
+                stream = await trio.open_tcp_stream(host, port, local_address=self._bind_host or None)
+        except trio.TooSlowError:
+            raise DialError(f"dial tcp {address}: i/o timeout") from None
+        except OSError as error:
+            raise DialError(f"dial tcp {address}: connect: {_reason(error)}") from None
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        return stream
+
+    async def _serve(self, address: str, connection: ServerConnection) -> None:
+        try:
+            await connection.run()
+        finally:
+            self._drop(address, connection)
+
+    def _drop(self, address: str, connection: ServerConnection) -> None:
+        connection.close()
+        if self._connections.get(address) is connection:
+            del self._connections[address]
+
+
+def _reason(error: OSError) -> str:
+    """The system's word for it; trio wraps what it tried into a group."""
+    causes: BaseException | None = error.__cause__
+    while isinstance(causes, BaseExceptionGroup):
+        causes = causes.exceptions[0]
+    found = causes if isinstance(causes, OSError) else error
+    return (found.strerror or str(found)).lower()
