@@ -14,6 +14,7 @@ from services.rpc_core.endpoints import (
     event,
     health,
     internal,
+    keyring,
     kvs,
     operator,
     prepared_query,
@@ -53,6 +54,7 @@ class EndpointTable:
             event,
             config_entry,
             prepared_query,
+            keyring,
         )
         self.methods: dict[str, Handler] = {}
         for family in families:
