@@ -15,24 +15,23 @@ from services.raft_node.core.events import (
     ChangeConfiguration,
     Dropped,
     ReadFailed,
-    ReadReady,
     Refused,
     ResetLog,
     RestoreSnapshot,
     RpcReply,
     Send,
     SendSnapshot,
-    TransferDone,
     TransferLeadership,
 )
+from services.raft_node.core.handover import ASKED, Handover
 from services.raft_node.core.messages import (
     AppendEntries,
     AppendEntriesReply,
     InstallSnapshotReply,
-    TimeoutNow,
 )
 from services.raft_node.core.progress import PIPELINE, PROBE, SNAPSHOT, InFlight, Progress, backoff_s
 from services.raft_node.core.quorum import quorum_index, quorum_time
+from services.raft_node.core.reads import Reads
 from services.raft_node.core.state import LEADERSHIP_LOST, RESTORED, TRANSFER_IN_PROGRESS
 from services.raft_node.core.types import CONFIGURATION, NOOP, VOTER, Entry, Server
 
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from services.raft_node.core.node import RaftCore
 
 MIN_LEASE_CHECK_S: Final = 0.01
-MAX_HEARTBEATS_IN_FLIGHT: Final = 16
 FAILED_DISK_PAUSE_S: Final = 1.0
 """Time before a server whose disk refused the first entry of its term tries to lead again."""
 CHANGE_PENDING: Final = "a configuration change is in progress: try again when it is committed"
@@ -55,9 +53,10 @@ class Leader:
         self.start_index = self.state.log.last_index + 1
         self.progress: dict[str, Progress] = {}
         self.lease_check_due = now + self.state.settings.leader_lease_timeout_s
-        self._waiting_reads: list[Any] = []
-        self._round: tuple[int, int, list[Any]] | None = None
-        self._transfer: tuple[Any, Server, float] | None = None
+        self.reads = Reads(self)
+        self._handover: Handover | None = None
+        self._timeout_now_sent = False
+        """Once per transfer unless it failed: each one makes the target begin another election, in a term of its own."""
 
     def begin(self, now: float) -> None:
         self.append([(NOOP, b"", b"")], now)
@@ -70,14 +69,14 @@ class Leader:
         due = self.lease_check_due
         for peer in self.progress.values():
             due = min(due, peer.heartbeat_due, self._log_due(peer))
-        return min(due, self._transfer[2]) if self._transfer else due
+        return min(due, self._handover.give_up_at) if self._handover else due
 
     def lease_end(self) -> float:
         """Until when nobody else can have been elected, on the core's clock; infinity for a sole voter, minus
         infinity while leadership is being handed over."""
-        if self._transfer:
+        if self._handover:
             return -math.inf
-        voters = self._other_voters()
+        voters = self.other_voters()
         node_id, configuration = self.state.settings.node_id, self.state.configurations.latest
         if not voters and configuration.has_vote(node_id):
             return math.inf
@@ -85,13 +84,13 @@ class Leader:
         contact[node_id] = math.inf
         return quorum_time(contact, configuration.voter_ids()) + self.state.settings.leader_lease_timeout_s
 
-    def _other_voters(self) -> list[str]:
+    def other_voters(self) -> list[str]:
         return [server_id for server_id, peer in self.progress.items() if peer.server.suffrage == VOTER]
 
     # ---- proposals ---------------------------------------------------------------------------------------------
 
     def propose(self, tag: Any, items: Sequence[tuple[int, bytes, bytes]], now: float) -> None:
-        if self._transfer:
+        if self._handover:
             self.state.emit(Refused(tag, TRANSFER_IN_PROGRESS))
             return
         self.state.emit(Accepted(tag, self.state.log.last_index + 1, self.state.term))
@@ -112,7 +111,7 @@ class Leader:
     def change_configuration(self, event: ChangeConfiguration, now: float) -> None:
         state, configurations = self.state, self.state.configurations
         stable = configurations.latest_index == configurations.committed_index
-        if self._transfer:
+        if self._handover:
             state.emit(Refused(event.tag, TRANSFER_IN_PROGRESS))
             return
         if not stable or state.commit_index < self.start_index:
@@ -146,7 +145,7 @@ class Leader:
 
     @property
     def hands_over(self) -> bool:
-        return self._transfer is not None
+        return self._handover is not None
 
     def restore(self, index: int, now: float) -> None:
         """A snapshot from outside, stored as ending with `index`, replaces everything. What was proposed and is not
@@ -161,7 +160,7 @@ class Leader:
         state.say("info", "restored user snapshot", ("index", index))
         for peer in self.progress.values():
             self._replicate(peer, now)
-        self._advance_reads(now)
+        self.reads.advance(now)
 
     def _sync_peers(self, now: float) -> None:
         """Starts replication to servers that the latest configuration has, stops it to those it has not."""
@@ -176,7 +175,7 @@ class Leader:
             if peer is None:
                 state.say("info", "added peer, starting replication", ("peer", server_id))
                 peer = self.progress[server_id] = Progress(server, state.log.last_index, now)
-                self._heartbeat(peer, now)
+                self.heartbeat(peer, now)
                 self._replicate(peer, now)
             else:
                 peer.server = server
@@ -186,6 +185,7 @@ class Leader:
                 "info", "removed peer, stopping replication", ("peer", server_id), ("last-index", last)
             )
             del self.progress[server_id]
+            self.core.election.learn(server_id, knows=False)
 
     # ---- replication -------------------------------------------------------------------------------------------
 
@@ -201,6 +201,8 @@ class Leader:
         log, settings = self.state.log, self.state.settings
         while now >= peer.retry_at and peer.mode != SNAPSHOT:
             if peer.log_requests >= (settings.pipeline_depth if peer.mode == PIPELINE else 1):
+                return
+            if peer.log_bytes >= settings.max_in_flight_bytes:
                 return
             if peer.next_index > log.last_index and not even_empty:
                 return
@@ -223,7 +225,8 @@ class Leader:
                 tuple(entries),
                 self.state.commit_index,
             )
-            self._send(peer, request, InFlight(prev_index, last_sent, now, False))
+            size = sum([len(entry.data) for entry in entries])
+            self._send(peer, request, InFlight(prev_index, last_sent, now, False, size))
             peer.commit_due = now + self.state.random_timeout_s(settings.commit_timeout_s)
             even_empty = False
             if peer.mode == PROBE:
@@ -243,8 +246,10 @@ class Leader:
         peer.sent(request_id, InFlight(0, self.state.log.snapshot_index, now, False))
         self.state.emit(SendSnapshot(request_id, peer.server, self.state.term))
 
-    def _heartbeat(self, peer: Progress, now: float) -> None:
-        request = AppendEntries(self.state.term, self.state.settings.address)
+    def heartbeat(self, peer: Progress, now: float) -> None:
+        request = AppendEntries(
+            self.state.term, self.state.settings.address, pre_voters=self.core.election.known()
+        )
         self._send(peer, request, InFlight(0, 0, now, True))
         interval_s = self.state.settings.heartbeat_timeout_s / 10
         peer.heartbeat_due = now + self.state.random_timeout_s(interval_s)
@@ -261,9 +266,13 @@ class Leader:
         if reply is None:
             self._failed(peer, flight, now)
             return
+        if flight.last_index == ASKED:
+            return
         peer.answered(event.request_id, flight, now)
         if flight.heartbeat:
-            peer.heartbeat_failures = 0
+            peer.reachable(now)
+            if isinstance(reply, AppendEntriesReply):
+                self.core.election.learn(event.peer_id, reply.pre_vote)
         elif isinstance(reply, AppendEntriesReply) and peer.mode != SNAPSHOT:
             if reply.success:
                 peer.accepted(flight)
@@ -286,14 +295,18 @@ class Leader:
                 self.state.say("warn", "installSnapshot rejected to", ("peer", str(peer.server)))
                 peer.failed(now)
         if self.core.leader is self:
-            self._check_round(now)
+            self.reads.check(now)
             self._replicate(peer, now)
-            self._advance_transfer(now)
+            self._advance_handover(now)
 
     def _failed(self, peer: Progress, flight: InFlight, now: float) -> None:
+        if flight.last_index < 0:
+            self._timeout_now_sent = False
         if flight.heartbeat:
             peer.heartbeat_failures += 1
-            peer.heartbeat_due = max(peer.heartbeat_due, now + backoff_s(peer.heartbeat_failures))
+            # Not longer than a server that is back would wait before it stands for election.
+            pause_s = min(backoff_s(peer.heartbeat_failures), self.state.settings.heartbeat_timeout_s / 2)
+            peer.heartbeat_due = max(peer.heartbeat_due, now + pause_s)
         else:
             peer.failed(now)
 
@@ -312,7 +325,7 @@ class Leader:
         if index <= state.commit_index or index < self.start_index:
             return
         committed_configuration = state.commit_to(index)
-        self._advance_reads(now)
+        self.reads.advance(now)
         if committed_configuration and not state.configurations.committed.has_vote(node_id):
             state.say("info", "removed ourself, transitioning to follower")
             self.core.become_follower("", now)
@@ -328,47 +341,6 @@ class Leader:
         else:
             state.emit(Dropped(event.first_index, event.error, event.unknown))
 
-    # ---- linearizable reads ------------------------------------------------------------------------------------
-
-    def read(self, tag: Any, now: float) -> None:
-        self._waiting_reads.append(tag)
-        self._advance_reads(now)
-
-    def _advance_reads(self, now: float) -> None:
-        """Starts a round for the waiting reads unless one is under way: all that wait share the next one."""
-        state = self.state
-        if not self._waiting_reads or self._round or state.commit_index < self.start_index:
-            return
-        voters = self._other_voters()
-        if not voters and state.configurations.latest.has_vote(state.settings.node_id):
-            state.emit(ReadReady(self._waiting_reads, state.commit_index))
-            self._waiting_reads = []
-            return
-        self._round = (state.request_id + 1, state.commit_index, self._waiting_reads)
-        self._waiting_reads = []
-        for server_id in voters:
-            peer = self.progress[server_id]
-            if len(peer.in_flight) - peer.log_requests < MAX_HEARTBEATS_IN_FLIGHT:
-                self._heartbeat(peer, now)
-
-    def _check_round(self, now: float) -> None:
-        """A round is confirmed when a quorum answered something that was sent after it began."""
-        if self._round is None:
-            return
-        first_request, index, tags = self._round
-        state = self.state
-        voters = state.configurations.latest.voter_ids()
-        confirmed = sum(
-            1
-            for voter in voters
-            if voter == state.settings.node_id
-            or (voter in self.progress and self.progress[voter].acked_request >= first_request)
-        )
-        if confirmed >= len(voters) // 2 + 1:
-            self._round = None
-            state.emit(ReadReady(tags, index))
-            self._advance_reads(now)
-
     # ---- lease, transfer, end ----------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
@@ -382,11 +354,11 @@ class Leader:
                     interval_s = self.state.settings.heartbeat_timeout_s / 10
                     peer.heartbeat_due = now + self.state.random_timeout_s(interval_s)
                 else:
-                    self._heartbeat(peer, now)
+                    self.heartbeat(peer, now)
             if now >= self._log_due(peer):
                 self._replicate(peer, now, even_empty=True)
-        if self._transfer and now >= self._transfer[2]:
-            self._end_transfer("leadership transfer timeout")
+        if self._handover and now >= self._handover.give_up_at:
+            self._end_handover("leadership transfer timeout", now)
 
     def _check_lease(self, now: float) -> bool:
         """Steps down (False) unless a quorum of voters was heard within the lease."""
@@ -413,54 +385,26 @@ class Leader:
         return True
 
     def transfer(self, event: TransferLeadership, now: float) -> None:
-        if self._transfer:
-            self.state.emit(TransferDone(event.tag, TRANSFER_IN_PROGRESS))
-            return
-        if event.target == self.state.settings.node_id:
-            self.state.emit(TransferDone(event.tag, "cannot transfer leadership to itself"))
-            return
-        candidates = [
-            peer for server_id, peer in self.progress.items() if event.target in ("", server_id)
-        ]
-        if not candidates:
-            text = f"cannot find replication state for {event.target}" if event.target else "cannot find peer"
-            self.state.emit(TransferDone(event.tag, text))
-            return
-        server = max(candidates, key=lambda peer: peer.next_index).server
-        self.state.say(
-            "debug", "starting leadership transfer", ("id", server.id), ("address", server.address)
-        )
-        self._transfer = (event.tag, server, now + self.state.settings.election_timeout_s)
-        self._advance_transfer(now)
+        handover = Handover.begin(self, event, now)
+        if handover is not None:
+            self._handover = handover
+            self._advance_handover(now)
 
-    def _advance_transfer(self, now: float) -> None:
-        if self._transfer is None:
-            return
-        server = self._transfer[1]
-        peer = self.progress.get(server.id)
-        if peer is None:
-            self._end_transfer("cannot find peer")
-        elif peer.match_index == self.state.log.last_index and not any(
-            flight.last_index < 0 for flight in peer.in_flight.values()
-        ):
-            request_id = self.state.next_request_id()
-            peer.sent(request_id, InFlight(0, -1, now, True))
-            self.state.emit(Send(request_id, server, TimeoutNow()))
+    def _advance_handover(self, now: float) -> None:
+        if self._handover is not None and (problem := self._handover.advance(now)):
+            self._end_handover(problem, now)
 
-    def _end_transfer(self, error: str) -> None:
-        assert self._transfer is not None
-        tag, self._transfer = self._transfer[0], None
-        self.state.say("debug", error)
-        self.state.emit(TransferDone(tag, error))
+    def _end_handover(self, error: str, now: float) -> None:
+        assert self._handover is not None
+        handover, self._handover = self._handover, None
+        handover.fail(error, now)
 
     def end(self) -> None:
         """Leadership is over: everybody who waits for it is told. `core.leader` is already None."""
         state = self.state
-        reads = self._waiting_reads + (self._round[2] if self._round else [])
+        reads = self.reads.abandoned()
         if reads:
             state.emit(ReadFailed(reads, LEADERSHIP_LOST))
-        if self._transfer:
-            # What the transfer was for: another server is taking over.
-            state.say("debug", "lost leadership during transfer (expected)")
-            state.emit(TransferDone(self._transfer[0], ""))
+        if self._handover:
+            self._handover.ended()
         state.emit(Dropped(state.commit_index + 1, LEADERSHIP_LOST, unknown=True))
