@@ -292,14 +292,24 @@ def test_addresses_in_all_their_forms(pair: Pair) -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["keyring"],
         ["keyring", "-list"],
+        ["keyring", "-list-primary", "-relay-factor=5"],
+        ["keyring", "-list", "-local-only"],
+        ["keyring", "-list", "-list-primary"],
+        ["keyring", "-list", "-use=x"],
+        ["keyring", "-list", "-relay-factor=6"],
+        ["keyring", "-list-primary", "-local-only"],
         ["keyring", "-install=short"],
+        ["keyring", "-install=EBESExQVFhcYGRobHB0eHw==", "-relay-factor=2"],
+        ["keyring", "-use=EBESExQVFhcYGRobHB0eHw==", "-local-only"],
+        ["keyring", "-use=EBESExQVFhcYGRobHB0eHw=="],
+        ["keyring", "-remove=c2hvcnQ="],
+        ["keyring", "-relay-factor=x", "-list"],
     ],
     ids=" ".join,
 )
-def test_commands_for_endpoints_that_our_agent_gets_later(pair: Pair, arguments: list[str]) -> None:
-    if isinstance(pair.agent, Agent):
-        pytest.skip("the endpoint is not part of our agent yet")
+def test_keys_of_an_agent_that_does_not_encrypt(pair: Pair, arguments: list[str]) -> None:
     pair.same(*arguments)
 
 

@@ -1,0 +1,42 @@
+"""`keyring` through both programs against an agent of ours that encrypts: each step of a rotation by either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agents import Agent
+from tests.integration.cli.test_cli_differential import STILL, Pair
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+FIRST, SECOND = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "EBESExQVFhcYGRobHB0eHw=="
+
+
+@pytest.fixture(scope="module")
+def pair(
+    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    agent = Agent(loopback(), tmp_path_factory.mktemp("agent"), config={**STILL, "encrypt": FIRST})
+    with agent.running():
+        yield Pair(real_consul, agent)
+
+
+def test_a_rotation_by_both_programs(pair: Pair) -> None:
+    """Steps may be repeated: the second program finds done what it asks for."""
+    pair.same("keyring", "-list")
+    pair.same("keyring", "-use", SECOND)
+    assert pair.same("keyring", "-install", SECOND).stdout == b"==> Installing new gossip encryption key...\n"
+    assert pair.same("keyring", "-use", SECOND, "-relay-factor=1").status == 0
+    pair.same("keyring", "-list-primary")
+    pair.same("keyring", "-remove", SECOND)
+    assert pair.same("keyring", "-remove", FIRST).status == 0
+    listed = pair.same("keyring", "-list").stdout.decode()
+    assert listed == (
+        f"==> Gathering installed encryption keys...\n\nWAN:\n  {SECOND} [1/1]\n\ndc1 (LAN):\n  {SECOND} [1/1]\n"
+    )
+    only = pair.same("keyring", "-list", "-local-only").stdout.decode()
+    assert only == f"==> Gathering installed encryption keys...\n\ndc1 (LAN):\n  {SECOND} [1/1]\n"

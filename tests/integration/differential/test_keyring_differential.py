@@ -1,0 +1,101 @@
+"""The keys of gossip encryption: requests, files and refused starts, beside the real Consul."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import Agent, RealConsul
+from tests.integration.differential.pairs import AnyAgent, Pair, assert_same
+from tests.integration.differential.scenarios_keyring import FIRST, PATH, REQUESTS, SECOND, THIRD
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+CONFIG: dict[str, Any] = {"encrypt": FIRST, "disable_coordinates": True}
+Files = dict[str, str]
+Started = tuple[list[str], Files]
+
+
+def test_requests(real_and_ours: Pair) -> None:
+    assert_same(real_and_ours, REQUESTS)
+
+
+@pytest.fixture
+def started(loopback: LoopbackPool, tmp_path: Path, real_consul: Path) -> Callable[..., list[Started]]:
+    """started(files, arguments, act) -> what the real agent and ours say of keys, and their files afterwards.
+
+    act(agent) is done with an agent that runs; without it the agent is expected to refuse the start."""
+
+    def start(
+        files: dict[str, str], arguments: list[str], act: Callable[[AnyAgent], None] | None = None
+    ) -> list[Started]:
+        agents: list[AnyAgent] = [
+            RealConsul(loopback(), tmp_path / "real", real_consul, arguments, dev=False),
+            Agent(loopback(), tmp_path / "ours", arguments, dev=False),
+        ]
+        return [_started(agent, files, act) for agent in agents]
+
+    return start
+
+
+def _started(agent: AnyAgent, files: dict[str, str], act: Callable[[AnyAgent], None] | None) -> Started:
+    directory = agent.data_dir / "serf"
+    directory.mkdir(parents=True)
+    for name, content in files.items():
+        (directory / name).write_text(content)
+        (directory / name).chmod(0o600)
+    if act is None:
+        agent.start()
+        try:
+            assert agent.wait_exit() == 1
+        finally:
+            agent.destroy()
+    else:
+        with agent.running():
+            act(agent)
+            agent.stop()  # what it has logged is out then
+    lines = re.findall(r"\[\w+\] .*[Kk]ey.*", agent.output().replace(str(agent.directory), "DIRECTORY"))
+    paths = sorted(directory.glob("*.keyring"))
+    return lines, {path.name: f"{path.stat().st_mode & 0o777:o} {path.read_text()}" for path in paths}
+
+
+def change(agent: AnyAgent, method: str, key: str) -> None:
+    assert agent.http(method, PATH, {"Key": key}).status == 200
+
+
+def rotate(agent: AnyAgent) -> None:
+    wan, lan = agent.http("GET", PATH).json()
+    assert (list(wan["PrimaryKeys"]), list(lan["PrimaryKeys"])) == ([FIRST], [SECOND])
+    change(agent, "POST", THIRD)
+    change(agent, "PUT", THIRD)
+    change(agent, "DELETE", FIRST)
+
+
+def test_files_win_over_the_key_of_the_command_line_and_follow_a_rotation(
+    started: Callable[..., list[Started]],
+) -> None:
+    real, ours = started({"local.keyring": json.dumps([SECOND])}, ["-encrypt", FIRST], rotate)
+    assert real == ours
+    assert "using keyring: keyring=LAN" in ours[0][0]
+    assert ours[1]["remote.keyring"] == f'600 [\n  "{THIRD}"\n]'
+    assert ours[1]["local.keyring"][4:] == f'[\n  "{THIRD}",\n  "{SECOND}"\n]'
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments"),
+    [
+        ({}, ["-encrypt=c2hvcnQ="]),
+        ({"local.keyring": json.dumps([FIRST]), "remote.keyring": "{"}, []),
+    ],
+)
+def test_a_refused_start_is_told_in_the_same_words(
+    started: Callable[..., list[Started]], files: dict[str, str], arguments: list[str]
+) -> None:
+    real, ours = started(files, arguments)
+    assert real == ours
