@@ -30,6 +30,7 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 """How long a condition is waited for that comes in a moment on a machine with nothing else to do."""
 
+ALONE = ("-server", "-bootstrap-expect=1")
 _ESTABLISHED, _CLOSE_WAIT = "01", "08"
 """States as in /proc/net/tcp."""
 
@@ -210,7 +211,9 @@ class _Process(ABC):
 
 
 class Agent(_Process):
-    """`proconsul agent`: a dev agent, or one with a data dir when `dev` is False."""
+    """`proconsul agent`: a dev agent, or one with a data dir when `dev` is False.
+
+    mode: with `dev` False the flags that say what it is; a server alone without them."""
 
     def __init__(
         self,
@@ -222,9 +225,11 @@ class Agent(_Process):
         node_name: str = "node1",
         config: dict[str, Any] | None = None,
         http_port: int = 8500,
+        mode: Sequence[str] | None = None,
     ) -> None:
         super().__init__(address, directory, arguments, http_port)
         self.dev = dev
+        self.mode = mode
         self.node_name = node_name
         self.config = config
         self.run_dir = directory / "run"
@@ -243,7 +248,7 @@ class Agent(_Process):
     def _mode(self) -> list[str]:
         if self.dev:
             return ["-dev"]
-        return ["-server", "-bootstrap-expect=1", "-data-dir", str(self.data_dir)]
+        return [*(ALONE if self.mode is None else self.mode), "-data-dir", str(self.data_dir)]
 
     def environment(self) -> dict[str, str]:
         own = {"PROCONSUL_RUN_DIR": str(self.run_dir), "XDG_RUNTIME_DIR": str(self.directory)}
@@ -304,16 +309,19 @@ class RealConsul(_Process):
         node_name: str = "node1",
         config: dict[str, Any] | None = None,
         http_port: int = 8500,
+        mode: Sequence[str] | None = None,
     ) -> None:
         super().__init__(address, directory, arguments, http_port)
         self.binary = binary
         self.dev = dev
+        self.mode = mode
         self.node_name = node_name
         self.config = config
         self.data_dir = directory / "data"
 
     def command(self) -> list[str]:
-        mode = ["-dev"] if self.dev else ["-server", "-bootstrap-expect=1", "-data-dir", str(self.data_dir)]
+        kind = ALONE if self.mode is None else self.mode
+        mode = ["-dev"] if self.dev else [*kind, "-data-dir", str(self.data_dir)]
         command = [str(self.binary), "agent", *mode]
         command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
         if self.config is not None:
