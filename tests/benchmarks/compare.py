@@ -16,13 +16,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from tests.agents import Agent, RealConsul
-from tests.benchmarks import flapping, measure
+from tests.benchmarks import flapping, gossip_cpu, measure
 from tests.loopback import LoopbackPool
 from tests.real_consul import NotAvailableError, find_real_consul
 
@@ -36,6 +35,8 @@ INSTANCES: Final = 500
 FILES: Final = 14_000
 """For a watcher per connection, on both ends."""
 CHANGES: Final = 20
+GOSSIP_GROUPS: Final = {"gossip": "", "gossip-encrypted": gossip_cpu.KEY}
+"""Measured only where asked for by name: each takes five minutes per side."""
 CATALOG_GROUPS: Final = ("catalog", "dns", "register", "watch", "watchers10k")
 
 
@@ -69,6 +70,9 @@ class Comparison:
 
     def wanted(self, group: str) -> bool:
         return not self._only or group in self._only
+
+    def asked_for(self, group: str) -> bool:
+        return group in self._only
 
     def add(
         self, side: str, name: str, unit: str, value: float, *, higher: bool = True, goal: float | None = None
@@ -219,12 +223,25 @@ def measure_agent(comparison: Comparison, side: str, agent: Agent | RealConsul) 
         agent.destroy()
 
 
+def measure_gossip(comparison: Comparison, side: str, agent: Agent | RealConsul, peers: str, key: str) -> None:
+    """peers: the address of the simulated members. The goal holds for our gossip process beside the real agent."""
+
+    def add(name: str, unit: str, value: float) -> None:
+        goal = 0.5 if name.endswith("CPU of gossip") else None
+        comparison.add(side, name, unit, value, higher=False, goal=goal)
+
+    gossip_cpu.measure(agent, peers, key, add)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="compare", description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seconds", type=int, default=3, help="length of one load measurement")
     parser.add_argument("--rounds", type=int, default=1, help="how often to measure both sides; the median counts")
     parser.add_argument(
-        "--only", default="", help="comma-separated groups: put get catalog dns register watch watchers10k idle"
+        "--only",
+        default="",
+        help="comma-separated groups: put get catalog dns register watch watchers10k idle; and only if named: "
+        + " ".join(GOSSIP_GROUPS),
     )
     parser.add_argument("--watchers", type=int, default=10_000, help="connections of the group watchers10k")
     parser.add_argument("--side", choices=("both", "ours", "real"), default="both")
@@ -247,17 +264,25 @@ def main() -> int:
         return 1
     comparison = Comparison(options.seconds, [group for group in options.only.split(",") if group], options.watchers)
     pool = LoopbackPool()
-    sides: dict[str, Callable[[Path], Agent | RealConsul]] = {
-        "real": lambda directory: RealConsul(pool(), directory, binary, dev=False, config=dict(CONFIG)),
-        "ours": lambda directory: Agent(pool(), directory, dev=False, config=dict(CONFIG)),
-    }
+
+    def make(side: str, directory: Path, **config: str) -> Agent | RealConsul:
+        if side == "real":
+            return RealConsul(pool(), directory, binary, dev=False, config={**CONFIG, **config})
+        return Agent(pool(), directory, dev=False, config={**CONFIG, **config})
+
     try:
         for number in range(options.rounds):
-            for side, make in sides.items():
-                if options.side in ("both", side):
-                    print(f"round {number + 1} of {options.rounds}: {side}", flush=True)
-                    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
-                        measure_agent(comparison, side, make(Path(directory)))
+            for side in ("real", "ours"):
+                if options.side not in ("both", side):
+                    continue
+                print(f"round {number + 1} of {options.rounds}: {side}", flush=True)
+                with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+                    measure_agent(comparison, side, make(side, Path(directory)))
+                for group, key in GOSSIP_GROUPS.items():
+                    if comparison.asked_for(group):
+                        with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+                            agent = make(side, Path(directory), **({"encrypt": key} if key else {}))
+                            measure_gossip(comparison, side, agent, pool(), key)
     finally:
         pool.close()
     table = comparison.table()

@@ -45,9 +45,11 @@ class PushPull:
 StreamMessage = PushPull | Ping | Ack | Err | User
 
 
-def encode_stream(message: StreamMessage, keyring: Keyring | None = None, *, compress: bool = True) -> bytes:
-    """The bytes to write on a connection. States over STREAM_COMPRESS_UP_TO are sent uncompressed: LZW in Python
-    takes about 0.3 s per MB, longer than sending them, and every receiver takes both forms."""
+def encode_stream(
+    message: StreamMessage, keyring: Keyring | None = None, *, compress_up_to: int = limits.STREAM_COMPRESS_UP_TO
+) -> bytes:
+    """The bytes to write on a connection. Larger states are sent uncompressed: LZW in Python takes about 0.3 s per
+    MB, longer than sending them, and every receiver takes both forms."""
     if isinstance(message, PushPull):
         header = PushPullHeader(len(message.nodes), len(message.user_state), message.join)
         data = b"".join(
@@ -62,7 +64,7 @@ def encode_stream(message: StreamMessage, keyring: Keyring | None = None, *, com
         data = bytes((USER,)) + USER_HEADER.encode(UserHeader(len(message.payload))) + message.payload
     else:
         data = encode_message(message)
-    if compress and len(data) <= limits.STREAM_COMPRESS_UP_TO:
+    if len(data) <= compress_up_to:
         data = compress_message(data)
     if keyring is None:
         return data
