@@ -158,11 +158,11 @@ class Swim:
 
     def arm(self, now: float) -> None:
         """Schedule the periodic work that the present state needs."""
-        others = len(self.nodes) - 1
-        if others <= 0:
+        gossips = self._gossip_timer.active or not self._has_rumours()
+        if (gossips and self._probe_timer.active and self._push_pull_timer.active) or len(self.nodes) <= 1:
             return
         reachable = self._count_others(STATE_ALIVE, STATE_SUSPECT, STATE_DEAD) > 0
-        if reachable and not self._gossip_timer.active and (len(self._queue) or self._delegate.has_broadcasts()):
+        if reachable and not gossips:
             self._gossip_timer = self._timers.at(self._gossip_phase.next_after(now), self._gossip)
         if reachable and not self._probe_timer.active:
             self._probe_timer = self._timers.at(self._probe_phase.next_after(now), self._prober.tick)
@@ -173,6 +173,9 @@ class Swim:
             self._push_pull_timer = self._timers.at(
                 start + grown_s - self.settings.push_pull_interval_s, self._start_push_pull
             )
+
+    def _has_rumours(self) -> bool:
+        return bool(len(self._queue)) or self._delegate.has_broadcasts()
 
     def _count_others(self, *states: int) -> int:
         count = sum(map(self.nodes.count, states))
@@ -226,6 +229,8 @@ class Swim:
         self._emit(SendPacket(to, (data, *extra)))
 
     def _take_broadcasts(self, budget: int, max_parts: int) -> list[bytes]:
+        if not self._has_rumours():
+            return []
         parts = self._queue.take(_COMPOUND_PART, budget, len(self.nodes), max_parts)
         left = budget - sum(len(part) + _COMPOUND_PART for part in parts)
         if left > _USER_PART:

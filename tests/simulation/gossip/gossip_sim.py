@@ -1,42 +1,30 @@
-"""Whole gossip pools in one process and in virtual time. One seed decides everything that happens."""
+"""Whole gossip pools of the real cores in one process and in virtual time. One seed decides everything that happens.
+
+Everything is an entry of one heap: a packet that arrives, a core whose deadline has come, an action of a test. What
+it costs to run is what the cores cost, so pools of thousands of nodes are possible; see gossip_formed for such."""
 
 import heapq
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import struct
+import zlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+
+from gossip_network import Network, Traffic
 
 from services.gossip.codec.errors import PacketError
 from services.gossip.codec.keyring import Keyring
-from services.gossip.codec.messages import Ack
+from services.gossip.codec.messages import ALIVE, DEAD, SUSPECT, USER, Message, decode_message
 from services.gossip.codec.packet import decode_packet, encode_packet
 from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
 from services.gossip.serf import Member, Serf, SerfSettings, Status
 from services.gossip.serf.effects import CommandDone, Effect, MemberEvent, QueryAck, QueryAnswer, UserEvent
 from services.gossip.swim import MergeError, SwimSettings
 from services.gossip.swim.address import Address
-from services.gossip.swim.effects import Log, SendPacket, StartPushPull, TcpPing
+from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull, TcpPing
 
-
-@dataclass
-class Network:
-    """Loss and duplication are probabilities, delays seconds. Streams are reliable while a link is up."""
-
-    rng: random.Random
-    loss: float = 0.0
-    duplicate: float = 0.0
-    delay_s: tuple[float, float] = (0.0005, 0.003)
-    cut: set[tuple[str, str]] = field(default_factory=set)
-    no_udp: set[tuple[str, str]] = field(default_factory=set)
-
-    def isolate(self, name: str, others: Sequence[str]) -> None:
-        self.cut |= {pair for other in others for pair in ((name, other), (other, name))}
-
-    def heal(self) -> None:
-        self.cut.clear()
-        self.no_udp.clear()
-
-    def reaches(self, source: str, target: str) -> bool:
-        return (source, target) not in self.cut
+_REPEATED = frozenset((SUSPECT, ALIVE, DEAD, USER))
+_RECORD_BYTES = 60                                       # of a node in a push/pull, without its Meta
 
 
 class SimNode:
@@ -45,6 +33,7 @@ class SimNode:
     def __init__(self, sim: "GossipSim", name: str, index: int, settings: SerfSettings) -> None:
         self.sim = sim
         self.name = name
+        self.index = index
         self.address = settings.swim.advertise
         self.serf = Serf(
             settings, random.Random(sim.rng.getrandbits(32)), sim.merge_check, keyring=sim.keyring
@@ -54,29 +43,31 @@ class SimNode:
         self.answers: list[QueryAck | QueryAnswer] = []
         self.done: dict[object, CommandDone] = {}
         self.logs: list[str] = []
-        self.packets_sent = 0
+        self.traffic = Traffic()
         self.running = True
+        self.busy_until = 0.0
+        self._armed_for = float("inf")
 
     def perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:
-            if isinstance(effect, SendPacket):
-                self.packets_sent += 1
-                data = encode_packet(effect.parts, crc=effect.crc, keyring=self.sim.keyring)
-                self.sim.send(self, effect.to, data)
-            elif isinstance(effect, MemberEvent):
-                self.events.append((effect.kind, effect.member.name))
-            elif isinstance(effect, UserEvent):
-                self.user_events.append(effect)
-            elif isinstance(effect, StartPushPull):
-                self.sim.push_pull(self, effect.to, join=effect.join)
-            elif isinstance(effect, TcpPing):
-                self.sim.tcp_ping(self, effect)
-            elif isinstance(effect, QueryAck | QueryAnswer):
-                self.answers.append(effect)
-            elif isinstance(effect, CommandDone):
-                self.done[effect.token] = effect
-            elif isinstance(effect, Log):
-                self.logs.append(effect.text)
+            _PERFORM.get(type(effect), _ignore)(self, effect)
+        self.arm()
+
+    def arm(self) -> None:
+        deadline = self.serf.deadline
+        if deadline < self._armed_for:
+            self._armed_for = deadline
+            self.sim.push(deadline, self, None, None)
+
+    def wake(self, now: float) -> None:
+        """The time came for which this node was armed; its deadline may have moved on since."""
+        if now < self._armed_for:
+            return                                       # armed for an earlier time meanwhile, and that was served
+        self._armed_for = float("inf")
+        if self.serf.deadline <= now:
+            self.perform(self.serf.tick(now))
+        else:
+            self.arm()
 
     def status_of(self, other: "SimNode | str") -> Status:
         member = self.serf.members.get(other if isinstance(other, str) else other.name)
@@ -85,9 +76,64 @@ class SimNode:
     def leave(self) -> None:
         self.perform(self.serf.leave(self.sim.now, "leave"))
 
+    def stall(self, seconds: float) -> None:
+        """Neither timers nor packets are looked at for so long; then all that has come is."""
+        self.busy_until = self.sim.now + seconds
+
+    def _send(self, effect: SendPacket) -> None:
+        self.traffic.add(effect.parts, effect.crc)
+        self.sim.send(self, effect)
+
+    def _member(self, effect: MemberEvent) -> None:
+        self.events.append((effect.kind, effect.member.name))
+        self.sim.saw(self, effect.kind, effect.member.name)
+
+    def _user_event(self, effect: UserEvent) -> None:
+        self.user_events.append(effect)
+        self.sim.saw(self, "event", effect.name)
+
+    def _push_pull(self, effect: StartPushPull) -> None:
+        self.sim.push_pull(self, effect.to, join=effect.join)
+
+    def _tcp_ping(self, effect: TcpPing) -> None:
+        self.sim.tcp_ping(self, effect)
+
+    def _answer(self, effect: QueryAck | QueryAnswer) -> None:
+        self.answers.append(effect)
+
+    def _done(self, effect: CommandDone) -> None:
+        self.done[effect.token] = effect
+
+    def _log(self, effect: Log) -> None:
+        if self.sim.keeps_logs:
+            self.logs.append(effect.text)
+
+    def _metric(self, effect: Metric) -> None:
+        if effect.kind == "incr":
+            self.sim.counters[effect.name] += 1
+
+
+def _ignore(node: SimNode, effect: Effect) -> None:
+    pass
+
+
+_PERFORM: dict[type, Callable[[SimNode, Effect], None]] = {
+    SendPacket: SimNode._send, MemberEvent: SimNode._member, UserEvent: SimNode._user_event,
+    StartPushPull: SimNode._push_pull, TcpPing: SimNode._tcp_ping, QueryAck: SimNode._answer,
+    QueryAnswer: SimNode._answer, CommandDone: SimNode._done, Log: SimNode._log, Metric: SimNode._metric,
+}  # type: ignore[dict-item]
+
+Entry = tuple[float, int, SimNode | None, object, object]
+
 
 class GossipSim:
-    """Runs the nodes of one pool. `now` is virtual seconds."""
+    """Runs the nodes of one pool. `now` is virtual seconds.
+
+    codec: packets and streams pass through their encoded form, encryption included; without it single messages do,
+    each only once. keeps_logs: nodes keep their log lines. swim: settings that all nodes share.
+
+    counters: metrics by name, of all nodes. trace: a checksum over all that happened, for comparing runs.
+    seen_at: (kind of event, subject) -> when each node (index) first reported it."""
 
     def __init__(
         self,
@@ -97,15 +143,23 @@ class GossipSim:
         keyring: Keyring | None = None,
         merge_check: Callable[[Sequence[Member]], str | None] = lambda members: None,
         swim: dict[str, float] | None = None,
+        codec: bool = True,
+        keeps_logs: bool = True,
     ) -> None:
         self.rng = random.Random(seed)
         self.now = 1000.0
         self.keyring = keyring
         self.merge_check = merge_check
+        self.codec = codec
+        self.keeps_logs = keeps_logs
         self.network = Network(random.Random(self.rng.getrandbits(32)))
+        self.counters: Counter[str] = Counter()
+        self.seen_at: defaultdict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+        self.trace = 0
         self._swim = swim or {}
-        self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._queue: list[Entry] = []
         self._sequence = 0
+        self._decoded: dict[bytes, Message] = {}
         self.nodes: list[SimNode] = []
         self.by_address: dict[Address, SimNode] = {}
         for index in range(count):
@@ -123,39 +177,94 @@ class GossipSim:
         node.perform(node.serf.start(self.now))
         return node
 
-    def at(self, when: float, action: Callable[[], None]) -> None:
+    # ---- what happens --------------------------------------------------------------------------------------------
+
+    def push(self, when: float, node: SimNode | None, what: object, source: object) -> None:
         self._sequence += 1
-        heapq.heappush(self._queue, (when, self._sequence, action))
+        heapq.heappush(self._queue, (when, self._sequence, node, what, source))
 
-    def send(self, source: SimNode, to: Address, data: bytes) -> None:
-        net = self.network
-        target = self.by_address.get(to)
-        if target is None or not net.reaches(source.name, target.name):
-            return
-        if (source.name, target.name) in net.no_udp:
-            return
-        for _ in range(1 + (net.rng.random() < net.duplicate)):
-            if net.rng.random() >= net.loss:
-                self.at(self.now + net.rng.uniform(*net.delay_s), lambda: self._deliver(source, target, data))
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        self.push(when, None, action, None)
 
-    def _deliver(self, source: SimNode, target: SimNode, data: bytes) -> None:
-        if not target.running:
+    def step(self) -> bool:
+        """Run the next thing that happens; False if nothing ever will."""
+        if not self._queue or self._queue[0][0] == float("inf"):
+            return False
+        self._run_next()
+        return True
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        queue = self._queue
+        while queue and queue[0][0] <= end:
+            self._run_next()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], limit_s: float) -> None:
+        end = self.now + limit_s
+        while not condition():
+            if not self._queue or self._queue[0][0] > end:
+                raise AssertionError(f"not within {limit_s} s: {self.views() if len(self.nodes) < 20 else ''}")
+            self._run_next()
+
+    def _run_next(self) -> None:
+        when, sequence, node, what, source = heapq.heappop(self._queue)
+        now = self.now = max(when, self.now)
+        if node is None:
+            what()  # type: ignore[operator]
+        elif not node.running:
+            pass
+        elif now < node.busy_until:
+            # In the order of their arrival: entries of one time are run in the order of their numbers.
+            heapq.heappush(self._queue, (node.busy_until, sequence, node, what, source))
+        elif what is None:
+            node.wake(now)
+        else:
+            size = len(what)  # type: ignore[arg-type]
+            self.trace = zlib.crc32(struct.pack("<dHH", now, node.index, size), self.trace)
+            messages = self._read(what)
+            node.perform(node.serf.receive(messages, source, now))  # type: ignore[arg-type]
+
+    def _read(self, packet: object) -> list[Message]:
+        if isinstance(packet, bytes):
+            try:
+                return decode_packet(packet, self.keyring).messages
+            except PacketError as error:
+                raise AssertionError(f"somebody sent an unreadable packet: {error}") from error
+        messages = []
+        for part in packet:  # type: ignore[attr-defined]
+            message = self._decoded.get(part)
+            if message is None:
+                message = decode_message(part)
+                if part[0] in _REPEATED:
+                    self._decoded[part] = message
+            messages.append(message)
+        return messages
+
+    def saw(self, node: SimNode, kind: str, subject: str) -> None:
+        self.seen_at[kind, subject].setdefault(node.index, self.now)
+
+    # ---- the network ---------------------------------------------------------------------------------------------
+
+    def send(self, source: SimNode, packet: SendPacket) -> None:
+        target = self.by_address.get(packet.to)
+        if target is None or not self.network.carries_packets(source.name, target.name):
             return
-        try:
-            packet = decode_packet(data, self.keyring)
-        except PacketError as error:
-            raise AssertionError(f"{source.name} sent an unreadable packet: {error}") from error
-        target.perform(target.serf.receive(packet.messages, source.address, self.now))
+        data: object = packet.parts
+        if self.codec:
+            data = encode_packet(packet.parts, crc=packet.crc, keyring=self.keyring)
+        for delay_s in self.network.delays():
+            self.push(self.now + delay_s, target, data, source.address)
 
     def push_pull(self, source: SimNode, to: Address, *, join: bool, ignore_old: bool = False) -> str | None:
         """Exchange states at once; the error text of whoever refused, None if both merged."""
         target = self.by_address.get(to)
-        if target is None or not target.running or not self.network.reaches(source.name, target.name):
+        if target is None or not target.running or not self.network.carries_streams(source.name, target.name):
             return "connection refused"
-        sent = self._over_the_wire(source.serf.push_pull(join))
-        answer = self._over_the_wire(
-            PushPull(join, target.serf.push_pull(join).nodes, target.serf.push_pull(join).user_state)
-        )
+        if self.now < target.busy_until:
+            return "i/o timeout"
+        sent = self._over_the_wire(source, source.serf.push_pull(join))
+        answer = self._over_the_wire(target, target.serf.push_pull(join))
         problem = None
         try:
             target.perform(target.serf.merge(sent, self.now))
@@ -167,26 +276,32 @@ class GossipSim:
             problem = str(error)
         return problem
 
-    def _over_the_wire(self, state: PushPull) -> PushPull:
-        message = StreamDecoder(self.keyring).feed(encode_stream(state, self.keyring))
+    def _over_the_wire(self, sender: SimNode, state: PushPull) -> PushPull:
+        if not self.codec:
+            meta = len(state.nodes[0].meta) if state.nodes else 0
+            sender.traffic.add_stream(len(state.user_state) + len(state.nodes) * (_RECORD_BYTES + meta))
+            return state
+        data = encode_stream(state, self.keyring)
+        sender.traffic.add_stream(len(data))
+        message = StreamDecoder(self.keyring).feed(data)
         assert isinstance(message, PushPull)
         return message
 
     def tcp_ping(self, source: SimNode, effect: TcpPing) -> None:
         target = self.by_address.get(effect.to)
-        answered = (
-            target is not None
-            and target.running
-            and target.name == effect.node
-            and self.network.reaches(source.name, target.name)
-            and self.network.reaches(target.name, source.name)
-        )
-        ack = Ack(effect.ping.seq_no)
-        if answered and self.now + 0.002 < effect.deadline:
-            self.at(
-                self.now + 0.002,
-                lambda: source.perform(source.serf.tcp_ping_done(ack.seq_no, True, self.now)),
-            )
+        if target is None or not target.running or target.name != effect.node:
+            return
+        if not self.network.carries_streams(source.name, target.name):
+            return
+        answered_at = max(self.now, target.busy_until) + 0.002
+        if answered_at < effect.deadline:
+            self.at(answered_at, lambda: self._tcp_pong(source, effect.ping.seq_no))
+
+    def _tcp_pong(self, source: SimNode, seq_no: int) -> None:
+        if source.running and self.now >= source.busy_until:
+            source.perform(source.serf.tcp_ping_done(seq_no, True, self.now))
+
+    # ---- what tests do -------------------------------------------------------------------------------------------
 
     def join(self, source: SimNode, target: SimNode) -> str | None:
         problem = self.push_pull(source, target.address, join=True, ignore_old=True)
@@ -202,37 +317,16 @@ class GossipSim:
     def crash(self, node: SimNode) -> None:
         node.running = False
 
-    def step(self) -> bool:
-        """Run the next thing that happens; False if nothing ever will."""
-        deadlines = [(node.serf.deadline, index) for index, node in enumerate(self.nodes) if node.running]
-        timer = min(deadlines, default=(float("inf"), -1))
-        packet = self._queue[0][0] if self._queue else float("inf")
-        if min(timer[0], packet) == float("inf"):
-            return False
-        if packet <= timer[0]:
-            self.now = max(self.now, packet)
-            heapq.heappop(self._queue)[2]()
-        else:
-            self.now = max(self.now, timer[0])
-            node = self.nodes[timer[1]]
-            node.perform(node.serf.tick(self.now))
-        return True
+    def stall_cyclically(self, nodes: Iterable[SimNode], stalled_s: float, awake_s: float) -> None:
+        """From now on these nodes, all together, are stalled and awake by turns: overloaded machines."""
+        slow = list(nodes)
 
-    def run(self, seconds: float) -> None:
-        end = self.now + seconds
-        while self._next() <= end and self.step():
-            pass
-        self.now = end
+        def stall() -> None:
+            for node in slow:
+                node.stall(stalled_s)
+            self.at(self.now + stalled_s + awake_s, stall)
 
-    def run_until(self, condition: Callable[[], bool], limit_s: float) -> None:
-        end = self.now + limit_s
-        while not condition():
-            assert self._next() <= end, f"not within {limit_s} s: {self.views()}"
-            self.step()
-
-    def _next(self) -> float:
-        timers = [node.serf.deadline for node in self.nodes if node.running]
-        return min([*timers, self._queue[0][0] if self._queue else float("inf")], default=float("inf"))
+        stall()
 
     def all_agree(self, alive: int | None = None) -> bool:
         """Do all running nodes see exactly the running nodes as alive?"""
