@@ -76,6 +76,7 @@ UPDATES: list[Request] = [
     coordinate("near", 0.001, Adjustment=-0.0001),
     coordinate("near", 0.002, segment="alpha"),
     coordinate("unknown", 1.0),
+    coordinate("node1", 0.0),  # what the agent would say of itself within half a minute
 ]
 UPDATED = {("far", ""), ("near", ""), ("near", "alpha"), ("node1", "")}
 """(node, segment) of all coordinates there are after that."""

@@ -19,7 +19,7 @@ from tests.integration.differential.scenarios import get, put
 pytestmark = pytest.mark.real_consul
 
 CONFIG: dict[str, Any] = {}
-"""Dev agents send their own coordinate at once."""
+"""Coordinates are on."""
 
 
 def compare(agents: Pair, requests: list[Request], *, bodies: bool = True) -> None:
