@@ -54,6 +54,7 @@ MODULES = {
     "operator raft": "cli.operator.raft",
     "operator raft list-peers": "cli.operator.raft.list_peers",
     "operator raft remove-peer": "cli.operator.raft.remove_peer",
+    "operator raft transfer-leader": "cli.operator.raft.transfer_leader",
     "ps": "cli.ps",
     "reload": "cli.reload",
     "restart": "cli.restart",

@@ -15,7 +15,8 @@
     Metrics.Dump
 
 Failures: `rpc` with the text for the client, `not_leader` (data: {"leader": address}), `no_leader`, `bad_request`,
-`unavailable` when a command cannot be applied for want of space."""
+`unavailable` when a command cannot be applied for want of space, `change_pending` for a change of the configuration
+while the one before is not committed."""
 
 from __future__ import annotations
 
@@ -34,6 +35,7 @@ from services.raft_node.core.configuration import (
     DEMOTE_VOTER,
     REMOVE_SERVER,
 )
+from services.raft_node.core.leader import CHANGE_PENDING
 from services.raft_node.core.state import NOT_LEADER
 from services.raft_node.core.types import BARRIER, NON_VOTER, VOTER, Configuration, Server
 from services.raft_node.log.errors import StorageError
@@ -112,6 +114,8 @@ class Methods:
                 request.fail("not_leader", error, {"leader": leader})
             else:
                 request.fail("no_leader", NO_LEADER, {"leader": None})
+        elif error == CHANGE_PENDING:
+            request.fail("change_pending", error)
         elif error == self._replica.stall_reason:
             request.fail("unavailable", error)
         else:

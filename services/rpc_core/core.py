@@ -11,6 +11,7 @@ import trio
 
 from services.rpc_core.errors import NotReadyError, RpcError, from_neighbour
 from services.rpc_core.forwarding import Forwarder
+from services.rpc_core.leader.autopilot.health import Judgement
 from services.rpc_core.leader.session_timers import SessionTimers
 from services.rpc_core.limits import TokenBucket
 from services.rpc_core.pool import Pools
@@ -78,6 +79,10 @@ class Core:
         """Set while this server leads and has finished what a new leader starts with."""
         self.reconciled = trio.Event()
         """Set while this server leads and the catalog has been compared with gossip once."""
+        self.raft_changes = trio.Lock()
+        """Held while the Raft configuration is changed: one server after the other."""
+        self.judgement = Judgement()
+        """Autopilot's view of the servers; empty unless this server leads."""
         self.coordinate_updates: dict[tuple[str, str], Any] = {}
         """Newest coordinate per (node, segment) that waits for the next batch."""
         self.limiter = TokenBucket(config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time())

@@ -29,6 +29,7 @@ WRITES = frozenset(
         "Operator.AutopilotSetConfiguration",
         "Operator.RaftRemovePeerByAddress",
         "Operator.RaftRemovePeerByID",
+        "Operator.RaftTransferLeader",
         "PreparedQuery.Apply",
         "Session.Apply",
         "Txn.Apply",

@@ -1,7 +1,8 @@
 """How this server leaves gracefully: WAN pool, LAN pool, then a pause in which others finish their calls.
 
 Order and lines are Consul's. Alone in its pools a server has nobody to wait for, so it does not wait: it is
-done in a moment, where Consul takes eleven seconds."""
+done in a moment, where Consul takes eleven seconds. A leader hands its office over first, as later versions of Consul
+do; 1.8 takes itself out of the configuration and leaves the others to an election."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
-from services.rpc_core.leader.raft_membership import raft_servers, remove_server
+from services.rpc_core.leader.raft_membership import give_up_leadership, raft_servers, remove_server
 from services.rpc_core.members import MemberStatus
 from shared.ipc import IpcError
 from shared.log import get_logger
@@ -19,6 +20,8 @@ _log = get_logger("agent.server")
 
 LEAVE_TIMEOUT_S = 20.0
 """For leaving one pool: the leave message is spread first."""
+REMOVAL_TIMEOUT_S = 5.0
+REMOVAL_LOOK_INTERVAL_S = 0.05
 
 
 async def leave(core: Core) -> None:
@@ -30,7 +33,7 @@ async def leave(core: Core) -> None:
         if member.name not in (core.config.node_name, f"{core.config.node_name}.{core.config.datacenter}")
         and member.status == MemberStatus.ALIVE
     ]
-    await _give_up_the_vote(core)
+    removed = await _give_up_office(core)
     for pool in ("wan", "lan"):
         try:
             await core.gossip.call("Gossip.Leave", {"pool": pool}, timeout_s=LEAVE_TIMEOUT_S)
@@ -40,19 +43,42 @@ async def leave(core: Core) -> None:
     _log.info("Waiting to drain RPC traffic", drain_time=_duration(drain_s))
     core.router.start_leaving()
     await trio.sleep(drain_s)
+    if not removed:
+        await _wait_for_removal(core)
 
 
-async def _give_up_the_vote(core: Core) -> None:
-    """A leader that is not alone takes itself out of the configuration first, so that the quorum shrinks
-    while it can still be asked."""
+async def _give_up_office(core: Core) -> bool:
+    """What a leader does before it leaves. False if somebody else has to take this server out of the configuration.
+
+    One that is not alone hands its office over, so that the others need not wait for an election timeout; the new
+    leader then removes it as any server that leaves. Where nobody takes the office it removes itself, so that the
+    quorum shrinks while it can still be asked."""
     if core.router.leadership().role != LEADER:
-        return
+        return False
     try:
-        configured = await raft_servers(core)
-        if sum(one.voter for one in configured) > 1:
-            await remove_server(core, core.config.node_id, core.config.rpc_advertise_addr)
+        if sum(server.voter for server in await raft_servers(core)) < 2:
+            return True
+        if await give_up_leadership(core):
+            return False
+        await remove_server(core, core.config.node_id, core.config.rpc_advertise_addr)
     except RpcError as error:
         _log.error("failed to remove ourself as raft peer", error=str(error))
+    return True
+
+
+async def _wait_for_removal(core: Core) -> None:
+    """The leader takes servers that have left out of the configuration. One that is gone before the others know of
+    the smaller quorum could cost them theirs."""
+    give_up_at = trio.current_time() + REMOVAL_TIMEOUT_S
+    while trio.current_time() < give_up_at:
+        await trio.sleep(REMOVAL_LOOK_INTERVAL_S)
+        try:
+            servers = await raft_servers(core)
+        except RpcError:
+            break
+        if all(server.address != core.config.rpc_advertise_addr for server in servers):
+            return
+    _log.warn("failed to leave raft configuration gracefully, timeout")
 
 
 def _duration(seconds: float) -> str:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any, Self
 
 from shared.gotext.durations import format_duration_ns
-from shared.structs.schema import BOOL, DURATION, DURATION_READABLE, STR, UINT, Struct, attr, list_of, struct
+from shared.structs.gotime import time_from_unix_ns, time_to_unix_ns
+from shared.structs.schema import (
+    BOOL,
+    DURATION,
+    DURATION_READABLE,
+    INT,
+    STR,
+    TIME,
+    UINT,
+    Struct,
+    attr,
+    list_of,
+    struct,
+)
 
 
 class AutopilotConfig(Struct):
@@ -85,3 +98,56 @@ class RaftRemovePeerRequest(Struct):
     address: str = attr("Address", STR)
     id: str = attr("ID", STR)
     token: str = attr("Token", STR)
+
+
+class RaftTransferLeaderRequest(Struct):
+    """Operator.RaftTransferLeader, which Consul 1.8 does not have. id: the server that is to lead, "" for any."""
+
+    datacenter: str = attr("Datacenter", STR)
+    id: str = attr("ID", STR)
+    token: str = attr("Token", STR)
+
+
+SERF_STATUS_NAMES = ("none", "alive", "leaving", "left", "failed")
+
+
+class ServerHealth(Struct):
+    """One server as its leader sees it. last_contact: nanoseconds since it heard of the leader, -1 if unknown."""
+
+    id: str = attr("ID", STR)
+    name: str = attr("Name", STR)
+    address: str = attr("Address", STR)
+    serf_status: int = attr("SerfStatus", INT)
+    version: str = attr("Version", STR)
+    leader: bool = attr("Leader", BOOL)
+    last_contact: int = attr("LastContact", DURATION)
+    last_term: int = attr("LastTerm", UINT)
+    last_index: int = attr("LastIndex", UINT)
+    healthy: bool = attr("Healthy", BOOL)
+    voter: bool = attr("Voter", BOOL)
+    stable_since: bytes = attr("StableSince", TIME)
+
+    def shown(self) -> dict[str, Any]:
+        """As the HTTP API shows it: words for numbers, whole seconds."""
+        rounded = (time_to_unix_ns(self.stable_since) + _HALF_SECOND_NS) // _SECOND_NS * _SECOND_NS
+        shown = self.replace(stable_since=time_from_unix_ns(rounded)).to_json()
+        known = 0 <= self.serf_status < len(SERF_STATUS_NAMES)
+        shown["SerfStatus"] = SERF_STATUS_NAMES[self.serf_status if known else 0]
+        shown["LastContact"] = format_duration_ns(self.last_contact)
+        return shown
+
+
+_SECOND_NS = 1_000_000_000
+_HALF_SECOND_NS = _SECOND_NS // 2
+
+
+class OperatorHealthReply(Struct):
+    """The whole cluster. failure_tolerance: healthy voters that can be lost before there is no quorum."""
+
+    healthy: bool = attr("Healthy", BOOL)
+    failure_tolerance: int = attr("FailureTolerance", INT)
+    servers: list[ServerHealth] | None = attr("Servers", list_of(struct(lambda: ServerHealth)))
+
+    def shown(self) -> dict[str, Any]:
+        servers = None if self.servers is None else [server.shown() for server in self.servers]
+        return {"Healthy": self.healthy, "FailureTolerance": self.failure_tolerance, "Servers": servers}

@@ -11,9 +11,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORES = ("raft_node/core", "gossip/swim", "gossip/serf", "gossip/coordinate", "rpc_core/wire")
-CORE_FILES = tuple(
-    f"rpc_core/local/{name}.py"
-    for name in ("content_hash", "definitions", "exposed", "pushes", "same", "schedule", "sidecar", "state")
+CORE_FILES = (
+    *(
+        f"rpc_core/local/{name}.py"
+        for name in ("content_hash", "definitions", "exposed", "pushes", "same", "schedule", "sidecar", "state")
+    ),
+    *(f"rpc_core/leader/autopilot/{name}.py" for name in ("health", "promotion", "protocol", "removal")),
+    *(f"rpc_core/leader/{name}.py" for name in ("raft_server", "reconcile", "session_timers", "tombstones")),
 )
 """Cores that share a folder with their shells."""
 FORBIDDEN = {"trio", "asyncio", "socket", "lmdb", "threading", "time", "secrets", "subprocess"}

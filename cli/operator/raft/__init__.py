@@ -9,7 +9,8 @@ SYNOPSIS = "Show and change the Raft peers"
 HELP = """
 Usage: proconsul operator raft <subcommand> [options]
 
-  Shows which servers are Raft peers, and removes one that is gone for good.
+  Shows which servers are Raft peers, removes one that is gone for good, and
+  hands the leadership to another one.
 """
 
 

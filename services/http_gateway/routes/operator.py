@@ -1,4 +1,5 @@
-"""/v1/operator: the Raft configuration, the removal of a peer from it, autopilot's settings."""
+"""/v1/operator: the Raft configuration, the removal of a peer from it, a change of its leader; autopilot's settings and
+its view of the servers."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from typing import Any
 
 from services.http_gateway.call import Call
 from services.http_gateway.errors import BadRequestError
+from services.http_gateway.message import Response
 from services.http_gateway.routes.table import Route
 from shared.gotext.numbers import parse_uint
 from shared.structs.errors import JsonError
@@ -13,11 +15,14 @@ from shared.structs.operator import (
     AutopilotConfig,
     AutopilotSetConfigRequest,
     AutopilotSettings,
+    OperatorHealthReply,
     RaftConfigurationResponse,
     RaftRemovePeerRequest,
+    RaftTransferLeaderRequest,
 )
 
 _WRITE_TIMEOUT_S = 30.0
+_UNHEALTHY_STATUS = 429
 
 
 def raft_configuration(call: Call) -> Any:
@@ -85,8 +90,35 @@ def _set_autopilot_configuration(call: Call) -> Any:
     return call.rpc("Operator.AutopilotSetConfiguration", request.to_wire(), then, timeout_s=_WRITE_TIMEOUT_S)
 
 
+def transfer_leadership(call: Call) -> Any:
+    """Our addition, in the form in which later versions of Consul have it."""
+    request = RaftTransferLeaderRequest(datacenter=call.datacenter(), id=call.request.first("id"), token=call.token())
+    return call.rpc(
+        "Operator.RaftTransferLeader", request.to_wire(), lambda reply: reply, timeout_s=_WRITE_TIMEOUT_S
+    )
+
+
+def server_health(call: Call) -> Any:
+    """All servers as the leader sees them; the status is 429 unless all are healthy."""
+    options = call.options()
+    payload = {**options.to_wire(), "Datacenter": options.datacenter}
+
+    def then(reply: Any) -> Any:
+        health = OperatorHealthReply.from_wire(reply)
+        if health.healthy:
+            return health.shown()
+        # Consul sends the status before it knows the type, which is then guessed from the text, except in a
+        # compressed answer.
+        kind = "application/json" if call.request.gzip else "text/plain; charset=utf-8"
+        return Response(_UNHEALTHY_STATUS, {"Content-Type": kind}, call.json_text(health.shown()))
+
+    return call.rpc("Operator.ServerHealth", payload, then, retry_safe=True)
+
+
 ROUTES = [
     Route("/v1/operator/autopilot/configuration", "GET PUT", autopilot_configuration),
+    Route("/v1/operator/autopilot/health", "GET", server_health),
     Route("/v1/operator/raft/configuration", "GET", raft_configuration),
     Route("/v1/operator/raft/peer", "DELETE", remove_raft_peer),
+    Route("/v1/operator/raft/transfer-leader", "POST PUT", transfer_leadership),
 ]

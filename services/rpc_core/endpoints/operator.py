@@ -1,4 +1,4 @@
-"""Operator.*: the Raft configuration and autopilot's settings."""
+"""Operator.*: the Raft configuration, who leads, autopilot's settings and its view of the servers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from services.rpc_core.leader import raft_membership
+from services.rpc_core.leader.autopilot.protocol import WITH_NON_VOTERS, NoServersError, min_raft_protocol
+from services.rpc_core.members import server_of
 from shared.gotext.quoting import quote
 from shared.ipc import IpcError
 from shared.log import get_logger
@@ -16,6 +18,7 @@ from shared.structs.operator import (
     RaftConfigurationResponse,
     RaftRemovePeerRequest,
     RaftServer,
+    RaftTransferLeaderRequest,
 )
 from shared.structs.query import DCSpecificRequest
 
@@ -34,7 +37,8 @@ async def _raft_get_configuration(core: Core, body: Any) -> dict[str, Any]:
         configuration = await core.raft.call("Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True)
     except IpcError as error:
         raise from_neighbour(error) from None
-    names = {server.address: server for server in core.pools.lan_servers()}
+    known = (server_of(member) for member in core.pools.lan())  # the failed ones, too
+    names = {server.address: server for server in known if server is not None}
     servers = []
     for raft_server in configuration["servers"]:
         member = names.get(raft_server["address"])
@@ -102,10 +106,46 @@ async def _remove_peer(core: Core, server_id: str, what: str, **named: str) -> N
     _log.warn(f"Removed {what}", **named)
 
 
+async def _raft_transfer_leader(core: Core, body: Any) -> dict[str, Any]:
+    """Hand the leadership over: to the voter with the given id, or to the one that has most of the log. Returns when
+    another server has taken over. Not a method of Consul 1.8; later ones offer it by HTTP in the same way."""
+    args = RaftTransferLeaderRequest.from_wire(body)
+    await core.router.answer_here("Operator.RaftTransferLeader", args.datacenter)
+    if args.id:
+        servers = await raft_membership.raft_servers(core)
+        target = next((server for server in servers if server.server_id == args.id), None)
+        if target is None:
+            raise RpcError(f"id {quote(args.id)} was not found in the Raft configuration")
+        if not target.voter:
+            raise RpcError(f"id {quote(args.id)} has no vote: it cannot lead")
+    try:
+        await raft_membership.transfer_leadership(core, args.id)
+    except RpcError as error:
+        _log.warn("Failed to transfer leadership", id=args.id, error=str(error))
+        raise
+    _log.warn("Transferred leadership", id=args.id)
+    return {"Success": True}
+
+
+async def _server_health(core: Core, body: Any) -> dict[str, Any]:
+    """What autopilot thinks of the servers. Only the leader knows, whatever the caller would be content with."""
+    args = DCSpecificRequest.from_wire(body)
+    await core.router.answer_here("Operator.ServerHealth", args.datacenter)
+    try:
+        oldest = min_raft_protocol(core.pools.lan())
+    except NoServersError as error:
+        raise RpcError(f"error getting server raft protocol versions: {error}") from None
+    if oldest < WITH_NON_VOTERS:
+        raise RpcError("all servers must have raft_protocol set to 3 or higher to use this endpoint")
+    return core.judgement.reply.to_wire()
+
+
 METHODS = {
     "Operator.RaftGetConfiguration": _raft_get_configuration,
     "Operator.RaftRemovePeerByID": _raft_remove_peer_by_id,
     "Operator.RaftRemovePeerByAddress": _raft_remove_peer_by_address,
+    "Operator.RaftTransferLeader": _raft_transfer_leader,
+    "Operator.ServerHealth": _server_health,
     "Operator.AutopilotGetConfiguration": _autopilot_get_configuration,
     "Operator.AutopilotSetConfiguration": _autopilot_set_configuration,
 }

@@ -13,15 +13,14 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
-from services.rpc_core.leader.catalog_view import known_serf_nodes, read_entry
+from services.rpc_core.leader.autopilot.autopilot import Autopilot
 from services.rpc_core.leader.establish import NOTHING, autopilot_defaults, inherit
-from services.rpc_core.leader.raft_membership import add_server, raft_servers, remove_server
-from services.rpc_core.leader.reconcile import CONSUL_SERVICE, Refusal, reconcile
+from services.rpc_core.leader.member_duties import MemberDuties
+from services.rpc_core.leader.raft_membership import TRANSFER_ATTEMPTS, give_up_leadership, raft_servers
 from services.rpc_core.leader.session_expiry import expire_for_ever
 from services.rpc_core.leader.tombstones import TombstoneTimer
-from services.rpc_core.members import Member, MemberStatus, Server, acl_mode, belongs_to_catalog, server_of
+from services.rpc_core.members import Member, acl_mode
 from shared import metrics
-from shared.config.runtime import join_host_port
 from shared.gotext.quoting import quote
 from shared.ipc import IpcError
 from shared.log import get_logger
@@ -38,7 +37,6 @@ RETRY_ESTABLISH_S = 5.0
 TOMBSTONE_LOOK_INTERVAL_S = 1.0
 MEMBER_QUEUE_MAX = 256
 CALL_TIMEOUT_S = 10.0
-SERVERS_FOR_SELF_JOIN_MIN = 3
 
 
 class LeaderDuties:
@@ -46,11 +44,14 @@ class LeaderDuties:
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._autopilot = Autopilot(core)
+        self._members = MemberDuties(core, self._autopilot.server_added)
         self._changed = trio.Event()
         self._tombstones = TombstoneTimer()
         self._tombstone_index = 0
         self._queue_in, self._queue_out = trio.open_memory_channel[Member](MEMBER_QUEUE_MAX)
         self._round_wanted = trio.Event()
+        self._failed_rounds = 0
         self._reasserting: list[trio.Event] = []
         """Who waits for a round that begins after now, and establishes."""
 
@@ -87,6 +88,7 @@ class LeaderDuties:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._lead)
                 nursery.start_soon(expire_for_ever, self._core)
+                nursery.start_soon(self._autopilot.run)
                 await self._until(partial(self._no_longer_leads, term))
                 _log.debug("shutting down leader loop")
                 nursery.cancel_scope.cancel()
@@ -120,10 +122,16 @@ class LeaderDuties:
             if self._core.established.is_set():
                 for done in waiting:
                     done.set()
-            next_round_at = started + (
-                RECONCILE_INTERVAL_S if self._core.established.is_set() else RETRY_ESTABLISH_S
-            )
-            await self._attend_until(next_round_at, reconciled)
+            self._failed_rounds = 0 if reconciled and not self._members.incomplete else self._failed_rounds + 1
+            await self._attend_until(started + self._interval_s(), reconciled)
+
+    def _interval_s(self) -> float:
+        """From round to round: a minute, and less after rounds in which something failed."""
+        if not self._core.established.is_set():
+            return RETRY_ESTABLISH_S
+        if self._failed_rounds == 0:
+            return RECONCILE_INTERVAL_S
+        return min(RETRY_ESTABLISH_S * 2.0 ** (self._failed_rounds - 1), RECONCILE_INTERVAL_S)
 
     async def _announce(self) -> None:
         event = {"name": NEW_LEADER_EVENT, "payload": self._core.config.node_name.encode(), "coalesce": False}
@@ -147,9 +155,10 @@ class LeaderDuties:
             except RpcError as error:
                 _log.error("failed to establish leadership", error=str(error))
                 self._revoke()
+                await self._let_another_lead()
                 return False
         try:
-            await self._reconcile_all()
+            await self._members.reconcile_all()
         except RpcError as error:
             _log.error("failed to reconcile", error=str(error))
             return False
@@ -157,6 +166,16 @@ class LeaderDuties:
             self._core.reconciled.set()
             self._core.router.leadership_changed()
         return True
+
+    async def _let_another_lead(self) -> None:
+        """This server cannot do what a leader has to do; perhaps another can."""
+        try:
+            voters = sum(server.voter for server in await raft_servers(self._core))
+        except RpcError:
+            return
+        if voters > 1 and not await give_up_leadership(self._core):
+            text = f"failed to transfer leadership in {TRANSFER_ATTEMPTS} attempts"
+            _log.error("failed to transfer leadership", error=text)
 
     async def _establish(self) -> None:
         core = self._core
@@ -220,70 +239,6 @@ class LeaderDuties:
         self._core.established = trio.Event()
         self._core.reconciled = trio.Event()
 
-    # -- members -------------------------------------------------------------------------------------
-
-    async def _reconcile_all(self) -> None:
-        pools = self._core.pools
-        await pools.known.wait()
-        members = pools.lan()
-        for member in members:
-            await self._reconcile_member(member)
-        if not pools.is_complete(trio.current_time()):
-            return
-        known = {member.name for member in pools.lan()}
-        with self._core.snapshot() as snap:
-            forgotten = [name for name in known_serf_nodes(snap) if name not in known]
-        for name in forgotten:
-            await self._reconcile_member(self._reaped(name))
-
-    def _reaped(self, name: str) -> Member:
-        """A member that gossip has forgotten, but the catalog has not."""
-        tags = {"role": "node", "dc": self._core.config.datacenter}
-        return Member(name, "", 0, tags, MemberStatus.REAP, 0, 0, 0)
-
-    async def _reconcile_member(self, member: Member) -> None:
-        core = self._core
-        if not belongs_to_catalog(member, core.config.datacenter):
-            _log.warn("skipping reconcile of node", member=member.name)
-            return
-        started = trio.current_time()
-        server = server_of(member)
-        if server is not None and member.status == MemberStatus.ALIVE:
-            await self._join_server(member, server)
-        elif member.status in (MemberStatus.LEFT, MemberStatus.REAP) and member.name != core.config.node_name:
-            await self._part_with_server(member, server)
-        with core.snapshot() as snap:
-            entry = read_entry(snap, member.name)
-        action = reconcile(member, entry, core.config.datacenter, core.config.node_name)
-        if isinstance(action, Refusal):
-            log = _log.warn if action.level == "warn" else _log.info
-            log(action.message, **action.fields)
-        elif action is not None:
-            _log.info(action.message, **action.fields)
-            await core.apply(action.request)
-        metrics.sample("consul.leader.reconcileMember", (trio.current_time() - started) * 1000)
-
-    async def _part_with_server(self, member: Member, server: Server | None) -> None:
-        """Take a server that has gone out of the Raft configuration. One that gossip has forgotten is known
-        by the catalog's entry of its service alone."""
-        if server is not None:
-            await remove_server(self._core, server.node_id, server.address)
-            return
-        with self._core.snapshot() as snap:
-            entry = read_entry(snap, member.name)
-        service = entry.services.get(CONSUL_SERVICE)
-        if entry.node is not None and service is not None:
-            await remove_server(self._core, entry.node.id, join_host_port(entry.node.address, service.port))
-
-    async def _join_server(self, member: Member, server: Server) -> None:
-        """A server needs a place in the Raft configuration. Our own is not touched in a small cluster: taking
-        ourselves out to correct our address would cost the leadership."""
-        configured = await raft_servers(self._core)
-        if member.name == self._core.config.node_name and len(configured) < SERVERS_FOR_SELF_JOIN_MIN:
-            _log.debug("Skipping self join check for node since the cluster is too small", node=member.name)
-            return
-        await add_server(self._core, configured, server)
-
     # -- what comes up between two rounds ------------------------------------------------------------
 
     async def _attend_until(self, next_round_at: float, reconciled: bool) -> None:
@@ -300,10 +255,9 @@ class LeaderDuties:
             if self._round_wanted.is_set():
                 return
             if member is not None:
-                try:
-                    await self._reconcile_member(member)
-                except RpcError as error:
-                    _log.error("failed to reconcile member", member=member.name, error=str(error))
+                await self._members.reconcile(member)
+                if self._members.incomplete:
+                    next_round_at = min(next_round_at, trio.current_time() + RETRY_ESTABLISH_S)
 
     async def _next_member(self, reconciled: bool) -> Member | None:
         """The next member that changed; None if a round is wanted at once. Before the first round was complete

@@ -3,38 +3,28 @@ leaves is removed. Who gets a vote is autopilot's decision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+
+import trio
 
 from services.rpc_core.core import Core
-from services.rpc_core.errors import from_neighbour
-from services.rpc_core.members import Server
-from shared.ipc import IpcError
+from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.leader.autopilot.protocol import WITH_IDS, WITH_NON_VOTERS, min_raft_protocol
+from services.rpc_core.leader.raft_server import RaftServer, stale_entries
+from services.rpc_core.members import Member, Server, server_of
+from shared.gotext.quoting import quote
+from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
 
 _log = get_logger("agent.server")
 
-ADD_NON_VOTER, REMOVE_SERVER = "AddNonvoter", "RemoveServer"
+ADD_VOTER, ADD_NON_VOTER, REMOVE_SERVER = "AddStaging", "AddNonvoter", "RemoveServer"
 READ_TIMEOUT_S = 10.0
 CHANGE_TIMEOUT_S = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class RaftServer:
-    """One entry of the Raft configuration."""
-
-    server_id: str
-    address: str
-    voter: bool
-
-
-def stale_entries(configured: Sequence[RaftServer], server_id: str, address: str) -> list[RaftServer] | None:
-    """Entries that have to go before a server can be added, None if it is there already.
-
-    An entry with only one of its id and address is its former self, or a server that had its address."""
-    if any(one.server_id == server_id and one.address == address for one in configured):
-        return None
-    return [one for one in configured if one.server_id == server_id or one.address == address]
+CHANGE_PENDING = "change_pending"
+"""Code of raft_node for "the change before this one is not committed yet"."""
+PENDING_PAUSE_S = 0.05
+TRANSFER_ATTEMPTS = 3
 
 
 async def raft_servers(core: Core) -> list[RaftServer]:
@@ -47,22 +37,43 @@ async def raft_servers(core: Core) -> list[RaftServer]:
     return [RaftServer(one["id"], one["address"], one["voter"]) for one in answer["servers"]]
 
 
-async def add_server(core: Core, configured: Sequence[RaftServer], server: Server) -> None:
-    """Put a server that gossip has found into the configuration. Raises RpcError."""
+def other_bootstrap_server(members: Iterable[Member], server: Server) -> Server | None:
+    """Another server that was told to begin a cluster of its own, if `server` was told so, too."""
+    if not server.bootstrap:
+        return None
+    others = (server_of(member) for member in members if member.name != server.name)
+    return next((other for other in others if other is not None and other.bootstrap), None)
+
+
+async def add_server(
+    core: Core, configured: Sequence[RaftServer], server: Server, members: Sequence[Member]
+) -> bool:
+    """Put a server that gossip has found into the configuration. False if it was there already.
+
+    Servers too old for ids go by their address. Raises RpcError, NoServersError."""
+    oldest = min_raft_protocol(members)
+    by_id = oldest >= WITH_IDS and server.raft_version >= WITH_NON_VOTERS
+    if not by_id and any(one.address == server.address for one in configured):
+        return False
     stale = stale_entries(configured, server.node_id, server.address)
     if stale is None:
-        return
+        return False
     for one in stale:
-        await change(core, REMOVE_SERVER, one.server_id, one.address)
-        if one.address == server.address:
-            _log.info("removed server with duplicate address", address=one.address)
-        else:
-            _log.info("removed server with duplicate ID", id=one.server_id)
+        what, value = ("address", one.address) if one.address == server.address else ("ID", one.server_id)
+        try:
+            await change(core, REMOVE_SERVER, one.server_id, one.address)
+        except RpcError as error:
+            raise RpcError(f"error removing server with duplicate {what} {quote(value)}: {error}") from None
+        _log.info(f"removed server with duplicate {what}", **{what.lower(): value})
     try:
-        await change(core, ADD_NON_VOTER, server.node_id, server.address)
+        if oldest >= WITH_NON_VOTERS:
+            await change(core, ADD_NON_VOTER, server.node_id, server.address)
+        else:
+            await change(core, ADD_VOTER, server.node_id if by_id else server.address, server.address)
     except Exception as error:
         _log.error("failed to add raft peer", error=str(error))
         raise
+    return True
 
 
 async def remove_server(core: Core, server_id: str, address: str) -> None:
@@ -82,9 +93,44 @@ async def remove_server(core: Core, server_id: str, address: str) -> None:
 
 
 async def change(core: Core, command: str, server_id: str, address: str) -> None:
-    """Change the configuration by one server. Raises RpcError."""
+    """Change the configuration by one server, after all changes that were asked for before. Raises RpcError."""
     payload = {"command": command, "id": server_id, "address": address, "prev_index": 0}
+    give_up_at = trio.current_time() + CHANGE_TIMEOUT_S
+    async with core.raft_changes:
+        while True:
+            try:
+                await core.raft.call("Raft.ChangeConfiguration", payload, timeout_s=CHANGE_TIMEOUT_S)
+            except RemoteError as error:
+                if error.code != CHANGE_PENDING or trio.current_time() > give_up_at:
+                    raise from_neighbour(error) from None
+                await trio.sleep(PENDING_PAUSE_S)  # one whose caller has given up is still on its way
+            except IpcError as error:
+                raise from_neighbour(error) from None
+            else:
+                return
+
+
+async def transfer_leadership(core: Core, target: str = "") -> None:
+    """Hand the leadership to the server with the id `target`, or to any other voter. Raises RpcError."""
     try:
-        await core.raft.call("Raft.ChangeConfiguration", payload, timeout_s=CHANGE_TIMEOUT_S)
+        await core.raft.call("Raft.TransferLeadership", {"target": target}, timeout_s=CHANGE_TIMEOUT_S)
     except IpcError as error:
         raise from_neighbour(error) from None
+
+
+async def give_up_leadership(core: Core) -> bool:
+    """Try some times to hand the leadership to any other server; whether it worked."""
+    for attempt in range(TRANSFER_ATTEMPTS):
+        try:
+            await transfer_leadership(core)
+        except RpcError as error:
+            _log.error(
+                "failed to transfer leadership attempt, will retry",
+                attempt=attempt,
+                retry_limit=TRANSFER_ATTEMPTS,
+                error=str(error),
+            )
+        else:
+            _log.info("successfully transferred leadership", attempt=attempt, retry_limit=TRANSFER_ATTEMPTS)
+            return True
+    return False
