@@ -35,9 +35,17 @@ MAX_PENDING_BYTES: Final = 256 << 20
 _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
 SLOW_SYNC_S: Final = 0.004
-"""Moving average of fdatasync above which it goes to a thread and batches are pipelined. Well above what a thread adds
-to the measurement, so that a disk which is fast again is noticed; well below the shortest heartbeat timeout."""
+"""Moving average of fdatasync above which it always goes to a thread, so that nobody waits for the disk who need not.
+Well above what a thread adds to the measurement, so that a disk which is fast again is noticed; well below the
+shortest heartbeat timeout."""
+WORTHWHILE_SYNC_S: Final = 0.0001
+"""Above this a batch of many goes to a thread too: while it is synced, the batch before is applied and the next one
+read. To sync the entry of a lone client in the loop is quicker for it."""
+_MANY: Final = 4
 _AVERAGE_WEIGHT: Final = 0.1
+_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog)
+"""Effects of a proposal that give the disk and the other servers work to do while committed entries are applied here.
+All others are performed in their order."""
 
 
 class LogStore(Protocol):
@@ -155,6 +163,7 @@ class Replica:
         outlet: Outlet,
         clock: Callable[[], float],
         slow_sync_s: float = SLOW_SYNC_S,
+        shared_sync_s: float = WORTHWHILE_SYNC_S,
     ) -> None:
         self.core = core
         self.snapshots = snapshots
@@ -163,11 +172,13 @@ class Replica:
         self._stable = stable
         self._outlet = outlet
         self._clock = clock
-        self._slow_sync_s = slow_sync_s
+        self._slow_sync_s, self._shared_sync_s = slow_sync_s, shared_sync_s
         self._queue: deque[ev.Effect] = deque()
         self._draining = False
         self._syncing: tuple[Pending, Sequence[Entry], float] | None = None
         self._sync_average_s = 0.0
+        self._commit_due = False
+        """Committed entries wait to be applied."""
         self._new_waiters: list[Any] = []
         self._new_items: list[tuple[int, bytes, bytes]] = []
         self._new_bytes = 0
@@ -215,15 +226,18 @@ class Replica:
         """Proposes all that was queued since the last time, as one batch if it is not huge. While the disk is busy
         with the batch before, it waits for that."""
         while self._new_items and self._syncing is None and not self._draining:
-            if len(self._new_items) <= _BATCH_ENTRIES and self._new_bytes <= _BATCH_BYTES:
-                items, waiters = self._new_items, self._new_waiters
-                self._new_items, self._new_waiters, self._new_bytes = [], [], 0
-            else:
-                count = self._batch_length()
-                items, waiters = self._new_items[:count], self._new_waiters[:count]
-                del self._new_items[:count], self._new_waiters[:count]
-                self._new_bytes -= sum(len(item[1]) for item in items)
-            self.event(ev.Propose((waiters, items), items))
+            self.event(self._next_proposal())
+
+    def _next_proposal(self) -> ev.Propose:
+        if len(self._new_items) <= _BATCH_ENTRIES and self._new_bytes <= _BATCH_BYTES:
+            items, waiters = self._new_items, self._new_waiters
+            self._new_items, self._new_waiters, self._new_bytes = [], [], 0
+        else:
+            count = self._batch_length()
+            items, waiters = self._new_items[:count], self._new_waiters[:count]
+            del self._new_items[:count], self._new_waiters[:count]
+            self._new_bytes -= sum(len(item[1]) for item in items)
+        return ev.Propose((waiters, items), items)
 
     def _batch_length(self) -> int:
         size = 0
@@ -269,19 +283,36 @@ class Replica:
             return  # called back from an outlet: the loop below goes on with it
         self._draining = True
         try:
-            while self._queue and self._syncing is None:
-                self._perform(self._queue.popleft())
+            self._drain()
         finally:
             self._draining = False
         if self._new_items:
             self.flush()
+
+    def _drain(self) -> None:
+        """Performs effects until there are no more, or the next one has to wait for the disk. What was committed is
+        applied after the next batch is on its way to the disk, if there is one."""
+        while self._syncing is None:
+            if self._queue:
+                effect = self._queue.popleft()
+                if self._commit_due and not isinstance(effect, _BEFORE_APPLYING):
+                    self._apply_committed()
+                self._perform(effect)
+            elif not self._commit_due:
+                return
+            elif len(self._new_items) >= _MANY:
+                self._queue.extend(self.core.step(self._next_proposal(), self._clock()))
+            else:
+                self._apply_committed()
+        if self._commit_due:
+            self._apply_committed()
 
     def _perform(self, effect: ev.Effect) -> None:
         outlet = self._outlet
         if isinstance(effect, ev.AppendLog):
             self._append(effect.entries)
         elif isinstance(effect, ev.Commit):
-            self._apply_committed()
+            self._commit_due = True
         elif isinstance(effect, ev.Accepted):
             self._accepted(effect)
         elif isinstance(effect, ev.Send):
@@ -333,10 +364,12 @@ class Replica:
         except AppendError as error:
             self._append_failed(entries, str(error))
             return
-        if self._sync_average_s > self._slow_sync_s:
+        if self._sync_average_s > (self._shared_sync_s if len(entries) >= _MANY else self._slow_sync_s):
             self._syncing = (pending, entries, started)
             self._outlet.start_sync(self._timed_sync)
             return
+        if self._commit_due:
+            self._apply_committed()
         try:
             self._timed_sync()
         except AppendError as error:
@@ -420,6 +453,7 @@ class Replica:
     # ---- applying ----------------------------------------------------------------------------------------------
 
     def _apply_committed(self) -> None:
+        self._commit_due = False
         while not self._stalled:
             entries = self.core.take_committed()
             if not entries:

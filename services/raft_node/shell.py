@@ -23,6 +23,7 @@ from services.raft_node.peers import Peers
 from services.raft_node.relay import Relay, Relayed
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking, is_due
+from services.raft_node.sync_thread import SyncThread
 from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Request, Server
@@ -59,6 +60,7 @@ class RaftNode:
         self._fatal: list[Exception] = []
         self._fatal_event = trio.Event()
         self._nursery: trio.Nursery | None = None
+        self._syncs = SyncThread(self._synced)
         self._connections = 0
         self.taking = trio.Lock()
         """Held while a snapshot is taken, or one from outside restored: they do not go together."""
@@ -99,18 +101,21 @@ class RaftNode:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises SocketPathError if the socket cannot be bound, StorageError and others when it cannot go on."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            self._write_page()  # before anybody can ask: what an earlier run has left there is not to be believed
-            await nursery.start(self.server.run)
-            await nursery.start(self.peers.run)
-            self.guarded(self.replica.start)
-            nursery.start_soon(self._tick)
-            nursery.start_soon(self._take_snapshots)
-            nursery.start_soon(self._retry_apply)
-            nursery.start_soon(self._stop_on_fatal)
-            nursery.start_soon(self._measure)
-            task_status.started()
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                self._write_page()  # before anybody can ask: what an earlier run has left there is not to be believed
+                await nursery.start(self.server.run)
+                await nursery.start(self.peers.run)
+                self.guarded(self.replica.start)
+                nursery.start_soon(self._tick)
+                nursery.start_soon(self._take_snapshots)
+                nursery.start_soon(self._retry_apply)
+                nursery.start_soon(self._stop_on_fatal)
+                nursery.start_soon(self._measure)
+                task_status.started()
+        finally:
+            self._syncs.close()
 
     # ---- into the replica --------------------------------------------------------------------------------------
 
@@ -119,11 +124,14 @@ class RaftNode:
         try:
             action()
         except _FATAL as error:
-            self._fatal.append(error)
-            self._fatal_event.set()
+            self._end_with(error)
             raise
         self._rearm()
         self.relay.flush()
+
+    def _end_with(self, error: Exception) -> None:
+        self._fatal.append(error)
+        self._fatal_event.set()
 
     def feed(self, event: ev.Event) -> None:
         """Gives the core an event."""
@@ -307,17 +315,16 @@ class RaftNode:
         metrics.sample(f"consul.{name}", value)
 
     def start_sync(self, sync: Callable[[], None]) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._sync, sync)
+        self._syncs.start(sync)
 
-    async def _sync(self, sync: Callable[[], None]) -> None:
-        error: str | None = None
+    def _synced(self, error: Exception | None) -> None:
         try:
-            # Not abandoned on cancellation: the file must stay open until the disk has answered.
-            await trio.to_thread.run_sync(sync)
-        except AppendError as caught:
-            error = str(caught)
-        self.guarded(lambda: self.replica.sync_done(error))
+            if error is not None and not isinstance(error, AppendError):
+                raise error
+            reason = None if error is None else str(error)
+            self.guarded(lambda: self.replica.sync_done(reason))
+        except Exception as caught:  # nobody above this could end the process in order
+            self._end_with(caught)
 
     # ---- the leadership page -----------------------------------------------------------------------------------
 

@@ -147,9 +147,10 @@ class SimNode:
             now=cluster.now,
         )
         self.lives += 1
-        slow = -1.0 if cluster.rng.random() < cluster.slow_disks else 1.0
+        luck = cluster.rng.random()
+        slow, shared = (-1.0 if luck < share else 1.0 for share in (cluster.slow_disks, 2 * cluster.slow_disks))
         self.replica = Replica(
-            core, wal, stable, snapshots, self.machine, self, lambda: cluster.now, slow_sync_s=slow
+            core, wal, stable, snapshots, self.machine, self, lambda: cluster.now, slow, shared
         )
         self.run(self.replica.start)
 

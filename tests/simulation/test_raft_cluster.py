@@ -97,14 +97,14 @@ def test_a_follower_that_has_a_leader_refuses_others() -> None:
 
 
 def test_leadership_can_be_handed_over() -> None:
-    cluster = SimCluster(3, seed=6)
+    cluster = SimCluster(3, seed=6, slow_disks=0)
     leader = cluster.leader()
     target = next(node for node in cluster.live() if node is not leader)
     cluster.write(leader, 5)
     leader.event(ev.TransferLeadership("t", target.server.id))
     assert leader.core.lease_end == float("-inf")
     [refused] = cluster.write(leader)
-    assert leader.outcomes[-1] == (refused, "leadership transfer in progress")
+    cluster.run_until(lambda: (refused, "leadership transfer in progress") in leader.outcomes)
     assert cluster.leader(other_than=leader) is target
     cluster.run_until(lambda: (b"transfer", "") in leader.outcomes)
     cluster.settle()
