@@ -17,9 +17,10 @@ from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.event import SERF_PREFIX
 from services.rpc_core.endpoints.kvs import lock_delayed
-from services.rpc_core.endpoints.table import EndpointTable, SlowHandler
+from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.errors import RpcError
-from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS, CatalogApplyEncoded, Door, KvsApplyEncoded
+from services.rpc_core.hot_path import CatalogApplyEncoded, Door, KvsApplyEncoded
+from services.rpc_core.late_writes import LateWrites
 from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.local import cache, coordinates
@@ -33,7 +34,7 @@ from services.rpc_core.router import Router
 from services.rpc_core.snapshots import Snapshots
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
-from shared.ipc import Link, RemoteError, Request, Server, SocketPathError
+from shared.ipc import Link, Request, Server, SocketPathError
 from shared.log import get_logger
 from shared.service import ReloadRefusedError, ServiceContext, StartError
 from shared.state.keys import bytes_text
@@ -41,7 +42,6 @@ from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.watch import WatchHub
-from shared.structs.commands import KVS
 
 _log = get_logger("agent.server")
 
@@ -96,7 +96,7 @@ class RpcCore:
             handoff=self._hand_over,
             serve_snapshot=partial(snapshot_port.serve, self._snapshots),
         )
-        self._late_in, self._late_out = trio.open_memory_channel[tuple[SlowHandler, Request]](1024)
+        self._late_writes = LateWrites(self.core)
         self._door = Door(self._raft, allow=self.core.take_token, leads=self.core.router.leads)
         self._server = Server(config.socket_path("rpc"), name="rpc_core", on_batch_end=self._door.end_batch)
         self._wire_up()
@@ -105,10 +105,10 @@ class RpcCore:
         kvs = KvsApplyEncoded(
             self._door,
             lock_delayed=lambda key: lock_delayed(self.core, bytes_text(key)),
-            later=partial(self._later, self._write_kv_late),
+            later=self._late_writes.kv,
         )
         self._server.fast("KVS.ApplyEncoded", kvs)
-        catalog = CatalogApplyEncoded(self._door, later=partial(self._later, self._write_catalog_late))
+        catalog = CatalogApplyEncoded(self._door, later=self._late_writes.catalog)
         self._server.fast("Catalog.ApplyEncoded", catalog)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
@@ -134,6 +134,7 @@ class RpcCore:
                 await nursery.start(link.run)
             await nursery.start(self.core.pools.run)
             await nursery.start(self.core.servers.run)
+            await nursery.start(self._late_writes.run)
             await nursery.start(self._bootstrapping.run)
             await nursery.start(self._duties.run)
             try:
@@ -152,7 +153,6 @@ class RpcCore:
             except (OSError, SocketPathError) as error:
                 raise StartError(getattr(error, "strerror", None) or str(error)) from error
             nursery.start_soon(self._look_at_leadership)
-            nursery.start_soon(self._serve_late)
             task_status.started()
 
     async def configure(self, config: RuntimeConfig) -> None:
@@ -229,52 +229,10 @@ class RpcCore:
             await trio.sleep(LEADERSHIP_LOOK_INTERVAL_S)
             self._duties.leadership_changed()
 
-    # -- connections and writes that need a second step ----------------------------------------------
+    # -- connections ---------------------------------------------------------------------------------
 
     def _hand_over(self, fd: int, source: str) -> bool:
         return self._raft.send_fds("Raft.Handoff", {"source": source}, [fd])
-
-    def _later(self, handler: SlowHandler, request: Request) -> None:
-        """A call that was to be answered at once has to wait for a leader: it gets a task."""
-        try:
-            self._late_in.send_nowait((handler, request))
-        except trio.WouldBlock:
-            request.fail("unavailable", "too many writes are waiting for a leader")
-
-    async def _serve_late(self) -> None:
-        """Late calls, each in a task, at most as long as their callers wait."""
-        async with trio.open_nursery() as nursery:
-            async for handler, request in self._late_out:
-                nursery.start_soon(self._serve_one_late, handler, request)
-
-    async def _serve_one_late(self, handler: SlowHandler, request: Request) -> None:
-        with trio.move_on_at(request.deadline):
-            try:
-                request.reply(await handler(request))
-            except Exception as error:  # as for every call: it must not end the others
-                request.fail_with(error)
-
-    async def _write_kv_late(self, request: Request) -> bool:
-        op, _, encoded = request.payload[:3]
-        result = await self._write_late("KVS.Apply", KVS, encoded)
-        return bool(result) if op in BOOL_OPS else True
-
-    async def _write_catalog_late(self, request: Request) -> bool:
-        command = request.payload[0]
-        await self._write_late(CATALOG_METHODS[command[:1]], command[:1], command[1:])
-        return True
-
-    async def _write_late(self, method: str, kind: bytes, encoded: bytes) -> Any:
-        """A request that is encoded as it goes into the log is so, without its type byte, on the wire as well."""
-
-        async def here() -> Any:
-            await self.core.router.answer_here(method, self.core.config.datacenter)
-            return await self.core.apply_command(kind + encoded, method)
-
-        try:
-            return await self.core.forwarder.answer(method, here, lambda: encoded)
-        except RpcError as error:
-            raise RemoteError(error.code, str(error)) from None
 
 
 async def main(ctx: ServiceContext) -> None:
