@@ -1,5 +1,8 @@
 """Raft's RPCs on the wire, byte for byte as hashicorp/raft 1.1.2 sends them. No sockets in here.
 
+What that does not know is pre-vote: a request of its own, sent only to servers that know it, and three keys that it
+skips (PreVoters in heartbeats, PreVote in RequestVote, Term in TimeoutNow); PreVote in an answer only to who sent such.
+
     request  = type byte, msgpack map (for InstallSnapshot `size` raw bytes follow)
     answer   = msgpack text of the error ("" for none), msgpack map, or nil with an error
 
@@ -24,6 +27,8 @@ from services.raft_node.core.messages import (
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
     Reply,
     Request,
     RequestVote,
@@ -33,7 +38,7 @@ from services.raft_node.core.messages import (
 )
 from services.raft_node.core.types import Entry
 
-APPEND_ENTRIES, REQUEST_VOTE, INSTALL_SNAPSHOT, TIMEOUT_NOW = range(4)
+APPEND_ENTRIES, REQUEST_VOTE, INSTALL_SNAPSHOT, TIMEOUT_NOW, PRE_VOTE = range(5)
 
 MAX_MESSAGE_BYTES: Final = 128 << 20
 """Largest request or answer, without the body of a snapshot: 64 entries of 1 MiB, and as much again."""
@@ -74,6 +79,17 @@ def encode_request(request: Request) -> bytes:
             "ProtocolVersion": request.protocol_version,
             "Term": request.term,
         }
+        if request.pre_vote:
+            value["PreVote"] = True
+    elif isinstance(request, PreVote):
+        kind = PRE_VOTE
+        value = {
+            "Candidate": request.candidate,
+            "LastLogIndex": request.last_log_index,
+            "LastLogTerm": request.last_log_term,
+            "ProtocolVersion": request.protocol_version,
+            "Term": request.term,
+        }
     elif isinstance(request, InstallSnapshot):
         kind = INSTALL_SNAPSHOT
         value = {
@@ -90,6 +106,8 @@ def encode_request(request: Request) -> bytes:
         }
     else:
         kind, value = TIMEOUT_NOW, {"ProtocolVersion": request.protocol_version}
+        if request.term:
+            value["Term"] = request.term
     packed: bytes = _packer.pack(value)
     return bytes((kind,)) + packed
 
@@ -108,7 +126,7 @@ def _append_entries(request: AppendEntries) -> dict[str, Any]:
         }
         for entry in request.entries
     ]
-    return {
+    value: dict[str, Any] = {
         "Entries": None if is_heartbeat else entries,
         "Leader": request.leader,
         "LeaderCommitIndex": request.leader_commit,
@@ -117,6 +135,9 @@ def _append_entries(request: AppendEntries) -> dict[str, Any]:
         "ProtocolVersion": request.protocol_version,
         "Term": request.term,
     }
+    if request.pre_voters:
+        value["PreVoters"] = request.pre_voters
+    return value
 
 
 def encode_answer(reply: Reply | None, error: str = "") -> bytes:
@@ -129,6 +150,14 @@ def encode_answer(reply: Reply | None, error: str = "") -> bytes:
             "NoRetryBackoff": reply.no_retry_backoff,
             "ProtocolVersion": reply.protocol_version,
             "Success": reply.success,
+            "Term": reply.term,
+        }
+        if reply.pre_vote:
+            value["PreVote"] = True
+    elif isinstance(reply, PreVoteReply):
+        value = {
+            "Granted": reply.granted,
+            "ProtocolVersion": reply.protocol_version,
             "Term": reply.term,
         }
     elif isinstance(reply, RequestVoteReply):
@@ -242,7 +271,7 @@ class RequestDecoder:
                 kind = stream.raw(1)
                 if not kind:
                     return
-                if kind[0] > TIMEOUT_NOW:
+                if kind[0] > PRE_VOTE:
                     raise WireError(f"unknown rpc type {kind[0]}")
                 self._kind = kind[0]
                 stream.begin_message()
@@ -285,6 +314,8 @@ def request_kind(request: Request) -> int:
         return APPEND_ENTRIES
     if isinstance(request, RequestVote):
         return REQUEST_VOTE
+    if isinstance(request, PreVote):
+        return PRE_VOTE
     return INSTALL_SNAPSHOT if isinstance(request, InstallSnapshot) else TIMEOUT_NOW
 
 
@@ -299,6 +330,7 @@ def _request(kind: int, value: Any) -> Request:
             tuple(_entry(item) for item in fields.array(b"Entries")),
             fields.number(b"LeaderCommitIndex"),
             fields.integer(b"ProtocolVersion"),
+            tuple(_name(item) for item in fields.array(b"PreVoters")),
         )
     if kind == REQUEST_VOTE:
         return RequestVote(
@@ -308,10 +340,19 @@ def _request(kind: int, value: Any) -> Request:
             fields.number(b"LastLogTerm"),
             fields.flag(b"LeadershipTransfer"),
             fields.integer(b"ProtocolVersion"),
+            fields.flag(b"PreVote"),
+        )
+    if kind == PRE_VOTE:
+        return PreVote(
+            fields.number(b"Term"),
+            fields.text(b"Candidate"),
+            fields.number(b"LastLogIndex"),
+            fields.number(b"LastLogTerm"),
+            fields.integer(b"ProtocolVersion"),
         )
     if kind == INSTALL_SNAPSHOT:
         return _install_snapshot(fields)
-    return TimeoutNow(fields.integer(b"ProtocolVersion"))
+    return TimeoutNow(fields.integer(b"ProtocolVersion"), fields.number(b"Term"))
 
 
 def _install_snapshot(fields: _Fields) -> InstallSnapshot:
@@ -361,12 +402,21 @@ def _reply(kind: int, value: Any) -> Reply:
             fields.flag(b"Success"),
             fields.flag(b"NoRetryBackoff"),
             version,
+            fields.flag(b"PreVote"),
         )
     if kind == REQUEST_VOTE:
         return RequestVoteReply(fields.number(b"Term"), fields.flag(b"Granted"), version)
+    if kind == PRE_VOTE:
+        return PreVoteReply(fields.number(b"Term"), fields.flag(b"Granted"), version)
     if kind == INSTALL_SNAPSHOT:
         return InstallSnapshotReply(fields.number(b"Term"), fields.flag(b"Success"), version)
     return TimeoutNowReply(version)
+
+
+def _name(item: Any) -> str:
+    if type(item) is not bytes:
+        raise WireError("a server ID is no text")
+    return item.decode("utf-8", "surrogateescape")
 
 
 class _Fields:

@@ -4,11 +4,9 @@ RaftCore(settings, storage, hard_state, ...)  one server; .start(now), .step(eve
     .take_committed()                         entries to apply; .role .term .commit_index .lease_end to look at
 events (core.events)                          Tick, Propose, ReadIndex, Durable, RpcRequest, RpcReply, ...
 effects (core.events)                         SaveHardState, AppendLog, Commit, Send, Answer, ...: in this order
-messages (core.messages)                      the four RPCs of hashicorp/raft 1.1.2
+messages (core.messages)                      the four RPCs of hashicorp/raft 1.1.2, and pre-vote
 types (core.types)                            Entry, Server, Configuration, HardState, SnapshotMeta, Settings
-bootstrap_entry(configuration)                entry 1 of a new cluster
-
-Left out so far: pre-vote (its place is `RaftCore._follower_timeout`, before `start_election`)."""
+bootstrap_entry(configuration)                entry 1 of a new cluster"""
 
 from services.raft_node.core.node import RaftCore, bootstrap_entry
 

@@ -87,6 +87,12 @@ class RpcReply(NamedTuple):
     reply: Reply | None
 
 
+class LeaderGone(NamedTuple):
+    """The connections that the leader at `address` had to this server have ended: its process is most likely dead."""
+
+    address: str
+
+
 class SnapshotTaken(NamedTuple):
     """A snapshot of the state machine is on disk."""
 
@@ -119,6 +125,7 @@ Event = (
     | AppendFailed
     | RpcRequest
     | RpcReply
+    | LeaderGone
     | SnapshotTaken
     | Restored
     | SnapshotReceived

@@ -33,7 +33,7 @@ from services.raft_node.core.progress import PIPELINE, PROBE, SNAPSHOT, InFlight
 from services.raft_node.core.quorum import quorum_index, quorum_time
 from services.raft_node.core.reads import Reads
 from services.raft_node.core.state import LEADERSHIP_LOST, RESTORED, TRANSFER_IN_PROGRESS
-from services.raft_node.core.types import CONFIGURATION, NOOP, VOTER, Entry, Server
+from services.raft_node.core.types import CONFIGURATION, NOOP, VOTER, Entry
 
 if TYPE_CHECKING:
     from services.raft_node.core.node import RaftCore
@@ -55,8 +55,6 @@ class Leader:
         self.lease_check_due = now + self.state.settings.leader_lease_timeout_s
         self.reads = Reads(self)
         self._handover: Handover | None = None
-        self._timeout_now_sent = False
-        """Once per transfer unless it failed: each one makes the target begin another election, in a term of its own."""
 
     def begin(self, now: float) -> None:
         self.append([(NOOP, b"", b"")], now)
@@ -300,9 +298,10 @@ class Leader:
             self._advance_handover(now)
 
     def _failed(self, peer: Progress, flight: InFlight, now: float) -> None:
-        if flight.last_index < 0:
-            self._timeout_now_sent = False
-        if flight.heartbeat:
+        if flight.last_index == ASKED:
+            if self._handover:
+                self._handover.lost()
+        elif flight.heartbeat:
             peer.heartbeat_failures += 1
             # Not longer than a server that is back would wait before it stands for election.
             pause_s = min(backoff_s(peer.heartbeat_failures), self.state.settings.heartbeat_timeout_s / 2)

@@ -9,6 +9,7 @@ from typing import Final
 
 from services.raft_node.core import codec, receiver
 from services.raft_node.core.configuration import ConfigurationError, check
+from services.raft_node.core.election import Election
 from services.raft_node.core.events import (
     Accepted,
     AppendFailed,
@@ -20,6 +21,7 @@ from services.raft_node.core.events import (
     Durable,
     Effect,
     Event,
+    LeaderGone,
     Propose,
     ReadFailed,
     ReadIndex,
@@ -27,7 +29,6 @@ from services.raft_node.core.events import (
     Restored,
     RpcReply,
     RpcRequest,
-    Send,
     SnapshotReceived,
     SnapshotTaken,
     Tick,
@@ -36,14 +37,13 @@ from services.raft_node.core.events import (
 )
 from services.raft_node.core.leader import Leader
 from services.raft_node.core.log import LogStorage, RaftLog
-from services.raft_node.core.messages import RequestVote, RequestVoteReply, TimeoutNowReply
+from services.raft_node.core.messages import TimeoutNowReply
 from services.raft_node.core.state import NOT_LEADER, SOLE_VOTER_TIMEOUT_S, TRANSFER_IN_PROGRESS, State
 from services.raft_node.core.types import (
     CANDIDATE,
     CONFIGURATION,
     FOLLOWER,
     LEADER,
-    VOTER,
     Configuration,
     Entry,
     HardState,
@@ -52,6 +52,11 @@ from services.raft_node.core.types import (
 )
 
 CANNOT_BOOTSTRAP: Final = "bootstrap only works on new clusters"
+FIRST_TERM: Final = 1
+"""The term of the first entry. Nobody has ever led in it."""
+GONE_SPREAD: Final = 0.1
+MIN_GONE_SPREAD_S: Final = 0.02
+"""Followers that see the leader's end at the same moment spread over this part of the heartbeat timeout."""
 
 
 def bootstrap_entry(configuration: Configuration) -> Entry:
@@ -91,11 +96,13 @@ class RaftCore:
         state.configurations.commit(state.commit_index)
         state.configurations_changed()
         self.leader: Leader | None = None
-        self._votes: dict[str, bool] = {}
-        self._vote_requests: dict[int, str] = {}
+        self.election = Election(self)
         self._warned = False
-        self._follower_due = now + self._follower_timeout_s()
-        self._candidate_due = math.inf
+        self._patience_s = 0.0
+        self._due = math.inf
+        if hard.term > FIRST_TERM:
+            state.votes_from = now + settings.lease_guard_s
+        self._restart_patience(now)
 
     # ---- what the shell may look at ----------------------------------------------------------------------------
 
@@ -120,7 +127,7 @@ class RaftCore:
         """When `step` must be called again at the latest."""
         if self.leader is not None:
             return self.leader.deadline
-        return self._candidate_due if self.state.role == CANDIDATE else self._follower_due
+        return self._due
 
     @property
     def lease_end(self) -> float:
@@ -187,7 +194,7 @@ class RaftCore:
             self._tick(now)
         elif isinstance(event, ReadIndex):
             if self.leader is not None:
-                self.leader.read(event.tag, now)
+                self.leader.reads.add(event.tag, now)
             else:
                 self.state.emit(ReadFailed((event.tag,), NOT_LEADER))
         else:
@@ -212,6 +219,8 @@ class RaftCore:
                 state.emit(TransferDone(event.tag, NOT_LEADER))
         elif isinstance(event, AppendFailed):
             self._append_failed(event, now)
+        elif isinstance(event, LeaderGone):
+            self._leader_gone(event.address, now)
         elif isinstance(event, SnapshotTaken):
             state.log.take_snapshot(event.meta.index, event.meta.term)
             self.compact()
@@ -272,28 +281,39 @@ class RaftCore:
 
     # ---- time --------------------------------------------------------------------------------------------------
 
-    def _follower_timeout_s(self) -> float:
+    def _restart_patience(self, now: float) -> None:
+        """How long the leader may be silent this time; other servers draw other values."""
         base_s = self.state.settings.heartbeat_timeout_s
         if self.state.is_sole_server:
             base_s = min(base_s, SOLE_VOTER_TIMEOUT_S)
-        return self.state.random_timeout_s(base_s)
+        self._patience_s = self.state.random_timeout_s(base_s)
+        self._due = now + self._patience_s
+
+    def stand_again_at(self, when: float) -> None:
+        """Unless there is a leader by then, the next try to become one is due."""
+        self._due = when
 
     def _tick(self, now: float) -> None:
         if self.leader is not None:
             self.leader.tick(now)
+        elif now < self._due:
+            return
         elif self.state.role == CANDIDATE:
-            if now >= self._candidate_due:
+            if not self.election.asking:
                 self.state.say("warn", "Election timeout reached, restarting election")
-                self.start_election(now)
-        elif now >= self._follower_due:
-            self._follower_due = now + self._follower_timeout_s()
+            self.election.stand(now)
+        else:
             self._follower_timeout(now)
 
     def _follower_timeout(self, now: float) -> None:
         state = self.state
-        silence_s = now - state.last_contact
-        if silence_s < state.settings.heartbeat_timeout_s and not state.is_sole_server:
+        heard_until = state.last_contact + (0.0 if state.leader_gone else self._patience_s)
+        if now < heard_until and not state.is_sole_server:
+            self._due = heard_until
             return
+        asking = self.election.asking
+        if not asking:
+            self._restart_patience(now)
         last_leader, state.leader_address = state.leader_address, ""
         if last_leader:
             state.announce()
@@ -305,9 +325,22 @@ class RaftCore:
         ):
             self._warn_once("not part of stable configuration, aborting election")
         else:
-            state.say("warn", "heartbeat timeout reached, starting election", ("last-leader", last_leader))
-            state.count("raft.transition.heartbeat_timeout")
-            self.start_election(now)
+            if not asking:
+                state.say("warn", "heartbeat timeout reached, starting election", ("last-leader", last_leader))
+                state.count("raft.transition.heartbeat_timeout")
+            self.election.stand(now)
+
+    def _leader_gone(self, address: str, now: float) -> None:
+        """Others are asked as soon as its lease must have ended, not only when it has been silent for long. If it is
+        alive after all, they say so: without pre-vote among them this could end the work of a leader that is well."""
+        state = self.state
+        if state.role != FOLLOWER or state.leader_address != address or not self.election.can_be_refused:
+            return
+        state.say("debug", "the leader's connections have ended", ("leader", address))
+        state.leader_gone = True
+        spread_s = max(MIN_GONE_SPREAD_S, state.settings.heartbeat_timeout_s * GONE_SPREAD)
+        lease_end = max(now, state.last_contact + state.settings.lease_guard_s)
+        self._due = min(self._due, lease_end + spread_s * state.rng.random())
 
     def _warn_once(self, message: str) -> None:
         if not self._warned:
@@ -316,52 +349,14 @@ class RaftCore:
 
     # ---- roles -------------------------------------------------------------------------------------------------
 
-    def start_election(self, now: float, *, transfer: bool = False) -> None:
-        """Becomes candidate of the next term and asks every voter.
-
-        transfer: the leader asked for it; voters then grant although they have a leader."""
-        state, settings = self.state, self.state.settings
-        self._end_leadership()
-        state.role = CANDIDATE
-        state.leader_address = ""
-        term = state.term + 1
-        state.say("info", "entering candidate state", ("node", str(state)), ("term", term))
-        state.count_role()
-        voter = state.configurations.latest.has_vote(settings.node_id)
-        state.save(
-            HardState(term, term, settings.address)
-            if voter
-            else HardState(term, state.hard.vote_term, state.hard.vote_candidate)
-        )
-        state.announce()
-        state.say("debug", "votes", ("needed", state.configurations.latest.quorum))
-        self._votes, self._vote_requests = {}, {}
-        self._candidate_due = now + state.random_timeout_s(settings.election_timeout_s)
-        request = RequestVote(
-            term, settings.address, state.log.last_index, state.log.last_term, transfer
-        )
-        for server in state.configurations.latest.servers:
-            if server.suffrage == VOTER and server.id != settings.node_id:
-                request_id = state.next_request_id()
-                self._vote_requests[request_id] = server.id
-                state.emit(Send(request_id, server, request))
-        if voter:
-            self._count_vote(settings.node_id, now)
-
-    def _count_vote(self, voter: str, now: float) -> None:
+    def become_leader(self, now: float) -> None:
+        """The election is won."""
         state = self.state
-        self._votes[voter] = True
-        tally = len(self._votes)
-        state.say("debug", "vote granted", ("from", voter), ("term", state.term), ("tally", tally))
-        if tally < state.configurations.latest.quorum:
-            return
-        state.say("info", "election won", ("tally", tally))
         state.role = LEADER
         state.leader_address = state.settings.address
         state.say("info", "entering leader state", ("leader", str(state)))
         state.count_role()
         state.announce()
-        self._vote_requests = {}
         self.leader = Leader(self, now)
         self.leader.begin(now)
 
@@ -375,15 +370,16 @@ class RaftCore:
         if self.leader is not None:
             # Otherwise it would seem that nobody was heard of since before the leadership.
             state.last_contact = now
-        self._end_leadership()
+        self.end_leadership()
         state.role = FOLLOWER
         state.leader_address = leader
-        self._votes, self._vote_requests = {}, {}
+        state.leader_gone = False
+        self.election.reset()
         if quiet:
             state.announce()
         else:
             self._enter_follower(now)
-        self._follower_due = max(self._follower_due, now + pause_s)
+        self._due = max(self._due, now + pause_s)
 
     def _enter_follower(self, now: float) -> None:
         state = self.state
@@ -393,9 +389,10 @@ class RaftCore:
         state.count_role()
         state.announce()
         self._warned = False
-        self._follower_due = now + self._follower_timeout_s()
+        self._restart_patience(now)
 
-    def _end_leadership(self) -> None:
+    def end_leadership(self) -> None:
+        """What the leader had under way ends; the role is the caller's business."""
         if self.leader is not None:
             leader, self.leader = self.leader, None
             leader.end()
@@ -409,10 +406,8 @@ class RaftCore:
             return
         if self.leader is not None:
             self.leader.reply(event, now)
-        elif state.role == CANDIDATE:
-            voter = self._vote_requests.pop(event.request_id, None)
-            if voter is not None and isinstance(reply, RequestVoteReply) and reply.granted:
-                self._count_vote(voter, now)
+        else:
+            self.election.reply(event, now)
 
     def _newer_term(self, term: int, peer_id: str, now: float) -> None:
         state = self.state

@@ -26,6 +26,8 @@ class InFlight(NamedTuple):
     last_index: int
     sent_at: float
     heartbeat: bool
+    size: int = 0
+    """Bytes of the entries' data."""
 
 
 class Progress:
@@ -41,6 +43,7 @@ class Progress:
         "in_flight",
         "last_contact",
         "lease_from",
+        "log_bytes",
         "log_requests",
         "match_index",
         "mode",
@@ -57,6 +60,7 @@ class Progress:
         self.mode = PROBE
         self.in_flight: dict[int, InFlight] = {}
         self.log_requests = 0
+        self.log_bytes = 0
         self.failures = 0
         self.retry_at = now
         self.heartbeat_due = now
@@ -74,6 +78,7 @@ class Progress:
         self.in_flight[request_id] = flight
         if not flight.heartbeat:
             self.log_requests += 1
+            self.log_bytes += flight.size
 
     @property
     def heartbeat_in_flight(self) -> bool:
@@ -84,6 +89,7 @@ class Progress:
         flight = self.in_flight.pop(request_id, None)
         if flight is not None and not flight.heartbeat:
             self.log_requests -= 1
+            self.log_bytes -= flight.size
         return flight
 
     def answered(self, request_id: int, flight: InFlight, now: float) -> None:
@@ -95,7 +101,14 @@ class Progress:
         """Forgets log requests on the way; their answers will say nothing new."""
         for request_id in [key for key, flight in self.in_flight.items() if not flight.heartbeat]:
             del self.in_flight[request_id]
-        self.log_requests = 0
+        self.log_requests = self.log_bytes = 0
+
+    def reachable(self, now: float) -> None:
+        """A heartbeat was answered: what failed before may be tried again at once."""
+        self.heartbeat_failures = 0
+        if self.failures:
+            self.failures = 0
+            self.retry_at = min(self.retry_at, now)
 
     def failed(self, now: float) -> None:
         """A log request failed: start over from what is known to match, after a pause."""

@@ -25,13 +25,15 @@ from services.raft_node.core.messages import (
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
     Request,
     RequestVote,
     RequestVoteReply,
     TimeoutNow,
     TimeoutNowReply,
 )
-from services.raft_node.core.types import ADD_PEER, CONFIGURATION, FOLLOWER, REMOVE_PEER, Entry, HardState
+from services.raft_node.core.types import ADD_PEER, CONFIGURATION, FOLLOWER, LEADER, REMOVE_PEER, Entry, HardState
 
 if TYPE_CHECKING:
     from services.raft_node.core.node import RaftCore
@@ -45,12 +47,23 @@ def receive(core: RaftCore, token: Any, request: Request, now: float) -> None:
         _append_entries(core, token, request, now)
     elif isinstance(request, RequestVote):
         _request_vote(core, token, request, now)
+    elif isinstance(request, PreVote):
+        granted = _would_vote(core, request, now)
+        core.state.emit(Answer(token, PreVoteReply(core.state.term, granted)))
     elif isinstance(request, InstallSnapshot):
         _install_snapshot(core, token, request, now)
     else:
         assert isinstance(request, TimeoutNow)
         core.state.emit(Answer(token, TimeoutNowReply()))
-        core.start_election(now, transfer=True)
+        _timeout_now(core, request, now)
+
+
+def _timeout_now(core: RaftCore, request: TimeoutNow, now: float) -> None:
+    """The leader hands over. Not if that was in a term that is over, and not to a server that could not lead."""
+    state = core.state
+    is_late = 0 < request.term < state.term
+    if not is_late and state.role != LEADER and state.configurations.latest.has_vote(state.settings.node_id):
+        core.election.begin(now, transfer=True)
 
 
 # ---- AppendEntries ----------------------------------------------------------------------------------------------
@@ -63,6 +76,10 @@ def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: flo
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
         return
     _follow(core, request.term, request.leader, now)
+    # Also if it is refused below: the leader counts any answer of its term for its lease.
+    state.heard_leader(now)
+    if request.pre_voters:
+        core.election.learn_all(request.pre_voters)
     if not _well_formed(request):
         # Nothing that a correct leader sends: refused without touching the log.
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
@@ -78,8 +95,7 @@ def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: flo
     commit = min(request.leader_commit, verified)
     if commit > state.commit_index:
         state.commit_to(commit)
-    state.last_contact = now
-    state.emit(Answer(token, AppendEntriesReply(state.term, last_log, True)))
+    state.emit(Answer(token, AppendEntriesReply(state.term, last_log, True, pre_vote=bool(request.pre_voters))))
 
 
 def _follow(core: RaftCore, term: int, leader: str, now: float) -> None:
@@ -173,7 +189,8 @@ def _request_vote(core: RaftCore, token: Any, request: RequestVote, now: float) 
     def answer(granted: bool) -> None:
         state.emit(Answer(token, RequestVoteReply(state.term, granted)))
 
-    if state.leader_address not in ("", request.candidate) and not request.leadership_transfer:
+    core.election.learn(state.configurations.latest.id_of(request.candidate), request.pre_vote)
+    if state.is_bound(request.candidate, now) and not request.leadership_transfer:
         state.say(
             "warn",
             "rejecting vote request since we have a leader",
@@ -219,6 +236,16 @@ def _request_vote(core: RaftCore, token: Any, request: RequestVote, now: float) 
     return answer(True)
 
 
+def _would_vote(core: RaftCore, request: PreVote, now: float) -> bool:
+    """Whether this server, as things are now, would vote for the sender. Nothing changes by that."""
+    state, log = core.state, core.state.log
+    if request.term < state.term or state.is_bound(request.candidate, now):
+        return False
+    if request.term == state.hard.vote_term and state.hard.vote_candidate != request.candidate:
+        return False
+    return (request.last_log_term, request.last_log_index) >= (log.last_term, log.last_index)
+
+
 # ---- InstallSnapshot --------------------------------------------------------------------------------------------
 
 
@@ -238,7 +265,7 @@ def _install_snapshot(core: RaftCore, token: Any, request: InstallSnapshot, now:
         state.emit(Answer(token, InstallSnapshotReply(state.term, False)))
         return
     _follow(core, request.term, request.leader, now)
-    state.last_contact = now
+    state.heard_leader(now)
     if request.last_log_index <= state.commit_index:
         # An old one, or one sent twice: all of it is applied here already.
         state.emit(Answer(token, InstallSnapshotReply(state.term, True)))
@@ -252,7 +279,7 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
     if event.error or request.term != state.term or state.role != FOLLOWER:
         state.emit(Answer(event.token, InstallSnapshotReply(state.term, False), event.error))
         return
-    state.last_contact = now
+    state.heard_leader(now)
     if request.last_log_index > state.commit_index:
         fits = log.install_snapshot(request.last_log_index, request.last_log_term)
         state.emit(RestoreSnapshot(request.last_log_index, request.last_log_term))

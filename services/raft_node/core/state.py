@@ -13,6 +13,7 @@ from services.raft_node.core.types import (
     ADD_PEER,
     CONFIGURATION,
     FOLLOWER,
+    LEADER,
     REMOVE_PEER,
     Entry,
     HardState,
@@ -39,11 +40,13 @@ class State:
         "hard",
         "last_contact",
         "leader_address",
+        "leader_gone",
         "log",
         "request_id",
         "rng",
         "role",
         "settings",
+        "votes_from",
     )
 
     def __init__(self, settings: Settings, hard: HardState, log: RaftLog, rng: random.Random) -> None:
@@ -54,6 +57,11 @@ class State:
         self.configurations = Configurations()
         self.role = FOLLOWER
         self.leader_address = ""
+        self.leader_gone = False
+        """The leader's process seems to be dead, so that only its lease has to be waited for."""
+        self.votes_from = float("-inf")
+        """Before this time no vote is given, except in a transfer: what this server has answered to a leader, in
+        this life or the one before, is that leader's lease."""
         self.commit_index = log.applied_index
         self.last_contact = float("-inf")
         self.request_id = 0
@@ -89,6 +97,23 @@ class State:
 
     def __str__(self) -> str:
         return f"Node at {self.settings.address} [{self.role}]"
+
+    def is_bound(self, candidate: str, now: float) -> bool:
+        """Whether a vote for `candidate` could break a leader's lease, or would disturb one that is well."""
+        if self.role == LEADER:
+            return True
+        if self.leader_address == candidate:
+            return False
+        if now < self.votes_from:
+            return True
+        has_leader = self.leader_address != "" and not self.leader_gone
+        return has_leader and now < self.last_contact + self.settings.heartbeat_timeout_s
+
+    def heard_leader(self, now: float) -> None:
+        """The leader has sent something that will be answered: it may count on this server for its lease."""
+        self.last_contact = now
+        self.votes_from = now + self.settings.lease_guard_s
+        self.leader_gone = False
 
     # ---- hard state, role --------------------------------------------------------------------------------------
 

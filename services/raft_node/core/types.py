@@ -105,7 +105,9 @@ class SnapshotMeta(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """How one server runs the protocol. Durations are seconds; each timer is drawn from [timeout, 2 * timeout)."""
+    """How one server runs the protocol. Durations are seconds; each timer is drawn from [timeout, 2 * timeout).
+
+    max_in_flight_bytes: data of log entries that one follower has been sent and has not answered."""
 
     node_id: str
     address: str
@@ -117,3 +119,10 @@ class Settings(NamedTuple):
     pipeline_depth: int = 128
     trailing_logs: int = 10240
     max_append_bytes: int = 4 << 20
+    max_in_flight_bytes: int = 16 << 20
+
+    @property
+    def lease_guard_s(self) -> float:
+        """Silence of a leader after which its lease has ended, whoever measures it: a fifth more than the lease, for
+        clocks that run differently."""
+        return self.leader_lease_timeout_s * 1.2

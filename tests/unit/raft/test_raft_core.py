@@ -202,6 +202,10 @@ def vote(term: int, last: tuple[int, int] = (9, 9), candidate: str = C.address, 
     return msg.RequestVote(term, candidate, last[0], last[1], transfer)
 
 
+LATER = 0.9
+"""A moment at which a server that has just started is free to vote."""
+
+
 def granted(effects: list[ev.Effect]) -> bool:
     return bool(of(ev.Answer, effects)[0].reply.granted)
 
@@ -232,9 +236,9 @@ def test_a_server_with_a_leader_refuses_without_adopting_the_term() -> None:
 
 def test_a_candidate_with_an_older_log_is_refused() -> None:
     core = core_of(command(2, 3))
-    assert not granted(ask(core, vote(5, last=(8, 2))))
-    assert not granted(ask(core, vote(6, last=(1, 3))))
-    assert granted(ask(core, vote(7, last=(2, 3))))
+    assert not granted(ask(core, vote(5, last=(8, 2)), LATER))
+    assert not granted(ask(core, vote(6, last=(1, 3)), LATER))
+    assert granted(ask(core, vote(7, last=(2, 3)), LATER))
 
 
 def test_an_unknown_protocol_version_is_refused_in_words() -> None:
@@ -260,7 +264,7 @@ def test_timeout_now_starts_an_election_as_a_transfer() -> None:
 def test_a_candidate_persists_its_vote_before_it_asks() -> None:
     core = core_of()
     effects = plain(core.step(ev.Tick(), 2.5))
-    request = msg.RequestVote(2, A.address, 1, 1)
+    request = msg.RequestVote(2, A.address, 1, 1, pre_vote=True)
     assert effects == [
         ev.SaveHardState(HardState(2, 2, A.address)),
         ev.Send(1, B, request),

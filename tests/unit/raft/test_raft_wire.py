@@ -17,6 +17,8 @@ from services.raft_node.core.messages import (
     AppendEntriesReply,
     InstallSnapshot,
     InstallSnapshotReply,
+    PreVote,
+    PreVoteReply,
     Reply,
     Request,
     RequestVote,
@@ -84,10 +86,13 @@ address = st.text(max_size=40)
 servers = st.builds(Server, st.text(max_size=40), address, st.integers(0, 2))
 configurations = st.builds(lambda found: Configuration(tuple(found)), st.lists(servers, max_size=4))
 entries = st.builds(Entry, u64, u64, st.integers(0, 255), st.binary(max_size=100), st.binary(max_size=10))
+names = st.lists(st.text(max_size=40), max_size=4).map(tuple)
+versions = st.integers(0, 5)
 appends = st.builds(
-    AppendEntries, u64, address, u64, u64, st.lists(entries, max_size=4).map(tuple), u64, st.integers(0, 5)
+    AppendEntries, u64, address, u64, u64, st.lists(entries, max_size=4).map(tuple), u64, versions, names
 )
-votes = st.builds(RequestVote, u64, address, u64, u64, st.booleans(), st.integers(0, 5))
+votes = st.builds(RequestVote, u64, address, u64, u64, st.booleans(), versions, st.booleans())
+pre_votes = st.builds(PreVote, u64, address, u64, u64, versions)
 installs = st.builds(
     InstallSnapshot,
     u64,
@@ -100,9 +105,10 @@ installs = st.builds(
     st.just(1),
     st.integers(0, 5),
 )
-requests = st.one_of(appends, votes, installs, st.builds(TimeoutNow, st.integers(0, 5)))
+requests = st.one_of(appends, votes, pre_votes, installs, st.builds(TimeoutNow, versions, u64))
 replies = st.one_of(
-    st.builds(AppendEntriesReply, u64, u64, st.booleans(), st.booleans(), st.integers(0, 3)),
+    st.builds(AppendEntriesReply, u64, u64, st.booleans(), st.booleans(), st.integers(0, 3), st.booleans()),
+    st.builds(PreVoteReply, u64, st.booleans(), st.integers(0, 3)),
     st.builds(RequestVoteReply, u64, st.booleans(), st.integers(0, 3)),
     st.builds(InstallSnapshotReply, u64, st.booleans(), st.just(0)),
     st.just(TimeoutNowReply()),
@@ -150,9 +156,18 @@ def test_the_decoder_does_not_care_where_the_stream_is_cut(sent: list[Request], 
     assert not decoder.in_message
 
 
+KINDS: dict[type[Reply], int] = {
+    AppendEntriesReply: wire.APPEND_ENTRIES,
+    RequestVoteReply: wire.REQUEST_VOTE,
+    InstallSnapshotReply: wire.INSTALL_SNAPSHOT,
+    TimeoutNowReply: wire.TIMEOUT_NOW,
+    PreVoteReply: wire.PRE_VOTE,
+}
+
+
 @given(replies)
 def test_answers_round_trip(reply: Reply) -> None:
-    kind = {AppendEntriesReply: 0, RequestVoteReply: 1, InstallSnapshotReply: 2, TimeoutNowReply: 3}[type(reply)]
+    kind = KINDS[type(reply)]
     decoder = wire.AnswerDecoder()
     data = wire.encode_answer(reply)
     assert decoder.feed(data[:1], kind) is None
@@ -196,5 +211,5 @@ def test_a_request_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_unknown_type_is_refused() -> None:
-    with pytest.raises(wire.WireError, match="unknown rpc type 4"):
-        decode_all(b"\x04\x80")
+    with pytest.raises(wire.WireError, match="unknown rpc type 5"):
+        decode_all(b"\x05\x80")

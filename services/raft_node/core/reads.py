@@ -1,0 +1,65 @@
+"""Linearizable reads: rounds of heartbeats that confirm the leadership, shared by all that wait (Raft thesis 6.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from services.raft_node.core.events import ReadReady
+
+if TYPE_CHECKING:
+    from services.raft_node.core.leader import Leader
+
+MAX_HEARTBEATS_IN_FLIGHT: Final = 16
+
+
+class Reads:
+    """The reads of one leadership. At most one round is under way; those that come meanwhile share the next."""
+
+    def __init__(self, leader: Leader) -> None:
+        self._leader = leader
+        self._state = leader.state
+        self._waiting: list[Any] = []
+        self._round: tuple[int, int, list[Any]] | None = None
+
+    def add(self, tag: Any, now: float) -> None:
+        self._waiting.append(tag)
+        self.advance(now)
+
+    def advance(self, now: float) -> None:
+        """Starts a round for those that wait, unless one is under way or nothing of this term is committed."""
+        leader, state = self._leader, self._state
+        if not self._waiting or self._round or state.commit_index < leader.start_index:
+            return
+        voters = leader.other_voters()
+        if not voters and state.configurations.latest.has_vote(state.settings.node_id):
+            state.emit(ReadReady(self._waiting, state.commit_index))
+            self._waiting = []
+            return
+        self._round = (state.request_id + 1, state.commit_index, self._waiting)
+        self._waiting = []
+        for server_id in voters:
+            peer = leader.progress[server_id]
+            if len(peer.in_flight) - peer.log_requests < MAX_HEARTBEATS_IN_FLIGHT:
+                leader.heartbeat(peer, now)
+
+    def check(self, now: float) -> None:
+        """A round is confirmed when a quorum answered something that was sent after it began."""
+        if self._round is None:
+            return
+        first_request, index, tags = self._round
+        state, progress = self._state, self._leader.progress
+        configuration = state.configurations.latest
+        confirmed = sum(
+            1
+            for voter in configuration.voter_ids()
+            if voter == state.settings.node_id
+            or (voter in progress and progress[voter].acked_request >= first_request)
+        )
+        if confirmed >= configuration.quorum:
+            self._round = None
+            state.emit(ReadReady(tags, index))
+            self.advance(now)
+
+    def abandoned(self) -> list[Any]:
+        """Those that will get no answer because the leadership is over."""
+        return self._waiting + (self._round[2] if self._round else [])
