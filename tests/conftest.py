@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import promises
 from tests.loopback import LoopbackPool
-from tests.real_consul import NotAvailableError, find_real_consul
+from tests.real_consul import NotAvailableError, find_real_consul, find_real_serf
 
 # How long an example takes says something about the machine and what else it does, nothing about the code.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -47,5 +47,14 @@ def real_consul() -> Path:
     """Executable of the real Consul 1.8.7; the test is skipped where it cannot be had."""
     try:
         return find_real_consul()
+    except NotAvailableError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def real_serf() -> Path:
+    """Executable of the real serf 0.9.4; the test is skipped where it cannot be had."""
+    try:
+        return find_real_serf()
     except NotAvailableError as error:
         pytest.skip(str(error))

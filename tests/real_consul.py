@@ -1,7 +1,8 @@
-"""Where the real Consul 1.8.7 comes from: Debian 11 packages it as `consul`.
+"""Where the real Consul 1.8.7 and serf 0.9.4 come from: Debian 11 packages them as `consul` and `serf`.
 
-PROCONSUL_REAL_CONSUL names an executable; otherwise the package is taken from the Debian archive this machine is
-set up for, with the suite exchanged, and unpacked under .cache/ in the checkout. Nothing gets installed."""
+PROCONSUL_REAL_CONSUL and PROCONSUL_REAL_SERF name executables; otherwise the package is taken from the Debian archive
+this machine is set up for, with the suite exchanged, and unpacked under .cache/ in the checkout. Nothing gets
+installed."""
 
 from __future__ import annotations
 
@@ -13,9 +14,13 @@ import tempfile
 from pathlib import Path
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "real-consul"
+SERF_CACHE = CACHE.with_name("real-serf")
 EXECUTABLE = Path("usr", "bin", "consul")
+SERF_EXECUTABLE = Path("usr", "bin", "serf")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 VERSION = "v1.8.7"
+SERF_VERSION = "Agent Protocol: 5"
+"""What serf 0.9.4 says of itself; its number is not among it in Debian's build."""
 
 
 class NotAvailableError(Exception):
@@ -33,13 +38,24 @@ def find_real_consul() -> Path:
     return _checked(cached)
 
 
-def _checked(binary: Path) -> Path:
+def find_real_serf() -> Path:
+    """The executable. Raises NotAvailableError."""
+    named = os.environ.get("PROCONSUL_REAL_SERF")
+    if named:
+        return _checked(Path(named), SERF_VERSION)
+    cached = SERF_CACHE / SERF_EXECUTABLE
+    if not cached.exists():
+        unpack_package("serf", SERF_CACHE)
+    return _checked(cached, SERF_VERSION)
+
+
+def _checked(binary: Path, version: str = VERSION) -> Path:
     try:
         answer = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=20, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
-        raise NotAvailableError(f"real Consul: {binary} does not run: {error}") from None
-    if VERSION not in answer:
-        raise NotAvailableError(f"real Consul: {binary} is {answer.splitlines()[0]!r}, not {VERSION}")
+        raise NotAvailableError(f"{binary} does not run: {error}") from None
+    if version not in answer:
+        raise NotAvailableError(f"{binary} is {answer.splitlines()[:1]}, not {version}")
     return binary
 
 

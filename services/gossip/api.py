@@ -5,12 +5,15 @@ Gossip.ForceLeave {node, prune, pool?}; Gossip.SetTags {pool, tags}; Gossip.User
 Gossip.PastEvents {pool} -> recent user events as in topic `events`, oldest first;
 Gossip.Stats {pool} -> {str: str}; Gossip.Coordinate {pool, node?} -> coordinate or None;
 Gossip.Coordinates {pool} -> {node: coordinate}; Gossip.Keyring {pool, operation, key, relay_factor} -> sums and Error;
+Gossip.Query {pool, name, payload, nodes, tags, ack, relay_factor, timeout_s} -> {Acks: [node], Answers: {node: data}}
+once its time is over; nodes: [name], tags: {tag: regular expression} say whom it is meant for;
 Metrics.Dump. Topics: `members` {pool, event, members}, `events` {name, payload, ltime}."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from services.gossip.codec.serf_messages import encode_node_filter, encode_tag_filter
 from services.gossip.coordinate import Coordinate
 from services.gossip.pool import JoinError, Pool
 from services.gossip.pool_settings import PoolName
@@ -42,6 +45,7 @@ class Api:
         server.slow("Gossip.ForceLeave", self._force_leave)
         server.slow("Gossip.SetTags", self._set_tags)
         server.slow("Gossip.Keyring", self._keyring)
+        server.slow("Gossip.Query", self._query)
 
     def publish_members(self, pool: PoolName, event: str, members: list[Member]) -> None:
         self._server.publish(
@@ -143,6 +147,25 @@ class Api:
         except (SerfError, ValueError) as error:
             raise RemoteError("rpc", str(error)) from None
         return {**done.result, "Error": done.error or ""}
+
+    async def _query(self, request: Request) -> dict[str, Any]:
+        payload = request.payload
+        nodes, tags = _field(payload, "nodes", list, []), _field(payload, "tags", dict, {})
+        filters = [encode_node_filter(tuple(nodes))] if nodes else []
+        filters += [encode_tag_filter(tag, expression) for tag, expression in tags.items()]
+        try:
+            done = await self._pool(request).query(
+                _field(payload, "name", str),
+                _field(payload, "payload", bytes, b""),
+                tuple(filters),
+                _field(payload, "ack", bool, False),
+                _field(payload, "relay_factor", int, 0),
+                _field(payload, "timeout_s", float, 0.0),
+            )
+        except SerfError as error:
+            raise RemoteError("rpc", str(error)) from None
+        acks, answers = done.result["Acks"], done.result["Answers"]
+        return {"Acks": list(map(clean, acks)), "Answers": {clean(node): data for node, data in answers.items()}}
 
     def _pool(self, request: Request) -> Pool:
         name = _field(request.payload or {}, "pool", str, "lan")

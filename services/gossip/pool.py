@@ -18,6 +18,7 @@ from services.gossip.keyring_file import save_keyring
 from services.gossip.log_gate import LogGate
 from services.gossip.packets import PacketSocket
 from services.gossip.pool_settings import PoolName, pool_settings
+from services.gossip.rejoin import rejoin
 from services.gossip.resolve import ResolveError, resolve
 from services.gossip.serf.core import Serf
 from services.gossip.serf.effects import (
@@ -30,6 +31,7 @@ from services.gossip.serf.effects import (
 )
 from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Member
+from services.gossip.serf.replies import QueryReplies
 from services.gossip.serf.snapshot import Recovered, SnapshotLog
 from services.gossip.snapshot_file import SnapshotFile
 from services.gossip.streams import ExchangeError, Streams
@@ -190,6 +192,25 @@ class Pool:
         """Raises SerfError if the event is too large."""
         self._perform(self.serf.user_event(name, payload, coalesce, trio.current_time()))
 
+    async def query(
+        self, name: str, payload: bytes, filters: tuple[bytes, ...], ack: bool, relay_factor: int, timeout_s: float
+    ) -> CommandDone:
+        """Ask all members that the filters let through and wait for the end of the query: see QueryReplies.
+
+        timeout_s: 0 for what the size of the pool suggests. Raises SerfError if it is too large."""
+        return await self._command(
+            lambda now, done: self.serf.query(
+                name,
+                payload,
+                now,
+                filters=filters or None,
+                ack=ack,
+                relay_factor=relay_factor,
+                timeout_s=timeout_s,
+                collector=QueryReplies(done),
+            )[1]
+        )
+
     async def _command(self, start: Callable[[float, "_Done"], list[Effect]]) -> CommandDone:
         done = _Done()
         self._perform(start(trio.current_time(), done))
@@ -319,15 +340,18 @@ class Pool:
         """After a restart: find one of the members known before."""
         previous = [(name, address) for name, address in self._previous.items() if name != self.settings.serf.name]
         random.shuffle(previous)
-        for name, address in previous:
-            shown = f"{name}: {address}"
-            self._log("serf", "info", f"serf: Attempting re-join to previously known node: {shown}")
+
+        async def attempt(name: str, address: str) -> bool:
             with suppress(JoinError):
-                if await self.join([f"{name}/{address}"], ignore_old=False, announce=False):
-                    self._log("serf", "info", f"serf: Re-joined to previously known node: {shown}")
-                    return
-        if previous:
-            self._log("serf", "warn", "serf: Failed to re-join any previously known node")
+                return await self.join([f"{name}/{address}"], ignore_old=False, announce=False) > 0
+            return False
+
+        await rejoin(
+            previous,
+            attempt,
+            lambda: not self.is_leaving and not self.serf.swim.any_other_alive(),
+            lambda level, text: self._log("serf", level, text),
+        )
 
     def _open_snapshot(self) -> tuple[Recovered | None, SnapshotLog | None]:
         if not self.settings.snapshot_file:

@@ -22,6 +22,7 @@ from services.gossip.serf.effects import CommandDone, Effect, MemberEvent
 from services.gossip.serf.errors import SerfError
 from services.gossip.serf.lamport import LamportClock
 from services.gossip.serf.members import Members
+from services.gossip.serf.queries import Collector
 from services.gossip.serf.recorder import Recorder
 from services.gossip.serf.rumours import Rumours
 from services.gossip.serf.settings import SerfSettings
@@ -228,10 +229,13 @@ class Serf:
         ack: bool = False,
         relay_factor: int = 0,
         timeout_s: float = 0.0,
+        collector: Collector | None = None,
     ) -> tuple[int, list[Effect]]:
-        """Ask all members; QueryAck, QueryAnswer and QueryDone effects carry the returned id."""
-        query_id = self.asking.start(name, payload, now, filters, ack, relay_factor, timeout_s).id
-        return query_id, self._finish(now)
+        """Ask all members; QueryAck, QueryAnswer and QueryDone effects carry the returned id.
+
+        With a collector there are none of them, but its CommandDone in the end."""
+        started = self.asking.start(name, payload, now, filters, ack, relay_factor, timeout_s, collector)
+        return started.id, self._finish(now)
 
     def stats(self) -> dict[str, str]:
         """The pool's section of `consul info`."""

@@ -131,7 +131,9 @@ class RunningQueries:
         seen.add(response.source)
         collector = self.listeners.get(running.id)
         if collector is not None:
-            if not is_ack and collector.add(response.source, response.payload or b""):
+            if is_ack:
+                collector.ack(response.source)
+            elif collector.add(response.source, response.payload or b""):
                 self.finish(response.ltime)
         elif is_ack:
             self._emit(QueryAck(running.id, response.source))
@@ -144,6 +146,9 @@ class RunningQueries:
 
 class Collector(ABC):
     """Gathers the answers to one query instead of handing them on one by one."""
+
+    def ack(self, node: str) -> None:                    # noqa: B027  (most do not ask for acks)
+        """`node` received the query."""
 
     @abstractmethod
     def add(self, node: str, payload: bytes) -> bool:
