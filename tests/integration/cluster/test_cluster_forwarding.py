@@ -49,8 +49,11 @@ def get(agent: AnyAgent, path: str) -> Any:
     return answer.json()
 
 
-def value(agent: AnyAgent, key: str, query: str = "") -> bytes:
-    return base64.b64decode(get(agent, f"/v1/kv/{key}{query}")[0]["Value"] or "")
+def value(agent: AnyAgent, key: str, query: str = "") -> bytes | None:
+    """None if there is no such key."""
+    answer = agent.http("GET", f"/v1/kv/{key}{query}")
+    assert answer.status in (200, 404), answer
+    return base64.b64decode(answer.json()[0]["Value"] or "") if answer.status == 200 else None
 
 
 def test_all_agree_on_their_leader_and_voters(cluster: Cluster) -> None:
