@@ -17,6 +17,7 @@ from shared.gotext.json_numbers import JsonFloat
 from shared.gotext.quoting import quote
 from shared.structs.errors import JsonError, JsonTypeError
 from shared.structs.gotime import time_from_text
+from shared.structs.json_plain import decode_plain
 from shared.structs.schema import Attr, Kind, Struct
 
 S = TypeVar("S", bound=Struct)
@@ -26,6 +27,12 @@ def decode_struct(cls: type[S], value: Any, path: str = "", strict: bool = True)
     """A new `cls` filled from a JSON object. Raises JsonTypeError.
 
     path: where the object is, for error texts. strict: whether unknown keys are refused."""
+    plain = decode_plain(cls, value)
+    return decode_fully(cls, value, path, strict) if plain is None else plain
+
+
+def decode_fully(cls: type[S], value: Any, path: str = "", strict: bool = True) -> S:
+    """The same, whatever the object is like."""
     try:
         return _filled(cls, value, path, strict)
     except JsonTypeError as error:
