@@ -40,11 +40,12 @@ class AutopilotSettings(Struct):
     """An AutopilotConfig as the HTTP API shows and takes it: durations as text."""
 
     go_name = "AutopilotConfiguration"
+    go_package = "api"
 
     cleanup_dead_servers: bool = attr("CleanupDeadServers", BOOL)
     last_contact_threshold: int = attr("LastContactThreshold", DURATION_READABLE)
     max_trailing_logs: int = attr("MaxTrailingLogs", UINT)
-    min_quorum: int = attr("MinQuorum", UINT)
+    min_quorum: int = attr("MinQuorum", UINT, go_type="uint")
     server_stabilization_time: int = attr("ServerStabilizationTime", DURATION_READABLE)
     redundancy_zone_tag: str = attr("RedundancyZoneTag", STR)
     disable_upgrade_migration: bool = attr("DisableUpgradeMigration", BOOL)

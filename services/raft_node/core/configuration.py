@@ -25,7 +25,7 @@ def check(configuration: Configuration) -> None:
     addresses: dict[str, None] = {}
     for server in configuration.servers:
         if not server.id:
-            raise ConfigurationError(f"Empty ID in configuration: {configuration}")
+            raise ConfigurationError(f"Empty ID in configuration: {_as_go(configuration)}")
         if not server.address:
             raise ConfigurationError(f"Empty address in configuration: {server}")
         if server.id in ids:
@@ -34,7 +34,12 @@ def check(configuration: Configuration) -> None:
             raise ConfigurationError(f"Found duplicate address in configuration: {server.address}")
         ids[server.id] = addresses[server.address] = None
     if not configuration.voter_ids():
-        raise ConfigurationError(f"Need at least one voter in configuration: {configuration}")
+        raise ConfigurationError(f"Need at least one voter in configuration: {_as_go(configuration)}")
+
+
+def _as_go(configuration: Configuration) -> str:
+    """As Go prints the struct with %v, which is how errors show it."""
+    return f"{{[{' '.join(map(str, configuration.servers))}]}}"
 
 
 def next_configuration(

@@ -23,6 +23,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 MASKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (UUID, "UUID"),
     (re.compile(r'"(CreateIndex|ModifyIndex)":( ?)[1-9]\d*'), r'"\1":\2INDEX'),
+    (re.compile(r'"(LastTerm|LastIndex)":( ?)\d+'), r'"\1":\2NUMBER'),
     (re.compile(r"(current modify index) \d+"), r"\1 INDEX"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"), "TIME"),
     # There from the first look on; in the catalog perhaps minutes later, since outputs alone are brought there lazily.

@@ -1,0 +1,52 @@
+"""Operators' requests to the real Consul and to our agent, right and wrong ones: equal answers."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.agents import wait_until
+from tests.integration.differential.pairs import Pair, assert_none, assert_same, compared, run_of, shown
+from tests.integration.differential.scenarios_operator import (
+    AUTOPILOT,
+    CONFIGURATION,
+    DEFAULTS,
+    HEALTH,
+    HEALTHY,
+    IMPOSSIBLE,
+    PEERS,
+    UNHEALTHY,
+)
+from tests.integration.differential.script import Step
+
+pytestmark = pytest.mark.real_consul
+
+
+def wait_health(pair: Pair, status: int) -> None:
+    """Waits until both have judged themselves."""
+    for agent in pair:
+        wait_until(lambda agent=agent: agent.http("GET", HEALTH).status == status, what=f"status {status}")  # type: ignore[misc]
+
+
+def configure(pair: Pair, settings: dict[str, object]) -> None:
+    for agent in pair:
+        assert agent.http("PUT", AUTOPILOT, settings).json() is True
+
+
+def test_health(agents: Pair) -> None:
+    wait_health(agents, 200)
+    assert_same(agents, HEALTHY)
+    configure(agents, IMPOSSIBLE)
+    wait_health(agents, 429)
+    assert_same(agents, UNHEALTHY)
+    configure(agents, DEFAULTS)
+    wait_health(agents, 200)
+
+
+@pytest.mark.parametrize("script", [CONFIGURATION, PEERS], ids=["configuration", "peers"])
+def test_settings_and_peers(agents: Pair, script: list[Step]) -> None:
+    real, other = map(run_of, agents)
+    found = []
+    for step in script:
+        expected = real.take(step)
+        found += shown(step, compared(expected, lambda step=step: other.take(step)))  # type: ignore[misc]
+    assert_none(found)
