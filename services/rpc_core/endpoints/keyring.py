@@ -10,7 +10,8 @@ from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from services.rpc_core.members import MemberStatus, Server, server_of
 from services.rpc_core.pool import LAN, WAN
-from services.rpc_core.remote_call import call_server
+from services.rpc_core.server_errors import ServerCallError
+from services.rpc_core.wire import rpc
 from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
 from shared.structs.keyring import INSTALL, LIST, REMOVE, USE, KeyringRequest, KeyringResponse, KeyringResponses
@@ -107,8 +108,9 @@ async def _in_datacenter(
     alive = [server for server, status in servers if status == MemberStatus.ALIVE]
     server = core.rng.choice(alive or [server for server, _ in servers])
     try:
-        reply = await call_server(server.address, METHOD, args.to_wire(), timeout_s=REMOTE_TIMEOUT_S)
-    except RpcError as error:
+        request = rpc.pack(args.to_wire())
+        reply = await core.servers.call(server.address, METHOD, request, timeout_s=REMOTE_TIMEOUT_S)
+    except ServerCallError as error:
         _rpc_log.error(
             "RPC failed to server in DC",
             server=server.address,
@@ -116,7 +118,7 @@ async def _in_datacenter(
             method=METHOD,
             error=str(error),
         )
-        raise
+        raise RpcError(str(error)) from None
     return KeyringResponses.from_wire(reply).responses or []
 
 
