@@ -284,7 +284,8 @@ class Pool:
 
     def _perform_one(self, effect: Effect) -> None:
         if isinstance(effect, SendPacket):
-            data = encode_packet(effect.parts, crc=effect.crc, keyring=self._sealing)
+            # They fit one frame as they are, so that compressing them would cost time and save nothing worth it.
+            data = encode_packet(effect.parts, crc=effect.crc, keyring=self._sealing, compress=False)
             problem = self._packets.send(effect.to, data)
             if problem is not None:
                 self._log("memberlist", "error", f"memberlist: Failed to send packet: {problem}")

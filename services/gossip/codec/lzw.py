@@ -6,7 +6,7 @@ _CLEAR = 256
 _EOF = 257
 _MAX_WIDTH = 12
 _TABLE_FULL = (1 << _MAX_WIDTH) - 1
-_LITERALS = [bytes([value]) for value in range(256)]
+_BLOCK = 64                                  # codes read at a time
 
 
 def compress(data: bytes) -> bytes:
@@ -60,51 +60,55 @@ def compress(data: bytes) -> bytes:
 
 
 def decompress(data: bytes | memoryview, limit: int) -> bytes:
-    """The original bytes, at most `limit` of them. Raises PacketError for a bad, cut or too large stream."""
-    pieces: list[bytes] = []
-    total = 0
-    table: list[bytes] = [*_LITERALS, b"", b""]     # entry n of the code space; 256 and 257 are never looked up
-    bits = bit_count = position = 0
-    width = 9
-    last = b""
-    size = len(data)
+    """The original bytes, at most `limit` of them. Raises PacketError for a bad, cut or too large stream.
+
+    Entry n of the code table is the text of the n-th code since the last clear code and the byte after it. All of
+    that stands in the output already, so only places in it are remembered. Codes are read in blocks of one width."""
+    out = bytearray()
+    starts: list[int] = []                           # where in the output the text of each code began
+    end, at = len(data) << 3, 0                      # in bits
+    width, position = 9, 0
     while True:
-        while bit_count < width:
-            if position >= size:
-                raise PacketError("lzw: stream ends without an end code")
-            chunk = data[position : position + 6]
-            bits |= int.from_bytes(chunk, "little") << bit_count
-            bit_count += len(chunk) << 3
-            position += len(chunk)
-        code = bits & ((1 << width) - 1)
-        bits >>= width
-        bit_count -= width
-        high = len(table)                            # the number the next entry will get
-        if code < 256:
-            piece = _LITERALS[code]
-        elif code == _EOF:
-            return b"".join(pieces)
-        elif code == _CLEAR:
-            del table[258:]
-            width, last = 9, b""
-            continue
-        elif code < high:
-            piece = table[code]
-        elif code == high and last:
-            piece = last + last[:1]
-        else:
-            raise PacketError("lzw: invalid code")
-        total += len(piece)
-        if total > limit:
-            raise PacketError(f"lzw: more than {limit} bytes after decompression")
-        pieces.append(piece)
-        if last:
-            table.append(last + piece[:1])
-            high += 1
-        # A full table stops learning until the next clear code.
-        last = piece
-        if high >= 1 << width:
-            if width == _MAX_WIDTH:
-                last = b""
+        to_learn = _TABLE_FULL - 256 - len(starts)
+        until_wider = (1 << width) - 257 - len(starts) if to_learn else _BLOCK
+        count = min(until_wider, _BLOCK, (end - at) // width)
+        if count <= 0:
+            raise PacketError("lzw: stream ends without an end code")
+        first, skipped = at >> 3, at & 7
+        word = int.from_bytes(data[first : first + ((skipped + count * width + 7) >> 3)], "little") >> skipped
+        mask = (1 << width) - 1
+        for shift in range(0, count * width, width):
+            code = word >> shift & mask
+            if code < 256:
+                if to_learn:
+                    starts.append(position)
+                out.append(code)
+                position += 1
+            elif code > _EOF:
+                if to_learn:
+                    starts.append(position)
+                try:
+                    start, stop = starts[code - 258], starts[code - 257] + 1
+                except IndexError:
+                    raise PacketError("lzw: invalid code") from None
+                position += stop - start
+                if position > limit:
+                    break
+                out += out[start:stop]
+                if len(out) < position:              # this code's own entry: its last byte is its first
+                    out.append(out[start])
+            elif code == _EOF:
+                if position <= limit:
+                    return bytes(out)
+                break
             else:
+                starts.clear()
+                at += shift + width
+                width = 9
+                break
+        else:
+            at += count * width
+            if width < _MAX_WIDTH and len(starts) + 257 == 1 << width:
                 width += 1
+        if position > limit:
+            raise PacketError(f"lzw: more than {limit} bytes after decompression")

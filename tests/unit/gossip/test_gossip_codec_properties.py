@@ -234,6 +234,23 @@ def peak_of(act: Any) -> int:
         tracemalloc.stop()
 
 
+def test_a_full_lzw_table_learns_nothing_until_it_is_cleared() -> None:
+    """Encoders clear it before, but Go's decoder takes more codes of the last width."""
+    plain = bytes(number * 7 & 255 for number in range(5000))
+    codes, bits, count, width = [*plain, 258, 4095, 256], 0, 0, 9
+    for number, code in enumerate(codes):
+        bits |= code << count
+        count += width
+        width = min(12, (258 + number).bit_length())
+    for code in (65, 66, 258, 257):
+        bits |= code << count
+        count += 9
+    data = bits.to_bytes((count + 7) // 8, "little")
+    assert lzw.decompress(data, 1 << 16) == plain + plain[:2] + plain[3837:3839] + b"ABAB"
+    with pytest.raises(PacketError, match="more than"):
+        lzw.decompress(data, len(plain) + 7)
+
+
 def test_an_lzw_bomb_is_cut_off() -> None:
     bomb = b"\x09" + COMPRESSED.encode(Compressed(0, lzw_zeros(70_000_000, 8)))
     assert len(bomb) < limits.UDP_RECEIVE
