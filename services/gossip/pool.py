@@ -138,6 +138,8 @@ class Pool:
         """For the end of the process."""
         if not self.has_left:
             self._log("serf", "warn", "serf: Shutdown without a Leave")
+        for gate in self._logs.values():
+            gate.report(math.inf)
 
     # ---- commands ------------------------------------------------------------------------------------------------
 
@@ -255,12 +257,15 @@ class Pool:
 
     async def _keep_time(self) -> None:
         while True:
-            deadline = self._armed_for = self.serf.deadline
+            deadline = self._armed_for = min(self.serf.deadline, *(gate.deadline for gate in self._logs.values()))
             self._wake = trio.Event()
             with trio.move_on_at(deadline):
                 await self._wake.wait()
             now = trio.current_time()
-            if now >= deadline:
+            for gate in self._logs.values():
+                if now >= gate.deadline:
+                    gate.report(now)
+            if now >= self.serf.deadline:
                 self._perform(self.serf.tick(now))
 
     # ---- what goes out -------------------------------------------------------------------------------------------
@@ -376,6 +381,8 @@ class Pool:
         if level == "debug" and not gate.logger.enabled(DEBUG):
             return
         gate.write(level, text, trio.current_time())
+        if gate.deadline < self._armed_for:
+            self._wake.set()
 
 
 class _Done:

@@ -1,11 +1,10 @@
-"""Snapshot files, addresses to join, and log lines that peers can cause."""
+"""Snapshot files, addresses to join, and what the configuration means for pools."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from services.gossip.log_gate import LogGate, printable
 from services.gossip.pool_settings import pool_settings, pools_of
 from services.gossip.resolve import ResolveError, resolve, split_port
 from services.gossip.snapshot_file import SnapshotFile
@@ -121,21 +120,6 @@ async def test_addresses_with_and_without_a_node_name() -> None:
     }
     with pytest.raises(ResolveError):
         await resolve("/127.0.0.1", 8301)
-
-
-def test_lines_that_peers_cause_are_printable_and_limited() -> None:
-    lines = Lines()
-    gate = LogGate(lines)                                          # type: ignore[arg-type]
-    for number in range(100):
-        gate.write("error", f"line {number}", 5.0)
-    gate.write("info", "always", 5.0)
-    assert len(lines.lines) == 21
-    gate.write("warn", "bad\nname \udcff \x1b[31m", 6.5)
-    assert lines.lines[-2:] == [
-        ("warn", "memberlist: 80 more lines like these were left out"),
-        ("warn", "bad\\nname \\udcff \\x1b[31m"),
-    ]
-    assert printable("café") == "café"
 
 
 def test_pools_and_their_timing_come_from_the_configuration() -> None:
