@@ -36,6 +36,7 @@ pytestmark = pytest.mark.real_consul
 QUICK = Timing(probe_interval_s=0.3, probe_timeout_s=0.2, gossip_interval_s=0.1, suspicion_mult=4)
 CONSULS = Timing()
 SIZE = 10
+LONG_S = 1800.0
 _FAILED = re.compile(r"^\s*(\S+) \[INFO\]\s+agent\.(?:server|client)\.serf\.lan: serf: EventMemberFailed: (\S+) ", re.M)
 
 
@@ -128,11 +129,12 @@ class Pool:
         ]
 
 
+@pytest.mark.timeout(LONG_S + 900)
 async def test_churn_in_a_mixed_pool_of_ten(
     request: pytest.FixtureRequest, real_consul: Path, loopback: Callable[[], str], tmp_path: Path
 ) -> None:
     long = request.config.getoption("--long")
-    duration_s = float(os.environ.get("PROCONSUL_CHURN_S", 1800 if long else 18))
+    duration_s = float(os.environ.get("PROCONSUL_CHURN_S", LONG_S if long else 18))
     seed = int(os.environ.get("PROCONSUL_CHURN_SEED") or seed_of("gossip churn"))
     print(f"replay: PROCONSUL_CHURN_SEED={seed}")
     rng = random.Random(seed)

@@ -1,0 +1,189 @@
+"""Our gossip process among real Consul servers and clients: what is told arrives, who goes is seen, on every side."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from services.rpc_core.local.user_event import UserEvent, encode
+from tests.integration.gossip.gossip_process import wait_for
+from tests.interop.gossip_members import (
+    ALIVE,
+    FAILED,
+    GONE,
+    KEY,
+    LEFT,
+    ConsulMember,
+    OurMember,
+    Timing,
+    in_thread,
+    wait_all,
+)
+from tests.promises import within_s
+
+pytestmark = pytest.mark.real_consul
+
+QUICK = Timing(probe_interval_s=0.3, probe_timeout_s=0.2, gossip_interval_s=0.1)
+Loopback = Callable[[], str]
+
+
+class Four:
+    """server and client are real; o1 joined the client, o2 was joined by it."""
+
+    def __init__(self, loopback: Loopback, directory: Path, consul: Path, key: str = "") -> None:
+        options = ["-encrypt", key] if key else []
+        self.server = ConsulMember(
+            loopback(), directory / "server", consul, "server", server=1, timing=QUICK, arguments=options
+        )
+        options += ["-retry-join", self.server.lan, "-retry-interval=1s"]
+        self.client = ConsulMember(
+            loopback(), directory / "client", consul, "client", timing=QUICK, arguments=options
+        )
+        self.o1, self.o2 = (
+            OurMember(loopback(), directory / name, name, QUICK, encrypt=key) for name in ("o1", "o2")
+        )
+        self.everybody = [self.server, self.client, self.o1, self.o2]
+
+    async def gather(self) -> None:
+        await wait_all([self.server, self.client], {"server": ALIVE, "client": ALIVE})
+        await self.o1.join(self.client.lan)
+        await self.client.join(self.o2.lan)
+        await wait_all(self.everybody, {one.name: ALIVE for one in self.everybody})
+
+    async def health(self, node: str) -> str | None:
+        """Of the node in the catalog; None if it is not there."""
+        checks = (await in_thread(self.server.agent.http, "GET", f"/v1/health/node/{node}")).json()
+        return next((one["Status"] for one in checks if one["CheckID"] == "serfHealth"), None)
+
+    async def wait_health(self, node: str, status: str | None) -> None:
+        with trio.fail_after(60):
+            while await self.health(node) != status:
+                await trio.sleep(0.05)
+
+
+@pytest.mark.parametrize("key", ["", KEY], ids=["plain", "encrypted"])
+async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
+    loopback: Loopback, tmp_path: Path, real_consul: Path, key: str
+) -> None:
+    pool = Four(loopback, tmp_path, real_consul, key)
+    async with pool.server.running(), pool.client.running(), pool.o1.running(), pool.o2.running():
+        await pool.gather()
+        views = [await one.members() for one in pool.everybody]
+        for name in views[0]:
+            for what in ("Addr", "Port", "Tags", "ProtocolMax", "ProtocolCur", "DelegateMax", "DelegateCur"):
+                assert all(view[name][what] == views[0][name][what] for view in views), (name, what)
+        assert views[0]["o1"]["Tags"] == {**views[0]["client"]["Tags"], "id": pool.o1.process.config.node_id}
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(exchange_events, pool)
+            nursery.start_soon(ask_from_ours, pool)
+            nursery.start_soon(agree_on_coordinates, pool)
+            for node in views[0]:
+                nursery.start_soon(pool.wait_health, node, "passing")
+
+
+async def exchange_events(pool: Four) -> None:
+    heard: list[tuple[str, str]] = []
+
+    def hear(one: dict[str, Any]) -> None:
+        heard.append((one["name"], "o2"))
+
+    pool.o2.call.link.subscribe("events", hear)
+    await pool.o2.call("Stats", pool="lan")              # answered after the subscription
+    for coalesce in (True, False):
+        event = UserEvent(str(uuid.uuid4()), f"ours-{coalesce}", b"payload \xff")
+        await pool.o1.call(
+            "UserEvent", name=f"consul:event:{event.name}", payload=encode(event), coalesce=coalesce
+        )
+    fired = await in_thread(pool.client.agent.http, "PUT", "/v1/event/fire/theirs", b"payload \xff")
+    assert fired.status == 200
+
+    async def listed(at: ConsulMember) -> list[tuple[str, str]]:
+        events = (await in_thread(at.agent.http, "GET", "/v1/event/list")).json()
+        return sorted((event["Name"], event["Payload"]) for event in events)
+
+    expected = [(name, "cGF5bG9hZCD/") for name in ("ours-False", "ours-True", "theirs")]
+    for real in (pool.server, pool.client):
+        with trio.fail_after(60):
+            while await listed(real) != expected:
+                await trio.sleep(0.05)
+    await wait_for(lambda: {name for name, _ in heard} >= {f"consul:event:{name}" for name, _ in expected}, 60)
+
+
+async def ask_from_ours(pool: Four) -> None:
+    """Consul acks queries that it does not know, and answers its own for keys and conflicts."""
+
+    async def until(acks: list[str], options: dict[str, Any]) -> None:
+        for attempt in range(1, 6):
+            query = {"pool": "lan", "name": "who", "ack": True, "timeout_s": float(attempt), **options}
+            found = await pool.o1.call.link.call("Gossip.Query", query, timeout_s=30.0)
+            if (sorted(found["Acks"]), found["Answers"]) == (acks, {}):
+                return
+        assert (sorted(found["Acks"]), found["Answers"]) == (acks, {})
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(until, ["client", "o1", "o2", "server"], {"relay_factor": 3})
+        nursery.start_soon(until, ["server"], {"tags": {"role": "^cons", "dc": "dc1"}})
+        nursery.start_soon(until, ["client", "o2"], {"nodes": ["client", "o2", "nobody"]})
+
+
+async def agree_on_coordinates(pool: Four) -> None:
+    """Our idea of where a real agent is becomes what that agent says of itself."""
+
+    async def differ_ms(real: ConsulMember) -> float:
+        theirs = (await in_thread(real.agent.http, "GET", "/v1/agent/self")).json()["Coord"]
+        ours = await pool.o1.call("Coordinate", pool="lan", node=real.name)
+        if ours is None:
+            return float("inf")
+        # Each ping moves it a little.
+        distance = math.dist(ours["Vec"], theirs["Vec"]) + abs(ours["Height"] - theirs["Height"])
+        return 1000 * distance
+
+    for real in (pool.server, pool.client):
+        with trio.fail_after(60):
+            while await differ_ms(real) > 1:
+                await trio.sleep(0.05)
+
+
+async def test_deaths_pauses_and_departures_of_either_kind_are_seen_by_the_other(
+    loopback: Loopback, tmp_path: Path, real_consul: Path
+) -> None:
+    pool = Four(loopback, tmp_path, real_consul)
+    server, client, o1, o2 = pool.server, pool.client, pool.o1, pool.o2
+    bound_s = within_s(QUICK.detection_s_max(4))
+    async with server.running(), client.running(), o1.running(), o2.running():
+        await pool.gather()
+        o2.kill()
+        client.freeze()
+        began = trio.current_time()
+        await wait_all([server, o1], {"o2": FAILED, "client": FAILED}, bound_s)
+        assert trio.current_time() - began >= QUICK.suspicion_min_s(4)
+        await pool.wait_health("o2", "critical")
+        o2.start()
+        client.thaw()
+        await wait_all(pool.everybody, {one.name: ALIVE for one in pool.everybody})
+        # The other way round. Ours sends the dead one away, then has everybody forget it.
+        client.kill()
+        o2.freeze()
+        await wait_all([server, o1], {"o2": FAILED, "client": FAILED}, bound_s)
+        o2.thaw()
+        await o1.call("ForceLeave", node="client", prune=False)
+        await wait_all([server, o1, o2], {"o2": ALIVE, "client": LEFT})
+        await pool.wait_health("client", None)
+        await o1.call("ForceLeave", node="client", prune=True)
+        await wait_all([server, o1, o2], {"client": GONE})
+        # A forced departure of the living is not what they want: they refute it.
+        assert (await in_thread(server.agent.cli, "force-leave", "o1")).returncode == 0
+        await wait_for(lambda: "Refuting an older leave intent" in o1.log())
+        await wait_all([server, o2], {"o1": ALIVE})
+        # One that left is forgotten by everybody when Consul says so.
+        await o2.leave()
+        await wait_all([server, o1], {"o2": LEFT})
+        await pool.wait_health("o2", None)
+        assert (await in_thread(server.agent.cli, "force-leave", "-prune", "o2")).returncode == 0
+        await wait_all([server, o1], {"o2": GONE})
