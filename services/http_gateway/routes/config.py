@@ -137,7 +137,10 @@ def _list(call: Call, kind: str) -> Any:
 
 
 def _unpack_list(raw: Any) -> dict[str, Any]:
-    entries, meta = read_list(raw)
+    try:
+        entries, meta = read_list(raw)
+    except RefusedError as error:  # entries of all kinds at once, which Consul cannot take from another server either
+        raise HttpError(f"rpc error making call: {error}") from None
     return {**meta.to_wire(), "Entries": entries}
 
 

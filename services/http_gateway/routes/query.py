@@ -132,15 +132,15 @@ def _get(call: Call, query_id: str) -> Any:
     )
 
 
-def _not_found(call: Call) -> NotFoundError:
+def _not_found(call: Call, text: str = NOT_FOUND) -> NotFoundError:
     """Consul has written this answer before it sets the metadata, so they are missing."""
     call.on_failure = {}
-    return NotFoundError(NOT_FOUND)
+    return NotFoundError(text)
 
 
 def _shown(call: Call, error: IpcError) -> Exception:
     """An error of rpc_core as the client sees it."""
-    return _not_found(call) if isinstance(error, RemoteError) and NOT_FOUND in str(error) else error
+    return _not_found(call, str(error)) if isinstance(error, RemoteError) and NOT_FOUND in str(error) else error
 
 
 def _remote(reply: Any) -> list[PreparedQuery]:

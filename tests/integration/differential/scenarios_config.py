@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import Any
 
-from tests.integration.differential.exchange import Request
+from tests.integration.differential.exchange import Answer, Request
 from tests.integration.differential.scenarios import delete, get, put
 
 PATH = "/v1/config"
@@ -371,3 +373,13 @@ SCENARIOS = {
     "config gateways": GATEWAYS,
 }
 
+
+_ANY_CHAIN = re.compile(r'(discovery chain) "[^"]*"|(circular (?:resolver redirect|reference)): \[.*\]')
+
+
+def any_chain(answer: Answer) -> Answer:
+    """Of several chains that a change would break Consul names any: it goes through a Go map."""
+    body = _ANY_CHAIN.sub(r"\1\2 ONE OF THEM", answer.body)
+    if body == answer.body:
+        return answer
+    return replace(answer, body=body, headers={**answer.headers, "Content-Length": ["DIFFERS"]})
