@@ -1,0 +1,146 @@
+"""What a leader does for its cluster: votes for newcomers, health, its own succession, the removal of the dead.
+
+The tests go through the life of one cluster, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import Agent, wait_until
+from tests.clusters import FOUNDING, JOINING, AnyAgent, Cluster, server
+from tests.loopback import LoopbackPool
+
+HEALTH = "/v1/operator/autopilot/health"
+HEALTHY, TOLERANCE = "consul.autopilot.healthy", "consul.autopilot.failure_tolerance"
+CONFIG = {
+    "autopilot": {"server_stabilization_time": "1s"},
+    "performance": {"raft_multiplier": 1, "leave_drain_time": "100ms"},
+}
+
+
+class Growing(Cluster):
+    """A cluster that begins with one server, `n1`."""
+
+    def __init__(self, loopback: LoopbackPool, directory: Path) -> None:
+        self._loopback, self._directory, self._made = loopback, directory, 0
+        super().__init__([])
+        self.add(FOUNDING)
+
+    def add(self, mode: tuple[str, ...] = JOINING) -> AnyAgent:
+        """One more, which still has to be started."""
+        self._made += 1
+        name = f"n{self._made}"
+        join = [one.address for one in self.servers]
+        made = server(Agent, self._loopback(), self._directory / name, name, mode=mode, join=join, config=CONFIG)
+        self.servers.append(made)
+        return made
+
+    def grow(self) -> AnyAgent:
+        made = self.add()
+        self.start(made)
+        return made
+
+    def wait_members(self, names: set[str]) -> None:
+        """Waits until exactly these are voters, and in the catalog."""
+
+        def only_these() -> bool:
+            found = {node["Node"] for node in self.leader().http("GET", "/v1/catalog/nodes").json()}
+            return self.voters() == found == names
+
+        wait_until(only_these, 60, f"{sorted(names)} as voters and in the catalog")
+
+
+@pytest.fixture(scope="module")
+def cluster(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Growing]:
+    made = Growing(loopback, tmp_path_factory.mktemp("cluster"))
+    with made.running():
+        yield made
+
+
+def peers(agent: AnyAgent) -> dict[str, dict[str, Any]]:
+    """The Raft configuration by node name."""
+    answer = agent.http("GET", "/v1/operator/raft/configuration")
+    return {one["Node"]: one for one in answer.json()["Servers"]} if answer.status == 200 else {}
+
+
+def gauges(agent: AnyAgent) -> dict[str, float]:
+    found = agent.http("GET", "/v1/agent/metrics").json()["Gauges"]
+    return {one["Name"]: one["Value"] for one in found if "autopilot" in one["Name"]}
+
+
+def test_newcomers_get_a_vote_when_they_have_been_healthy(cluster: Growing) -> None:
+    leader = cluster.leader()
+    second, third = cluster.grow(), cluster.grow()
+    wait_until(lambda: set(peers(leader)) == {"n1", "n2", "n3"}, what="three peers")
+    early = [one["Voter"] for one in peers(leader).values()]
+    assert early == [True, False, False]
+    cluster.wait_members({"n1", "n2", "n3"})
+    wait_until(lambda: leader.http("GET", HEALTH).json()["FailureTolerance"] == 1, what="a tolerance of one")
+    for agent in (leader, second, third):
+        answer = agent.http("GET", HEALTH)
+        assert answer.status == 200
+        shown = answer.json()["Servers"]
+        assert [(one["Name"], one["Leader"], one["Voter"], one["SerfStatus"]) for one in shown] == [
+            (name, name == "n1", True, "alive") for name in peers(leader)
+        ]
+
+
+def test_the_leadership_is_handed_to_the_server_that_was_named(cluster: Growing) -> None:
+    old = cluster.leader()
+    target = cluster.followers()[0]
+    asked = cluster.followers()[1]
+    server_id = peers(old)[target.node_name]["ID"]
+    answer = asked.http("POST", f"/v1/operator/raft/transfer-leader?id={server_id}")
+    assert (answer.status, answer.json()) == (200, {"Success": True})
+    assert cluster.leader() is target
+    refused = asked.http("POST", "/v1/operator/raft/transfer-leader?id=nobody")
+    assert refused.status == 500
+    assert b'id "nobody" was not found in the Raft configuration' in refused.body
+    refused = asked.http("POST", f"/v1/operator/raft/transfer-leader?id={server_id}")
+    assert b"cannot transfer leadership to itself" in refused.body
+
+
+def test_the_leadership_is_handed_to_anybody(cluster: Growing) -> None:
+    old = cluster.leader()
+    asked = cluster.followers()[0]
+    assert isinstance(asked, Agent)
+    outcome = asked.cli("operator", "raft", "transfer-leader")
+    assert (outcome.returncode, outcome.stdout) == (0, "Success\n")
+    assert cluster.leader() is not old
+
+
+def test_a_leader_that_leaves_is_succeeded_at_once_and_forgotten(cluster: Growing) -> None:
+    old = cluster.leader()
+    assert isinstance(old, Agent)
+    assert old.cli("leave").returncode == 0
+    assert old.wait_exit() == 0
+    assert "successfully transferred leadership" in old.output()
+    cluster.wait_members({one.node_name for one in cluster.alive()})
+    assert len(cluster.alive()) == 2
+
+
+@pytest.mark.slow
+def test_the_dead_are_shown_and_removed_when_another_server_has_come(cluster: Growing) -> None:
+    cluster.grow()
+    three = {one.node_name for one in cluster.alive()}
+    cluster.wait_members(three)
+    dead = cluster.followers()[0]
+    assert isinstance(dead, Agent)
+    dead.kill_everything()
+    leader = cluster.leader()
+    checks = f"/v1/health/node/{dead.node_name}"
+
+    def is_critical() -> bool:
+        return [check["Status"] for check in leader.http("GET", checks).json()] == ["critical"]
+
+    wait_until(is_critical, what="a critical node")
+    answer = leader.http("GET", HEALTH)
+    assert answer.status == 429
+    wait_until(lambda: gauges(leader) == {HEALTHY: 0, TOLERANCE: 0}, what="the gauges")
+    newcomer = cluster.grow()
+    cluster.wait_members((three - {dead.node_name}) | {newcomer.node_name})
+    wait_until(lambda: leader.http("GET", HEALTH).status == 200, what="health")

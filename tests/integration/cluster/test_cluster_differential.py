@@ -1,0 +1,115 @@
+"""The same requests to a follower of three real servers and to one of three of ours: equal answers.
+
+The scenarios are those of a lone agent. PROCONSUL_DIFFERENTIAL=consul compares real servers with real ones."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.agents import PATIENCE_S, Agent, RealConsul
+from tests.clusters import AnyAgent, Cluster, with_follower
+from tests.integration.differential import (
+    scenarios,
+    scenarios_config,
+    scenarios_query,
+    scenarios_session,
+    scenarios_txn,
+)
+from tests.integration.differential.exchange import LENGTH_MAY_DIFFER, Answer, Request
+from tests.integration.differential.pairs import COMPARED, STILL, ask, assert_none, compared, shown
+from tests.integration.differential.script import Run, Step
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+Clusters = tuple[Cluster, Cluster]
+SCRIPTS: dict[str, list[Request | Step]] = {
+    name: list(steps)
+    for module in (scenarios_session, scenarios_txn, scenarios_query)
+    for name, steps in module.SCRIPTS.items()
+} | {
+    name: list(requests)
+    for module in (scenarios, scenarios_config, scenarios_query)
+    for name, requests in module.SCENARIOS.items()
+}
+"""Those that end with nothing come first."""
+SHORT = ("session creation", "txn keys", "status", "kv", "catalog", "health")
+"""What is compared without --long."""
+KNOWN_DIFFERENCES = {
+    "PUT /v1/agent/join/": "the reason why an empty address does not resolve is worded otherwise",
+}
+UNORDERED = ("/v1/status/peers", "/v1/agent/members", "/v1/operator/raft/configuration")
+"""Consul lists these in the order in which gossip found the servers, or in none."""
+_VOTER = re.compile(r'("Voter": ?)(true|false)')
+"""Followers get their votes some time after they joined."""
+_CONTACT = re.compile(r'("LastContact": ?)[1-9]\d*')
+
+
+@pytest.fixture(scope="module", params=[kind for kind in COMPARED if kind != "consul" or len(COMPARED) == 1])
+def clusters(
+    request: pytest.FixtureRequest,
+    real_consul: Path,
+    loopback: LoopbackPool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Clusters]:
+    """Three real servers first, then those that are compared with them. The first of each is a follower."""
+    real = partial(RealConsul, binary=real_consul)
+    kinds = (real, real if request.param == "consul" else Agent)
+    made = [with_follower(loopback, tmp_path_factory.mktemp("cluster"), kind, STILL) for kind in kinds]
+    with contextlib.ExitStack() as stack:
+        for one in made:
+            stack.enter_context(one.running())
+        yield made[0], made[1]
+
+
+def ask_follower(cluster: Cluster, request: Request) -> Answer:
+    """The first server's answer, with the addresses of the others and the age of its state masked."""
+    if request.path.startswith(UNORDERED):
+        request = replace(request, unordered=True)
+    answer = scenarios_config.any_chain(ask(cluster.servers[0], request))
+    masked = _VOTER.sub(r"\1IN TIME", _CONTACT.sub(r"\1NANOSECONDS", answer.body))
+    for one in cluster.servers[1:]:
+        masked = masked.replace(one.address, f"ADDRESS-OF-{one.node_name}")
+    headers = dict(answer.headers)
+    if masked != answer.body and "Content-Length" in headers:
+        headers["Content-Length"] = [LENGTH_MAY_DIFFER]
+    if ("stale" in request.path or "cached" in request.path) and "X-Consul-Lastcontact" in headers:
+        headers["X-Consul-Lastcontact"] = ["MILLISECONDS"]
+    return replace(answer, body=masked, headers=headers)
+
+
+def _compared(expected: Answer, tried: Run, step: Request | Step) -> list[str]:
+    """A stale answer may lag behind, and is asked for until it does not."""
+    give_up_at = time.monotonic() + (PATIENCE_S if "stale" in str(step) else 0.0)
+    while (lines := compared(expected, lambda: tried.take(step))) and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    return lines
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in SCRIPTS]
+)
+def test_same_answers_of_a_follower(clusters: Clusters, name: str) -> None:
+    known, tried = (Run(partial(ask_follower, cluster)) for cluster in clusters)
+    found = []
+    for step in SCRIPTS[name]:
+        expected = known.take(step)
+        lines = _compared(expected, tried, step)
+        if lines and str(step) in KNOWN_DIFFERENCES and _is_ours(clusters[1].servers[0]):
+            warnings.warn(f"{step}: {KNOWN_DIFFERENCES[str(step)]}", stacklevel=1)
+            continue
+        found += shown(step, lines)
+    assert_none(found)
+
+
+def _is_ours(agent: AnyAgent) -> bool:
+    return isinstance(agent, Agent)
