@@ -113,6 +113,7 @@ def test_the_leadership_is_handed_to_anybody(cluster: Growing) -> None:
     assert cluster.leader() is not old
 
 
+@pytest.mark.slow
 def test_a_leader_that_leaves_is_succeeded_at_once_and_forgotten(cluster: Growing) -> None:
     old = cluster.leader()
     assert isinstance(old, Agent)

@@ -9,7 +9,6 @@ from tests.integration.differential.pairs import Pair, assert_none, assert_same,
 from tests.integration.differential.scenarios_operator import (
     AUTOPILOT,
     CONFIGURATION,
-    DEFAULTS,
     HEALTH,
     HEALTHY,
     IMPOSSIBLE,
@@ -32,14 +31,12 @@ def configure(pair: Pair, settings: dict[str, object]) -> None:
         assert agent.http("PUT", AUTOPILOT, settings).json() is True
 
 
-def test_health(agents: Pair) -> None:
-    wait_health(agents, 200)
-    assert_same(agents, HEALTHY)
-    configure(agents, IMPOSSIBLE)
-    wait_health(agents, 429)
-    assert_same(agents, UNHEALTHY)
-    configure(agents, DEFAULTS)
-    wait_health(agents, 200)
+def test_health(real_and_ours: Pair) -> None:
+    wait_health(real_and_ours, 200)
+    assert_same(real_and_ours, HEALTHY)
+    configure(real_and_ours, IMPOSSIBLE)
+    wait_health(real_and_ours, 429)
+    assert_same(real_and_ours, UNHEALTHY)
 
 
 @pytest.mark.parametrize("script", [CONFIGURATION, PEERS], ids=["configuration", "peers"])
