@@ -23,6 +23,7 @@ from tests.interop.gossip_members import (
     FAILED,
     KEY,
     LEFT,
+    QUICK,
     ConsulMember,
     OurMember,
     PoolMember,
@@ -33,7 +34,6 @@ from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
-QUICK = Timing(probe_interval_s=0.3, probe_timeout_s=0.2, gossip_interval_s=0.1, suspicion_mult=4)
 CONSULS = Timing()
 SIZE = 10
 LONG_S = 1800.0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ from tests.interop.gossip_members import (
     GONE,
     KEY,
     LEFT,
+    QUICK,
     ConsulMember,
     OurMember,
-    Timing,
     in_thread,
     wait_all,
 )
@@ -29,32 +30,37 @@ from tests.promises import within_s
 
 pytestmark = pytest.mark.real_consul
 
-QUICK = Timing(probe_interval_s=0.3, probe_timeout_s=0.2, gossip_interval_s=0.1)
 Loopback = Callable[[], str]
 
 
 class Four:
-    """server and client are real; o1 joined the client, o2 was joined by it."""
+    """server and client are real; o1 was joined by the server before that led, o2 joined the client."""
 
     def __init__(self, loopback: Loopback, directory: Path, consul: Path, key: str = "") -> None:
-        options = ["-encrypt", key] if key else []
-        self.server = ConsulMember(
-            loopback(), directory / "server", consul, "server", server=1, timing=QUICK, arguments=options
-        )
-        options += ["-retry-join", self.server.lan, "-retry-interval=1s"]
-        self.client = ConsulMember(
-            loopback(), directory / "client", consul, "client", timing=QUICK, arguments=options
-        )
         self.o1, self.o2 = (
             OurMember(loopback(), directory / name, name, QUICK, encrypt=key) for name in ("o1", "o2")
         )
-        self.everybody = [self.server, self.client, self.o1, self.o2]
 
-    async def gather(self) -> None:
-        await wait_all([self.server, self.client], {"server": ALIVE, "client": ALIVE})
-        await self.o1.join(self.client.lan)
-        await self.client.join(self.o2.lan)
-        await wait_all(self.everybody, {one.name: ALIVE for one in self.everybody})
+        def real(name: str, server: int) -> ConsulMember:
+            options = ["-retry-join", self.o1.lan, "-retry-interval=1s", *(["-encrypt", key] if key else [])]
+            return ConsulMember(
+                loopback(), directory / name, consul, name, server=server, timing=QUICK, arguments=options
+            )
+
+        self.server, self.client = real("server", 1), real("client", 0)
+        self.everybody = [self.server, self.client, self.o1, self.o2]
+        self.heard: list[tuple[str, bytes]] = []
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with self.o1.running(), self.o2.running():
+            self.o1.call.link.subscribe("events", lambda one: self.heard.append((one["name"], one["payload"])))
+            await self.o1.call("Stats", pool="lan")      # answered after the subscription
+            async with self.server.running(), self.client.running():
+                await wait_all([self.server, self.client, self.o1], {"server": ALIVE, "client": ALIVE, "o1": ALIVE})
+                await self.o2.join(self.client.lan)
+                await wait_all(self.everybody, {one.name: ALIVE for one in self.everybody})
+                yield
 
     async def health(self, node: str) -> str | None:
         """Of the node in the catalog; None if it is not there."""
@@ -72,8 +78,7 @@ async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
     loopback: Loopback, tmp_path: Path, real_consul: Path, key: str
 ) -> None:
     pool = Four(loopback, tmp_path, real_consul, key)
-    async with pool.server.running(), pool.client.running(), pool.o1.running(), pool.o2.running():
-        await pool.gather()
+    async with pool.running():
         views = [await one.members() for one in pool.everybody]
         for name in views[0]:
             for what in ("Addr", "Port", "Tags", "ProtocolMax", "ProtocolCur", "DelegateMax", "DelegateCur"):
@@ -88,13 +93,6 @@ async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
 
 
 async def exchange_events(pool: Four) -> None:
-    heard: list[tuple[str, str]] = []
-
-    def hear(one: dict[str, Any]) -> None:
-        heard.append((one["name"], "o2"))
-
-    pool.o2.call.link.subscribe("events", hear)
-    await pool.o2.call("Stats", pool="lan")              # answered after the subscription
     for coalesce in (True, False):
         event = UserEvent(str(uuid.uuid4()), f"ours-{coalesce}", b"payload \xff")
         await pool.o1.call(
@@ -112,7 +110,10 @@ async def exchange_events(pool: Four) -> None:
         with trio.fail_after(60):
             while await listed(real) != expected:
                 await trio.sleep(0.05)
-    await wait_for(lambda: {name for name, _ in heard} >= {f"consul:event:{name}" for name, _ in expected}, 60)
+    names = {f"consul:event:{name}" for name, _ in expected}
+    await wait_for(lambda: {name for name, _ in pool.heard} >= names, 60)
+    # The first thing that the server said was that it leads.
+    await wait_for(lambda: ("consul:new-leader", b"server") in pool.heard, 60)
 
 
 async def ask_from_ours(pool: Four) -> None:
@@ -141,7 +142,7 @@ async def agree_on_coordinates(pool: Four) -> None:
         if ours is None:
             return float("inf")
         # Each ping moves it a little.
-        distance = math.dist(ours["Vec"], theirs["Vec"]) + abs(ours["Height"] - theirs["Height"])
+        distance: float = math.dist(ours["Vec"], theirs["Vec"]) + abs(ours["Height"] - theirs["Height"])
         return 1000 * distance
 
     for real in (pool.server, pool.client):
@@ -156,8 +157,7 @@ async def test_deaths_pauses_and_departures_of_either_kind_are_seen_by_the_other
     pool = Four(loopback, tmp_path, real_consul)
     server, client, o1, o2 = pool.server, pool.client, pool.o1, pool.o2
     bound_s = within_s(QUICK.detection_s_max(4))
-    async with server.running(), client.running(), o1.running(), o2.running():
-        await pool.gather()
+    async with pool.running():
         o2.kill()
         client.freeze()
         began = trio.current_time()

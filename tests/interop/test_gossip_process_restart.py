@@ -1,0 +1,141 @@
+"""Our gossip process is restarted by itself, in a pool of real agents and ours: nobody takes its node for failed."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
+from tests.agents import Agent, RealConsul, wait_until
+from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK
+
+pytestmark = pytest.mark.real_consul
+
+Loopback = Callable[[], str]
+CLIENT = ["-bootstrap-expect=0", "-server=false", "-retry-interval=1s"]
+
+
+def statuses(agent: Agent | RealConsul, wan: bool = False) -> dict[str, int]:
+    members = agent.http("GET", f"/v1/agent/members{'?wan=1' * wan}", timeout_s=10).json()
+    return {one["Name"]: one["Status"] for one in members}
+
+
+def wait_statuses(agent: Agent | RealConsul, expected: dict[str, int], wan: bool = False) -> None:
+    seen: dict[str, int] = {}
+
+    def as_expected() -> bool:
+        seen.clear()
+        seen.update(statuses(agent, wan))
+        return seen == expected
+
+    try:
+        wait_until(as_expected, 60)
+    except AssertionError:
+        raise AssertionError(f"{agent.node_name} sees {seen}, expected {expected}") from None
+
+
+def incarnation(at: str, node: str) -> int:
+    """What the member at this address knows of the node; states are exchanged without joining."""
+    with socket.create_connection((at, 8301), timeout=30) as stream:
+        stream.sendall(encode_stream(PushPull(False, (), b"")))
+        decoder = StreamDecoder()
+        while True:
+            state = decoder.feed(stream.recv(65536))
+            if state is not None:
+                break
+    assert isinstance(state, PushPull)
+    [record] = [one for one in state.nodes if one.name == node]
+    return record.incarnation
+
+
+def lamport_times(agent: Agent) -> dict[str, int]:
+    text = agent.cli("info").stdout.partition("serf_lan:")[2]
+    return {name: int(re.search(rf"{name}_time = (\d+)", text)[1]) for name in ("member", "event", "query")}  # type: ignore[index]
+
+
+def fire(agent: Agent | RealConsul, name: str) -> None:
+    assert agent.http("PUT", f"/v1/event/fire/{name}").status == 200
+
+
+def wait_event(agent: Agent | RealConsul, name: str) -> None:
+    wait_until(lambda: name in [e["Name"] for e in agent.http("GET", "/v1/event/list").json()], 60, f"event {name}")
+
+
+@contextlib.contextmanager
+def pool(loopback: Loopback, directory: Path, consul: Path) -> Iterator[tuple[Agent, Agent, RealConsul, RealConsul]]:
+    """Our server, another one of ours, a real server and a real client: one cluster, with Consul's own timing."""
+    ours = Agent(loopback(), directory / "ours", dev=False, node_name="ours")
+    joins = ["-retry-join", ours.address, "-retry-interval=1s"]
+    also = Agent(loopback(), directory / "also", ["-bootstrap-expect=0", *joins], dev=False, node_name="also")
+    real = RealConsul(
+        loopback(), directory / "real", consul, ["-bootstrap-expect=0", *joins], dev=False, node_name="real"
+    )
+    client = RealConsul(loopback(), directory / "client", consul, [*CLIENT, *joins], dev=False, node_name="client")
+    with ours.running(), also.running(), real.running(), client.running():
+        for agent in (ours, also, real, client):
+            wait_statuses(agent, dict.fromkeys(("ours", "also", "real", "client"), ALIVE))
+        yield ours, also, real, client
+
+
+def test_a_restarted_gossip_process_is_missed_by_nobody(
+    loopback: Loopback, tmp_path: Path, real_consul: Path
+) -> None:
+    with pool(loopback, tmp_path, real_consul) as (ours, also, real, client):
+        everybody = (ours, also, real, client)
+        fire(client, "before")
+        wait_event(ours, "before")
+        # Something to be ahead of: an accusation that was refuted has raised the incarnation.
+        for number, restart in enumerate(("kill", "restart", "kill")):
+            times, known = lamport_times(ours), incarnation(real.address, "ours")
+            pid = ours.pids()["gossip"]
+            if restart == "kill":
+                ours.kill("gossip")
+            else:
+                assert ours.cli("restart", "gossip").returncode == 0
+            ours.wait_restarted("gossip", pid)
+            for agent in everybody:
+                wait_statuses(agent, dict.fromkeys(("ours", "also", "real", "client"), ALIVE))
+                wait_statuses(ours, dict.fromkeys(("ours.dc1", "also.dc1", "real.dc1"), ALIVE), wan=True)
+            after = lamport_times(ours)
+            assert all(after[clock] >= times[clock] for clock in times), (times, after)
+            assert incarnation(real.address, "ours") >= known
+            assert incarnation(ours.address, "ours") >= incarnation(real.address, "ours")
+            # What it says is news to the others, and what they say to it.
+            fire(ours, f"after-{number}")
+            fire(client, f"too-{number}")
+            for agent in everybody:
+                wait_event(agent, f"after-{number}")
+                wait_event(agent, f"too-{number}")
+        for agent in everybody:
+            assert "EventMemberFailed" not in agent.output(), f"at {agent.node_name}"
+        events = [event["Name"] for event in ours.http("GET", "/v1/event/list").json()]
+        assert len(events) == len(set(events)), "one was delivered twice"
+
+
+def test_signals_mean_a_departure_or_not_and_the_pool_is_found_again_after_one(
+    loopback: Loopback, tmp_path: Path, real_consul: Path
+) -> None:
+    """TERM is a departure where leave_on_terminate is set, INT is none for servers by default."""
+    timing = {"gossip_lan": QUICK.consul()}
+    leaving = {"rejoin_after_leave": True, "leave_on_terminate": True, "performance": {"leave_drain_time": "0s"}}
+    ours = Agent(loopback(), tmp_path / "ours", dev=False, node_name="ours", config={**leaving, **timing})
+    joins = ["-retry-join", ours.address]
+    client = RealConsul(
+        loopback(), tmp_path / "real", real_consul, [*CLIENT, *joins], dev=False, node_name="client", config=timing
+    )
+    with ours.running(), client.running():
+        wait_statuses(client, {"ours": ALIVE, "client": ALIVE})
+        assert ours.stop(signal.SIGTERM) == 0
+        wait_statuses(client, {"ours": LEFT, "client": ALIVE})
+        ours.start()
+        ours.wait_ready()
+        wait_statuses(client, {"ours": ALIVE, "client": ALIVE})
+        wait_statuses(ours, {"ours": ALIVE, "client": ALIVE})
+        assert ours.stop(signal.SIGINT) == 1
+        wait_statuses(client, {"ours": FAILED, "client": ALIVE})
