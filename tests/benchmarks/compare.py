@@ -17,11 +17,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.agents import Agent, RealConsul
 from tests.benchmarks import flapping, gossip_cpu, measure
+from tests.benchmarks.cluster import measure_cluster
+from tests.clusters import Kind
 from tests.loopback import LoopbackPool
 from tests.real_consul import NotAvailableError, find_real_consul
 
@@ -37,6 +40,8 @@ FILES: Final = 14_000
 CHANGES: Final = 20
 GOSSIP_GROUPS: Final = {"gossip": "", "gossip-encrypted": gossip_cpu.KEY}
 """Measured only where asked for by name: each takes five minutes per side."""
+CLUSTER_GROUP: Final = "cluster"
+"""Measured only where asked for by name: it takes some minutes per side."""
 CATALOG_GROUPS: Final = ("catalog", "dns", "register", "watch", "watchers10k")
 
 
@@ -175,8 +180,9 @@ def measure_catalog(comparison: Comparison, side: str, agent: Agent | RealConsul
         rate = measure.dnsperf(agent.address, [f"{name} SRV" for name in names], seconds)
         comparison.add(side, "DNS SRV of 100 services, 16 clients", "1/s", rate, goal=5)
     if comparison.wanted("register"):
-        rate, _ = measure.register(base, 16, seconds)
-        comparison.add(side, "catalog/register, 16 connections", "1/s", rate, goal=2)
+        for connections in (16, 64):
+            rate, _ = measure.register(base, connections, seconds)
+            comparison.add(side, f"catalog/register, {connections} connections", "1/s", rate, goal=2)
     if comparison.wanted("watch"):
         _, last_ms = measure.watchers(agent.address, 1000)
         comparison.add(side, "1,000 watchers of one key, last answered", "ms", last_ms, higher=False)
@@ -241,7 +247,7 @@ def main() -> int:
         "--only",
         default="",
         help="comma-separated groups: put get catalog dns register watch watchers10k idle; and only if named: "
-        + " ".join(GOSSIP_GROUPS),
+        + " ".join((CLUSTER_GROUP, *GOSSIP_GROUPS)),
     )
     parser.add_argument("--watchers", type=int, default=10_000, help="connections of the group watchers10k")
     parser.add_argument("--side", choices=("both", "ours", "real"), default="both")
@@ -283,6 +289,11 @@ def main() -> int:
                         with tempfile.TemporaryDirectory(dir=options.directory) as directory:
                             agent = make(side, Path(directory), **({"encrypt": key} if key else {}))
                             measure_gossip(comparison, side, agent, pool(), key)
+                if comparison.asked_for(CLUSTER_GROUP):
+                    kind: Kind = Agent if side == "ours" else partial(RealConsul, binary=binary)
+                    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+                        add = partial(comparison.add, side)
+                        measure_cluster(add, kind, dict(CONFIG), Path(directory), pool, comparison.seconds)
     finally:
         pool.close()
     table = comparison.table()
