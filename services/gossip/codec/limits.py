@@ -16,13 +16,16 @@ STREAM_USER_STATE = 20 * 1024 * 1024     # Serf's part of a push/pull, or a user
 STREAM_NODES = 65536                     # nodes in one push/pull
 STREAM_COMPRESS_UP_TO = 64 * 1024        # larger states go out uncompressed: every receiver takes both forms
 
-TEXT = 8192                              # a name, tag value or error text
-META = 4096                              # accepted Meta (senders keep to META_SENT)
-META_SENT = 512                          # memberlist's MetaMaxSize
+TEXT = 65536                             # a name, tag value or error text: real agents pass on what fits a datagram
+NAME = 512                               # name of a member that is let in, UTF-8
+META = 512                               # Meta of a member that is let in, and of this one: memberlist's MetaMaxSize
 PACKET_ARRAY = 1024                      # elements of one msgpack array outside Serf's push/pull state
 STREAM_ARRAY = 65536                     # elements of one array in that state: names of nodes that left
 STREAM_MAP = 131072                      # entries of one msgpack map: status times of all nodes
 
 USER_EVENT = 512                         # name + payload, and the encoded message
+EVENT_RING = 4 * 1024 * 1024             # names and payloads of all remembered events; 4000 of the largest honest ones
+EVENT_NAMES = 100                        # different names under which events are counted
 QUERY = 1024                             # encoded query
 QUERY_RESPONSE = 1024                    # encoded answer, also when wrapped for a relay
+KEY_RESPONSE = 8192                      # answer to a key query that is looked at; members of Consul keep to 1024

@@ -188,10 +188,7 @@ class _Body:
             _check_count("bytes of user state", self._header.user_state_len, limits.STREAM_USER_STATE)
         assert isinstance(self._header, PushPullHeader)
         while len(self._nodes) < self._header.nodes:
-            record = NODE_RECORD.load(self._reader.read())
-            if len(record.meta) > limits.META:
-                raise StreamError(f"Meta of node '{record.name}' is over the limit of {limits.META} bytes")
-            self._nodes.append(record)
+            self._nodes.append(NODE_RECORD.load(self._reader.read()))
         if not self._collect(self._header.user_state_len):
             return None
         return PushPull(self._header.join, tuple(self._nodes), bytes(self._tail))

@@ -98,7 +98,7 @@ class Asking:
 
     def start_key_operation(self, operation: str, key: bytes, relay_factor: int, now: float, token: Any) -> None:
         """One of keys.OPERATIONS on all members; CommandDone(token, error, result) follows. Raises SerfError."""
-        collector = keys.KeyAnswers(token, self._alive_count())
+        collector = keys.KeyAnswers(token, self._alive_count(), self._log)
         payload = encode_key_request(key)
         self.start(_INTERNAL + operation, payload, now, relay_factor=relay_factor, collector=collector)
 

@@ -346,8 +346,8 @@ class Serf:
 def check_tags(tags: dict[str, str]) -> bytes:
     """Tags as Meta. Raises SerfError if they are longer than members accept."""
     meta = encode_tags(tags)
-    if len(meta) > limits.META_SENT:
-        raise SerfError(f"Encoded length of tags exceeds limit of {limits.META_SENT} bytes")
+    if len(meta) > limits.META:
+        raise SerfError(f"Encoded length of tags exceeds limit of {limits.META} bytes")
     return meta
 
 

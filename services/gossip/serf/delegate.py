@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
+from services.gossip.codec import limits
 from services.gossip.codec.errors import PacketError
 from services.gossip.codec.messages import STATE_LEFT, Alive, NodeRecord
 from services.gossip.codec.serf_messages import (
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 MergeCheck = Callable[[Sequence[Member]], str | None]
 _REMEMBERED = 128
+_COUNTED_NAME = 128
 
 # Every rumour reaches a member many times, in the same bytes.
 _decoded = lru_cache(_REMEMBERED)(decode_serf)
@@ -42,6 +44,7 @@ class SerfDelegate:
         self._serf = serf
         self._merge_check = merge_check
         self._emit = emit
+        self._event_names: set[str] = set()
         self.ignore_old_events = False
         """Set while the answer to an own join is merged: what was before does not concern us."""
 
@@ -81,8 +84,9 @@ class SerfDelegate:
     def user_message(self, payload: bytes, now: float) -> None:
         """A Serf message; what is news is passed on as it came."""
         try:
-            message = _decoded(payload)
+            message = (_decoded if len(payload) <= limits.PACKET_BUDGET else decode_serf)(payload)
         except PacketError as error:
+            self._emit(Metric("incr", "consul.serf.msgs.malformed"))
             self._log("error", f"serf: Error decoding message: {error}")
             return
         serf, rumours = self._serf, self._serf.rumours
@@ -123,10 +127,18 @@ class SerfDelegate:
         if verdict != "new":
             return False
         self._emit(Metric("incr", "consul.serf.events"))
-        self._emit(Metric("incr", f"consul.serf.events.{event.name}"))
+        self._count_by_name(event.name)
         self._serf.recorder.on_user_event(event.ltime)
         self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
         return True
+
+    def _count_by_name(self, name: str) -> None:
+        """Peers choose names: only so many, short and printable ones become measurements."""
+        if name not in self._event_names:
+            if len(self._event_names) >= limits.EVENT_NAMES or len(name) > _COUNTED_NAME or not name.isprintable():
+                return
+            self._event_names.add(name)
+        self._emit(Metric("incr", f"consul.serf.events.{name}"))
 
     def ack_payload(self) -> bytes | None:
         return self._serf.coordinates.ack_payload()

@@ -8,6 +8,7 @@ from services.gossip.codec import limits
 from services.gossip.codec.errors import PacketError
 from services.gossip.codec.keyring import Keyring, KeyringError
 from services.gossip.codec.serf_messages import (
+    KEY_RESPONSE,
     KeyResponse,
     decode_key_request,
     decode_key_response,
@@ -19,6 +20,7 @@ from services.gossip.serf.queries import Collector
 OPERATIONS = ("install-key", "use-key", "remove-key", "list-keys")
 # A base64 key of 16 bytes with its msgpack header: no response can hold more keys than fit with this size.
 _KEY_SIZE_MIN = 25
+_SHOWN = 128                                   # bytes of an answer that is none
 
 Log = Callable[[str, str], None]
 
@@ -86,7 +88,8 @@ def fitting(response: KeyResponse, fits: Callable[[bytes], bool]) -> bytes | Non
 class KeyAnswers(Collector):
     """The sum of all members' answers to one key query."""
 
-    def __init__(self, token: Any, members: int) -> None:
+    def __init__(self, token: Any, members: int, log: Log) -> None:
+        self._log = log
         self._token = token
         self._members = members
         self._responses = self._errors = 0
@@ -97,13 +100,15 @@ class KeyAnswers(Collector):
     def add(self, node: str, payload: bytes) -> bool:
         self._responses += 1
         try:
-            response = decode_key_response(payload)
-        except PacketError:
-            self._messages[node] = f"Invalid key query response type: {list(payload[:1])}"
+            response = _decoded(payload)
+        except PacketError as error:
+            self._messages[node] = str(error)
             self._errors += 1
             return self._responses == self._members
         if not response.result:
             self._errors += 1
+        elif response.message:
+            self._log("warn", f"serf: {response.message}")
         if response.message or not response.result:
             self._messages[node] = response.message
         for key in response.keys or ():
@@ -126,3 +131,14 @@ class KeyAnswers(Collector):
             "PrimaryKeys": self._primary_keys,
         }
         return CommandDone(self._token, error, result)
+
+
+def _decoded(payload: bytes) -> KeyResponse:
+    """Raises PacketError in Serf's words."""
+    shown = " ".join(map(str, payload[:_SHOWN])) + " ..." * (len(payload) > _SHOWN)
+    if payload[:1] != bytes((KEY_RESPONSE,)) or len(payload) > limits.KEY_RESPONSE:
+        raise PacketError(f"Invalid key query response type: [{shown}]")
+    try:
+        return decode_key_response(payload)
+    except PacketError:
+        raise PacketError(f"Failed to decode key query response: [{shown}]") from None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from services.gossip.codec import limits
 from services.gossip.codec.errors import PacketError
 from services.gossip.codec.serf_messages import JoinIntent, LeaveIntent, decode_tags
 from services.gossip.serf.effects import Effect, MemberEvent
@@ -201,7 +202,7 @@ class Members:
         known = self._intents.get(name)
         if known is not None and ltime <= known.ltime:
             return False
-        if known is None and len(self._intents) >= _INTENTS_MAX:
+        if known is None and (len(self._intents) >= _INTENTS_MAX or len(name) > limits.NAME):
             return False
         self._intents[name] = _Intent(kind, ltime, now)
         return True

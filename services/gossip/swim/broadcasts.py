@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Callable
 
+from services.gossip.codec import limits
 from services.gossip.swim.formulas import retransmit_limit
 
 Done = Callable[[], None]
@@ -43,7 +44,12 @@ class BroadcastQueue:
     def add(self, data: bytes, *, name: str | None = None, on_done: Done | None = None) -> int:
         """Queue a message. One with a name replaces the pending one of that name.
 
+        One that fits into no packet is dropped at once: it could only wait for ever.
         on_done: called when it was sent to the limit, replaced or dropped. Returns how many were dropped."""
+        if len(data) > limits.PACKET_BUDGET:
+            if on_done is not None:
+                on_done()
+            return 1
         self._next_number += 1
         if name is not None and name in self._named:
             self._remove(self._named[name])

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from services.gossip.codec import limits
 from services.gossip.codec.messages import (
     STATE_ALIVE,
     STATE_DEAD,
@@ -71,13 +72,11 @@ class Rules:
             return
         refusal = self._alive_refusal(alive)
         if refusal is not None:
+            self._metric("consul.memberlist.alive.refused")
             self._log("warn", refusal)
             return
         readdressed = False
         if known is None:
-            if len(self._nodes) >= self._settings.max_nodes:
-                self._log("warn", f"memberlist: ignoring alive message for '{alive.node}': the list is full")
-                return
             if not alive.incarnation:
                 # Nobody sends this. memberlist notes the name as that of a dead node.
                 self._nodes.put(_unknown(alive))
@@ -162,6 +161,10 @@ class Rules:
             return f"memberlist: ignoring alive message for {where} because Vsn is not present"
         if not alive.node or len(alive.addr) not in (4, 16):
             return f"memberlist: ignoring alive message for {where}: it has no name or no usable address"
+        if len(alive.meta) > limits.META or len(alive.node.encode("utf-8", "surrogateescape")) > limits.NAME:
+            return f"memberlist: ignoring alive message for {where}: its name or Meta is too long"
+        if len(self._nodes) >= self._settings.max_nodes and self._nodes.get(alive.node) is None:
+            return f"memberlist: ignoring alive message for {where}: the list is full"
         reason = self._delegate.check_alive(alive)
         if reason is not None:
             return f"memberlist: ignoring alive message for '{alive.node}': {reason}"
@@ -189,6 +192,7 @@ class Rules:
             f"memberlist: Conflicting address for {known.name}. Mine: {known.address} Theirs: {theirs} "
             f"Old state: {STATE_NAMES[known.state]}",
         )
+        self._metric("consul.memberlist.conflict")
         self._delegate.name_conflict(known, alive)
         return False
 

@@ -61,9 +61,9 @@ def test_thousands_of_members_may_come_at_once_but_not_all_the_time() -> None:
     for number in range(5000):
         gate.write("info", f"serf: EventMemberJoin: n{number} 10.0.0.1", 1.0)
     assert len(lines) == 5000
-    for number in range(100_000):
+    for number in range(20_000):
         gate.write("info", f"serf: EventMemberJoin: m{number} 10.0.0.1", 1.0 + number / 1000)
-    assert len(lines) == 5000 + 100_000 / 1000 * 20 - 1
+    assert len(lines) == 5000 + 20_000 / 1000 * 20 - 1
 
 
 def test_debug_lines_are_all_written() -> None:
