@@ -11,12 +11,15 @@ from cli.base import ui
 from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, DurationFlag, FlagSet, IntFlag, StringFlag
 from cli.base.http import QueryFlags
+from cli.base.programs import shell_command
 from cli.base.usage import usage
-from cli.locking.child import Child, StartError, shell_command
+from cli.locking.child import Child
+from cli.locking.contender import InUseError, LockError
 from cli.locking.kv import join
-from cli.locking.mutex import InUseError, LockError, Mutex
+from cli.locking.mutex import Mutex
 from cli.locking.semaphore import KEY, Semaphore
 from cli.locking.stop import Stop
+from shared.gotext.processes import StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import time
@@ -12,9 +11,11 @@ from cli.base import ui
 from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, FlagSet, ListFlag, StringFlag
 from cli.base.http import QueryFlags
+from cli.base.programs import shell_command, start
 from cli.base.usage import usage
 from shared.gotext.durations import format_duration_ns
 from shared.gotext.numbers import parse_bool
+from shared.gotext.processes import StartError, exit_text
 from shared.structs import gojson
 from shared.watch_plan import Answer, Plan, Progress, WatchError, parse
 
@@ -158,12 +159,11 @@ def _wait(plan: Plan, error: str, seconds: float) -> None:
 
 def _run_child(child: list[str], in_shell: bool, index: int, data: Any) -> str:
     """What went wrong, "" if nothing. A signal that ends us reaches the child, too."""
-    command = [os.environ.get("SHELL") or "/bin/sh", "-c", " ".join(child)] if in_shell else child
-    environment = {**os.environ, "CONSUL_INDEX": str(index)}
+    command = shell_command(" ".join(child)) if in_shell else child
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
-    except OSError as error:
-        return f"Error starting handler: {_start_problem(command[0], error)}"
+        process = start(command, {"CONSUL_INDEX": str(index)}, subprocess.PIPE)
+    except StartError as error:
+        return f"Error starting handler: {error}"
     try:
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError), process.stdin:
@@ -172,17 +172,5 @@ def _run_child(child: list[str], in_shell: bool, index: int, data: Any) -> str:
     except _Interrupted:
         process.terminate()
         raise
-    if code < 0:
-        return f"Error executing handler: signal: {_signal_name(-code)}"
-    return f"Error executing handler: exit status {code}" if code else ""
-
-
-def _start_problem(program: str, error: OSError) -> str:
-    if "/" in program or not isinstance(error, FileNotFoundError):
-        return f"fork/exec {program}: {(error.strerror or str(error)).lower()}"
-    return f'exec: "{program}": executable file not found in $PATH'
-
-
-def _signal_name(number: int) -> str:
-    names = {signal.SIGKILL: "killed", signal.SIGTERM: "terminated"}
-    return names.get(signal.Signals(number), signal.strsignal(number) or str(number)).lower()
+    problem = exit_text(code)
+    return f"Error executing handler: {problem}" if problem else ""

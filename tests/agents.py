@@ -210,10 +210,11 @@ class _Process(ABC):
                 os.kill(pid, signals.SIGKILL)
 
 
-class Agent(_Process):
-    """`proconsul agent`: a dev agent, or one with a data dir when `dev` is False.
+class _Configured(_Process):
+    """What both take: where they live, what they are, what they are told.
 
-    mode: with `dev` False the flags that say what it is; a server alone without them."""
+    dev: a dev agent, else one with a data dir. mode: without `dev` the flags that say what it is; a server alone
+    without them. config: what its file says."""
 
     def __init__(
         self,
@@ -232,13 +233,15 @@ class Agent(_Process):
         self.mode = mode
         self.node_name = node_name
         self.config = config
-        self.run_dir = directory / "run"
         self.data_dir = directory / "data"
 
+    @abstractmethod
+    def program(self) -> list[str]:
+        """What comes before the subcommand."""
+
     def command(self) -> list[str]:
-        command = [sys.executable, "-m", "cli.main", "agent", *self._mode()]
+        command = [*self.program(), "agent", *self._mode()]
         command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
-        command += ["-run-dir", str(self.run_dir)]
         if self.config is not None:
             path = self.directory / "config.json"
             path.write_text(json.dumps(self.config))
@@ -250,15 +253,29 @@ class Agent(_Process):
             return ["-dev"]
         return [*(ALONE if self.mode is None else self.mode), "-data-dir", str(self.data_dir)]
 
+    def cli(self, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
+        """The program with `arguments`, asking this agent."""
+        environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
+        command = [*self.program(), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+
+
+class Agent(_Configured):
+    """`proconsul agent`."""
+
+    def __init__(self, address: str, directory: Path, arguments: Sequence[str] = (), **settings: Any) -> None:
+        super().__init__(address, directory, arguments, **settings)
+        self.run_dir = directory / "run"
+
+    def program(self) -> list[str]:
+        return [sys.executable, "-m", "cli.main"]
+
+    def command(self) -> list[str]:
+        return [*super().command(), "-run-dir", str(self.run_dir)]
+
     def environment(self) -> dict[str, str]:
         own = {"PROCONSUL_RUN_DIR": str(self.run_dir), "XDG_RUNTIME_DIR": str(self.directory)}
         return {**super().environment(), **own}
-
-    def cli(self, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
-        """`proconsul ARGUMENTS` against this agent."""
-        environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
-        command = [sys.executable, "-m", "cli.main", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
 
     def pids(self) -> dict[str, int]:
         """component -> pid of those that live now. A process that has not become Python yet does not count."""
@@ -295,45 +312,17 @@ class Agent(_Process):
         return wait_until(successor, timeout_s, f"a new {component}") or 0
 
 
-class RealConsul(_Process):
+class RealConsul(_Configured):
     """The real Consul 1.8.7, started with the same settings as `Agent`."""
 
     def __init__(
-        self,
-        address: str,
-        directory: Path,
-        binary: Path,
-        arguments: Sequence[str] = (),
-        *,
-        dev: bool = True,
-        node_name: str = "node1",
-        config: dict[str, Any] | None = None,
-        http_port: int = 8500,
-        mode: Sequence[str] | None = None,
+        self, address: str, directory: Path, binary: Path, arguments: Sequence[str] = (), **settings: Any
     ) -> None:
-        super().__init__(address, directory, arguments, http_port)
+        super().__init__(address, directory, arguments, **settings)
         self.binary = binary
-        self.dev = dev
-        self.mode = mode
-        self.node_name = node_name
-        self.config = config
-        self.data_dir = directory / "data"
 
-    def command(self) -> list[str]:
-        kind = ALONE if self.mode is None else self.mode
-        mode = ["-dev"] if self.dev else [*kind, "-data-dir", str(self.data_dir)]
-        command = [str(self.binary), "agent", *mode]
-        command += ["-bind", self.address, "-client", self.address, "-node", self.node_name]
-        if self.config is not None:
-            path = self.directory / "config.json"
-            path.write_text(json.dumps(self.config))
-            command += ["-config-file", str(path)]
-        return [*command, *self.arguments]
-
-    def cli(self, *arguments: str, timeout_s: float = 2 * PATIENCE_S) -> subprocess.CompletedProcess[str]:
-        environment = {**self.environment(), "CONSUL_HTTP_ADDR": f"{self.address}:{self.http_port}"}
-        command = [str(self.binary), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, env=environment, check=False)
+    def program(self) -> list[str]:
+        return [str(self.binary)]
 
 
 def wait_settled(agent: Agent | RealConsul) -> None:

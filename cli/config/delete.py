@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from cli.base import ui
 from cli.base.errors import ApiError
-from cli.base.flags import FlagSet, StringFlag
-from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
-from cli.config.read import is_given
+from cli.config.chosen import Flags
 
 NAME = "config delete"
 SYNOPSIS = "Delete a configuration entry"
-
-
-class Flags(FlagSet):
-    def __init__(self) -> None:
-        self.kind = StringFlag("kind", "Kind of the entry.")
-        self.name = StringFlag("name", "Name of the entry.")
-        self.agent = NamespacedQueryFlags()
 
 
 def HELP() -> str:
@@ -36,9 +27,9 @@ Usage: proconsul config delete [options] -kind <kind> -name <name>
 def run(argv: list[str]) -> int:
     flags = Flags()
     flags.parse(argv)
-    kind, name = flags.kind.value, flags.name.value
-    if not (is_given(kind, "kind") and is_given(name, "name")):
+    if (chosen := flags.chosen()) is None:
         return 1
+    kind, name = chosen
     client = flags.agent.client()
     try:
         client.delete(f"/v1/config/{kind}/{name}")

@@ -7,7 +7,7 @@ from cli.base.errors import ApiError
 from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
-from cli.config.read import is_given
+from cli.config.chosen import is_given
 from shared.gotext.quoting import quote
 
 NAME = "config list"

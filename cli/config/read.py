@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from cli.base import ui
 from cli.base.errors import ApiError
-from cli.base.flags import FlagSet, StringFlag
-from cli.base.http import NamespacedQueryFlags
 from cli.base.usage import usage
+from cli.config.chosen import Flags
 from shared.structs.errors import RefusedError
 
 NAME = "config read"
 SYNOPSIS = "Show a configuration entry"
-
-
-class Flags(FlagSet):
-    def __init__(self) -> None:
-        self.kind = StringFlag("kind", "Kind of the entry.")
-        self.name = StringFlag("name", "Name of the entry.")
-        self.agent = NamespacedQueryFlags()
 
 
 def HELP() -> str:
@@ -36,9 +28,9 @@ Usage: proconsul config read [options] -kind <kind> -name <name>
 def run(argv: list[str]) -> int:
     flags = Flags()
     flags.parse(argv)
-    kind, name = flags.kind.value, flags.name.value
-    if not (is_given(kind, "kind") and is_given(name, "name")):
+    if (chosen := flags.chosen()) is None:
         return 1
+    kind, name = chosen
     client = flags.agent.client()
     from cli.config.entries import as_client, check_kind
     from shared.structs.gojson import dumps_indent
@@ -51,10 +43,3 @@ def run(argv: list[str]) -> int:
         return 1
     ui.output(dumps_indent(as_client(kind, entry), "    "))
     return 0
-
-
-def is_given(value: str, name: str) -> bool:
-    """Whether a flag that must be there is; says so if it is not."""
-    if not value:
-        ui.error(f"Must specify the -{name} parameter")
-    return bool(value)

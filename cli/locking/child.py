@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import subprocess
 import threading
+
+from cli.base.programs import start
+from shared.gotext.processes import exit_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-DEFAULT_SHELL = "/bin/sh"
-
-
-class StartError(Exception):
-    """The program cannot be started. The text is what Go says."""
-
-
-def shell_command(script: str) -> list[str]:
-    """What runs a script in the user's shell."""
-    return [os.environ.get("SHELL") or DEFAULT_SHELL, "-c", script]
-
 
 class Child:
     """A running program. on_exit(what was wrong, "" if nothing) is called in another thread when it has ended.
@@ -37,16 +25,7 @@ class Child:
         pass_stdin: bool,
         on_exit: Callable[[str], None],
     ) -> None:
-        if "/" not in command[0] and shutil.which(command[0]) is None:
-            raise StartError(f'exec: "{command[0]}": executable file not found in $PATH')
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=None if pass_stdin else subprocess.DEVNULL,
-                env={**os.environ, **environment},
-            )
-        except OSError as error:
-            raise StartError(f"fork/exec {command[0]}: {os.strerror(error.errno or 0).lower()}") from None
+        self._process = start(command, environment, None if pass_stdin else subprocess.DEVNULL)
         self._on_exit = on_exit
         self._waiter = threading.Thread(target=self._wait, name="wait for child", daemon=True)
         self._waiter.start()
@@ -64,12 +43,4 @@ class Child:
         self._waiter.join(timeout_s)
 
     def _wait(self) -> None:
-        self._on_exit(describe_exit(self._process.wait()))
-
-
-def describe_exit(status: int) -> str:
-    """What Go calls an exit status (negative: died of that signal), "" for success."""
-    if status >= 0:
-        return f"exit status {status}" if status else ""
-    name = signal.strsignal(-status)
-    return f"signal: {name.lower()}" if name else f"signal: signal {-status}"
+        self._on_exit(exit_text(self._process.wait()))

@@ -4,13 +4,11 @@ which of them hold a place. Whoever changes it does so by check-and-set, and dro
 from __future__ import annotations
 
 import json
-import time
 
 from cli.base import gojson
 from cli.base.errors import ApiError
-from cli.locking.kv import KV, Pair, Wait, is_retryable, join
-from cli.locking.mutex import SESSION_TTL, WAIT_NS, InUseError, LockError
-from cli.locking.session import Holder
+from cli.locking.contender import Contender, InUseError, LockError
+from cli.locking.kv import KV, Pair, Wait, join
 from shared.gotext.json_syntax import JsonSyntaxError
 
 TYPE_CHECKING = False
@@ -67,8 +65,8 @@ def _no_places(item: object, where: str) -> LockError:
     return LockError(f"lock decoding failed: json: cannot unmarshal {gojson.type_name(item)} into Go {where}")
 
 
-class Semaphore:
-    """As Mutex, for `limit` holders."""
+class Semaphore(Contender):
+    """prefix: below which the keys are. limit: how many may hold it. The rest is as for every contender."""
 
     def __init__(
         self,
@@ -84,28 +82,16 @@ class Semaphore:
         """Raises LockError without a prefix."""
         if not prefix:
             raise LockError("missing prefix")
-        self._connect, self._prefix, self._limit, self._name = connect, prefix, limit, name
-        self._try_ns, self._retries, self._retry_s = try_ns, retries, retry_s
+        super().__init__(connect, name, try_ns=try_ns, retries=retries, retry_s=retry_s)
+        self._prefix, self._limit = prefix, limit
         self._key = join(prefix, KEY)
-        self._kv = KV(connect())
-        self._holder: Holder | None = None
 
-    def acquire(self, stop: Stop) -> bool:
-        """False if it was stopped, or time was up. Raises LockError."""
-        fields = {"Name": self._name, "TTL": SESSION_TTL, "Behavior": "delete"}
-        try:
-            self._holder = Holder(self._connect, fields)
-        except ApiError as error:
-            raise LockError(f"failed to create session: {error}") from None
-        held = False
-        try:
-            self._enter(self._holder.id)
-            held = self._wait_and_take_place(self._holder.id, stop)
-        finally:
-            if not held:
-                self._holder.end()
-                self._holder = None
-        return held
+    def _session_fields(self) -> dict[str, str]:
+        return {"Behavior": "delete"}
+
+    def _contend(self, session: str, stop: Stop) -> bool:
+        self._enter(session)
+        return self._wait_and_take_place(session, stop)
 
     def _enter(self, session: str) -> None:
         try:
@@ -116,19 +102,11 @@ class Semaphore:
             raise LockError("failed to make contender entry: <nil>")
 
     def _wait_and_take_place(self, session: str, stop: Stop) -> bool:
-        wait = Wait(WAIT_NS if self._try_ns is None else self._try_ns)
-        started_ns = time.monotonic_ns()
-        attempted = False
-        while not stop.requested:
-            if self._try_ns is not None and attempted:
-                wait.wait_ns = self._try_ns - (time.monotonic_ns() - started_ns)
-                if wait.wait_ns < 0:
-                    return False
-            attempted = True
+        for wait in self._turns(stop):
             pairs: list[Pair] = []
             index = 0
             with stop.interrupts():
-                pairs, index = self._list(self._kv, wait)
+                pairs, index = self._list(wait)
             if stop.requested:
                 return False
             lock = self._find(pairs)
@@ -146,11 +124,11 @@ class Semaphore:
                 return True
         return False
 
-    def _list(self, kv: KV, wait: Wait | None = None) -> tuple[list[Pair], int]:
+    def _list(self, wait: Wait | None = None) -> tuple[list[Pair], int]:
         try:
-            return kv.tree(self._prefix, wait)
+            return self._kv.tree(self._prefix, wait)
         except ApiError as error:
-            raise LockError(f"failed to read prefix: {error}") from error
+            raise LockError(f"failed to read prefix: {error}") from None
 
     def _find(self, pairs: list[Pair]) -> Pair:
         """The pair of `.lock`; one with index 0 if there is none."""
@@ -163,26 +141,11 @@ class Semaphore:
         except ApiError as error:
             raise LockError(f"failed to update lock: {error}") from None
 
-    def watch(self) -> None:
-        """Returns when our place is lost, or nothing can be learned of it any more. For a thread of its own."""
-        assert self._holder is not None
-        session, kv, wait = self._holder.id, KV(self._connect()), Wait(consistent=True)
-        retries = self._retries
-        while True:
-            try:
-                pairs, index = self._list(kv, wait)
-                places = decode_places(self._find(pairs).value, self._limit)
-            except LockError as error:
-                cause = error.__cause__
-                if not retries or not isinstance(cause, ApiError) or not is_retryable(cause):
-                    return
-                time.sleep(self._retry_s)
-                retries, wait.index = retries - 1, 0
-                continue
-            _drop_dead(places, pairs)
-            if session not in places.holders:
-                return
-            retries, wait.index = self._retries, index
+    def _look(self, kv: KV, session: str, wait: Wait) -> tuple[bool, int]:
+        pairs, index = kv.tree(self._prefix, wait)
+        places = decode_places(self._find(pairs).value, self._limit)
+        _drop_dead(places, pairs)
+        return session in places.holders, index
 
     def release(self) -> None:
         """Gives our place back, removes our key and ends the session. Raises LockError."""
@@ -209,7 +172,7 @@ class Semaphore:
 
     def destroy(self) -> None:
         """Deletes `.lock` if nobody holds a place. Raises LockError, InUseError."""
-        pairs, _ = self._list(self._kv)
+        pairs, _ = self._list()
         lock = self._find(pairs)
         if not lock.modify_index:
             return
@@ -219,12 +182,7 @@ class Semaphore:
         _drop_dead(places, pairs)
         if places.holders:
             raise InUseError(IN_USE)
-        try:
-            removed = self._kv.delete_cas(lock)
-        except ApiError as error:
-            raise LockError(f"failed to remove semaphore: {error}") from None
-        if not removed:
-            raise InUseError(IN_USE)
+        self._remove(lock, "semaphore", IN_USE)
 
 
 def _drop_dead(places: Places, pairs: list[Pair]) -> None:

@@ -15,6 +15,7 @@ from shared.structs.catalog import (
     NodeService,
     RegisterRequest,
 )
+from shared.structs.check_kind import check_kind
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import ExposePath, Upstream
 
@@ -36,7 +37,7 @@ def prepare_register(args: RegisterRequest) -> RegisterRequest:
     for check in args.checks or ():
         check.node = check.node or args.node
         complete_check(check)
-        check.type = check.type or check_type(check)
+        check.type = check.type or check_kind(check.definition)
     return args
 
 
@@ -93,24 +94,6 @@ def complete_check(check: HealthCheck) -> None:
     """A check without an id is known by its name."""
     if not check.check_id:
         check.check_id = check.name
-
-
-def check_type(check: HealthCheck) -> str:
-    """What kind of check a definition describes, "" if it is none that an agent would run."""
-    made = check.definition
-    if made.grpc and made.interval > 0:
-        return "grpc"
-    if made.http and made.interval > 0:
-        return "http"
-    if made.ttl > 0:
-        return "ttl"
-    if made.tcp and made.interval > 0:
-        return "tcp"
-    if made.alias_node or made.alias_service:
-        return "alias"
-    if made.script_args:
-        return "docker" if made.docker_container_id and made.interval > 0 else "script"
-    return ""
 
 
 def _proxy_mistakes(service: NodeService) -> list[str]:

@@ -75,70 +75,43 @@ def optional(shape: Shape) -> Conform:
     return lambda value: None if value is None else shape(value)
 
 
+def each(conform: Conform, names: str) -> dict[str, Conform]:
+    """The same for several fields."""
+    return dict.fromkeys(names.split(), conform)
+
+
+_INDEXES = each(number, "CreateIndex ModifyIndex")
+
 KEY_PAIR = Shape(
-    Key=text,
-    CreateIndex=number,
-    ModifyIndex=number,
-    LockIndex=number,
-    Flags=number,
-    Value=same,
-    Session=text,
-    Namespace_=text,
+    Key=text, **_INDEXES, **each(number, "LockIndex Flags"), Value=same, **each(text, "Session Namespace_")
 )
 NODE = Shape(
-    ID=text,
-    Node=text,
-    Address=text,
-    Datacenter=text,
-    TaggedAddresses=map_of(text),
-    Meta=map_of(text),
-    CreateIndex=number,
-    ModifyIndex=number,
+    **each(text, "ID Node Address Datacenter"), TaggedAddresses=map_of(text), Meta=map_of(text), **_INDEXES
 )
 CHECK_DEFINITION = Shape(
-    Interval=duration,
-    Timeout=duration,
-    DeregisterCriticalServiceAfter=duration,
+    **each(duration, "Interval Timeout DeregisterCriticalServiceAfter"),
     HTTP=text,
     Header=map_of(list_of(text)),
-    Method=text,
-    Body=text,
+    **each(text, "Method Body"),
     TLSSkipVerify=switch,
     TCP=text,
 )
 CHECK = Shape(
-    Node=text,
-    CheckID=text,
-    Name=text,
-    Status=text,
-    Notes=text,
-    Output=text,
-    ServiceID=text,
-    ServiceName=text,
+    **each(text, "Node CheckID Name Status Notes Output ServiceID ServiceName"),
     ServiceTags=list_of(text),
-    Type=text,
-    Namespace_=text,
+    **each(text, "Type Namespace_"),
     Definition=CHECK_DEFINITION,
-    CreateIndex=number,
-    ModifyIndex=number,
+    **_INDEXES,
 )
 EVENT = Shape(
-    ID=text,
-    Name=text,
+    **each(text, "ID Name"),
     Payload=same,
-    NodeFilter=text,
-    ServiceFilter=text,
-    TagFilter=text,
-    Version=number,
-    LTime=number,
+    **each(text, "NodeFilter ServiceFilter TagFilter"),
+    **each(number, "Version LTime"),
 )
 _MESH_GATEWAY = Shape(Mode_=text)
 _UPSTREAM = Shape(
-    DestinationType_=text,
-    DestinationNamespace_=text,
-    DestinationName=text,
-    Datacenter_=text,
-    LocalBindAddress_=text,
+    **each(text, "DestinationType_ DestinationNamespace_ DestinationName Datacenter_ LocalBindAddress_"),
     LocalBindPort_=number,
     Config_=same,
     MeshGateway=_MESH_GATEWAY,
@@ -147,9 +120,7 @@ _EXPOSED_PATH = Shape(
     ListenerPort_=number, Path_=text, LocalPathPort_=number, Protocol_=text, ParsedFromCheck=switch
 )
 _PROXY = Shape(
-    DestinationServiceName_=text,
-    DestinationServiceID_=text,
-    LocalServiceAddress_=text,
+    **each(text, "DestinationServiceName_ DestinationServiceID_ LocalServiceAddress_"),
     LocalServicePort_=number,
     Config_=same,
     Upstreams_=list_of(_UPSTREAM),
@@ -157,9 +128,7 @@ _PROXY = Shape(
     Expose=Shape(Checks_=switch, Paths_=list_of(_EXPOSED_PATH)),
 )
 SERVICE = Shape(
-    Kind_=text,
-    ID=text,
-    Service=text,
+    **each(text, "Kind_ ID Service"),
     Tags=list_of(text),
     Meta=map_of(text),
     Port=number,
@@ -167,8 +136,7 @@ SERVICE = Shape(
     TaggedAddresses_=map_of(Shape(Address=text, Port=number)),
     Weights=Shape(Passing=number, Warning=number),
     EnableTagOverride=switch,
-    CreateIndex_=number,
-    ModifyIndex_=number,
+    **each(number, "CreateIndex_ ModifyIndex_"),
     ContentHash_=text,
     Proxy__=optional(_PROXY),
     Connect__=optional(Shape(Native_=switch, SidecarService__=same)),
@@ -176,21 +144,9 @@ SERVICE = Shape(
 )
 SERVICE_ENTRY = Shape(Node=optional(NODE), Service=optional(SERVICE), Checks=list_of(CHECK))
 CA_ROOTS = Shape(
-    ActiveRootID=text,
-    TrustDomain=text,
-    Roots=list_of(
-        Shape(ID=text, Name=text, RootCert=text, Active=switch, CreateIndex=number, ModifyIndex=number)
-    ),
+    **each(text, "ActiveRootID TrustDomain"),
+    Roots=list_of(Shape(**each(text, "ID Name RootCert"), Active=switch, **_INDEXES)),
 )
 LEAF_CERT = Shape(
-    SerialNumber=text,
-    CertPEM_=text,
-    PrivateKeyPEM_=text,
-    Service=text,
-    ServiceURI=text,
-    ValidAfter=text,
-    ValidBefore=text,
-    CreateIndex=number,
-    ModifyIndex=number,
+    **each(text, "SerialNumber CertPEM_ PrivateKeyPEM_ Service ServiceURI ValidAfter ValidBefore"), **_INDEXES
 )
-

@@ -12,7 +12,7 @@ from typing import Any
 import trio
 
 from services.rpc_core.local import definitions
-from services.rpc_core.local.checks.definition import type_name, validate
+from services.rpc_core.local.checks.definition import validate
 from services.rpc_core.local.content_hash import content_hash
 from services.rpc_core.local.local_agent import LocalAgent
 from services.rpc_core.local.persisted import PersistError
@@ -22,6 +22,7 @@ from shared.ipc import RemoteError, Request, Server
 from shared.structs.agent import AgentService
 from shared.structs.catalog import CRITICAL, MAINTENANCE, PASSING, WARNING, HealthCheck
 from shared.structs.check_definition import CheckDefinition
+from shared.structs.check_kind import check_kind
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import CheckType, ServiceDefinition
 from shared.structs.registration import validate_service
@@ -171,7 +172,7 @@ class LocalMethods:
             raise _BadRequestError("Bad check status")
         check, check_type = definition.health_check(self._local.config.node_name), definition.check_type()
         _refuse("Invalid check: ", validate, check_type)
-        check.type = type_name(check_type)
+        check.type = check_kind(check_type)
         await self._local.register_check(check, check_type, payload.get("token") or "")
         await self._local.syncer.sync_now()
 

@@ -12,15 +12,11 @@ from types import MappingProxyType
 
 import trio
 
-from shared.gotext.quoting import quote
+from shared.gotext.processes import StartError
 
 _OURS = ("PROCONSUL_", "NOTIFY_SOCKET", "WATCHDOG_")
 """Variables by which our processes find each other; programs get the rest of the environment."""
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-class StartError(Exception):
-    """The program could not be started; in Go's words."""
 
 
 def shell() -> str:
@@ -41,7 +37,7 @@ async def start(
     program = command[0]
     path = program if "/" in program or not program else find_program(program)
     if path is None:
-        raise StartError(f"exec: {quote(program)}: executable file not found in $PATH")
+        raise StartError.not_found(program)
     if not path:
         raise StartError("fork/exec : no such file or directory")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
@@ -55,11 +51,8 @@ async def start(
             env={**environment, **variables},
             process_group=0 if own_group else None,
         )
-    except OSError as error:
-        reason = os.strerror(error.errno).lower() if error.errno else str(error)
-    except ValueError:  # a zero byte
-        reason = "invalid argument"
-    raise StartError(f"fork/exec {path}: {reason}")
+    except (OSError, ValueError) as error:
+        raise StartError.refused(path, error) from None
 
 
 def find_program(name: str) -> str | None:

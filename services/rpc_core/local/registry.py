@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import trio
 
 from services.rpc_core.local import definitions
-from services.rpc_core.local.checks.definition import is_script, type_name, validate
+from services.rpc_core.local.checks.definition import is_script, validate
 from services.rpc_core.local.exposed import ExposedPorts, can_be_exposed, direct, exposed
 from services.rpc_core.local.persisted import LOCAL, REMOTE, Files, SavedState
 from services.rpc_core.local.runners import Runners
@@ -21,6 +21,7 @@ from shared.config.runtime import RuntimeConfig
 from shared.gotext.quoting import quote
 from shared.log import get_logger
 from shared.structs.catalog import CRITICAL, HealthCheck, NodeService
+from shared.structs.check_kind import check_kind
 from shared.structs.config_entry_wire import ServiceConfigResponse
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import CheckType, ServiceAddress
@@ -122,7 +123,7 @@ class Registry:
             service_id=service.id,
             service_name=service.service,
             service_tags=service.tags,
-            type=type_name(check_type),
+            type=check_kind(check_type),
         )
         if (before := statuses.get(check_id)) is not None:
             check.status, check.output = before.status, before.output

@@ -25,6 +25,7 @@ from services.rpc_core.local import programs
 from services.rpc_core.local.events import REMOTE_EXEC
 from services.rpc_core.local.user_event import UserEvent
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.processes import StartError
 from shared.log import get_logger
 from shared.structs import gojson
 from shared.structs.errors import JsonError
@@ -34,6 +35,8 @@ from shared.structs.schema import BYTES, DURATION, STR, STRS, Struct, attr
 _log = get_logger("agent")
 
 JOBS_WAITING_MAX = 64
+JOBS_RUNNING_MAX = 64
+"""At the same time; further ones wait. Consul has no such limit."""
 OUTPUT_BYTES = 4096
 """Size of a piece of output."""
 OUTPUT_IDLE_S = 0.5
@@ -89,9 +92,17 @@ class RemoteExec:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Until cancelled; programs that run then are killed."""
         task_status.started()
+        room = trio.Semaphore(JOBS_RUNNING_MAX)
         async with trio.open_nursery() as nursery:
             async for event in self._events_out:
-                nursery.start_soon(_Run(self._core.config, self._call, event).run)
+                await room.acquire()
+                nursery.start_soon(self._run_one, event, room)
+
+    async def _run_one(self, event: UserEvent, room: trio.Semaphore) -> None:
+        try:
+            await _Run(self._core.config, self._call, event).run()
+        finally:
+            room.release()
 
 
 class _Run:
@@ -184,7 +195,7 @@ class _Run:
         _log.info("remote exec script", script=command)
         try:
             process = await programs.start(job.args or [programs.shell(), "-c", command])
-        except programs.StartError as error:
+        except StartError as error:
             _log.debug("failed to start remote exec", error=str(error))
             return START_FAILED
         ended = False

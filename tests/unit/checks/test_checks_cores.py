@@ -18,7 +18,6 @@ from services.rpc_core.local.checks.definition import (
     definition_from_config,
     is_empty,
     runner_name,
-    type_name,
     validate,
 )
 from services.rpc_core.local.checks.interface import output_limit
@@ -29,6 +28,7 @@ from services.rpc_core.local.checks.status import StatusFilter
 from services.rpc_core.local.checks.ttl import TtlTimer
 from shared.config.runtime import RuntimeConfig
 from shared.structs.catalog import HealthCheck
+from shared.structs.check_kind import check_kind
 from shared.structs.errors import JsonError, RefusedError
 from shared.structs.proxy import CheckType
 
@@ -327,7 +327,7 @@ def test_definitions_that_contradict_themselves_are_refused(fields: dict[str, An
 def test_one_kind_is_shown_and_one_is_run(fields: dict[str, Any], shown: str, run: str) -> None:
     definition = CheckType(**fields)
     validate(definition)
-    assert (type_name(definition), runner_name(definition)) == (shown, run)
+    assert (check_kind(definition), runner_name(definition)) == (shown, run)
 
 
 def test_a_body_may_be_written_in_two_ways() -> None:

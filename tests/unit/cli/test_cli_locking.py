@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.base.errors import ApiError
+from cli.base.programs import shell_command
 from cli.exec_results import TargetedText
-from cli.locking.child import Child, StartError, describe_exit, shell_command
+from cli.locking.child import Child
+from cli.locking.contender import LockError
 from cli.locking.kv import Wait, is_retryable, join
-from cli.locking.mutex import LockError
 from cli.locking.semaphore import Places, decode_places
 from cli.locking.stop import Stop
+from shared.gotext.processes import StartError
 
 
 @pytest.mark.parametrize(
@@ -85,14 +87,6 @@ def test_how_a_read_is_to_wait_is_said_in_milliseconds() -> None:
     assert wait.params() == {"index": "7", "wait": "15000ms"}
     assert Wait(1).params() == {"wait": "1ms"}
     assert Wait(consistent=True).params() == {"consistent": ""}
-
-
-def test_the_end_of_a_program_in_the_words_of_go() -> None:
-    assert describe_exit(0) == ""
-    assert describe_exit(3) == "exit status 3"
-    assert describe_exit(-signal.SIGTERM) == "signal: terminated"
-    assert describe_exit(-signal.SIGKILL) == "signal: killed"
-    assert describe_exit(-signal.SIGSEGV) == "signal: segmentation fault"
 
 
 def test_a_program_reports_its_end_once() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ import trio
 import trio.testing
 
 from services.rpc_core.errors import RpcError
-from services.rpc_core.local.remote_exec import OUTPUT_BYTES, OUTPUT_IDLE_S, _pieces, _Run
+from services.rpc_core.local import remote_exec
+from services.rpc_core.local.remote_exec import OUTPUT_BYTES, OUTPUT_IDLE_S, RemoteExec, _pieces, _Run
 from services.rpc_core.local.user_event import UserEvent
 from shared.config.runtime import RuntimeConfig
 
@@ -125,6 +127,33 @@ async def test_a_program_whose_output_nobody_takes_is_ended_with_all_it_started(
     store = Store({"Command": "sleep 1000 & echo x; wait", "Wait": 10**9})
     store.refuses = ("out/",)
     assert await _run(store, tmp_path) == {"ack": None, "exit": b"255"}
+
+
+async def test_no_more_jobs_than_that_run_at_the_same_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote_exec, "JOBS_RUNNING_MAX", 2)
+    store = Store({"Command": "true"})
+    asked, answer = 0, trio.Event()
+
+    async def ask(method: str, body: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return await store(method, body)
+
+    core: Any = SimpleNamespace(config=RuntimeConfig.dev(tmp_path, node_name="n1", bind_addr="127.0.0.1"))
+    jobs = RemoteExec(core, ask)
+    payload = json.dumps({"Prefix": "_rexec", "Session": SESSION}).encode()
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(jobs.run)
+            for _ in range(5):
+                jobs.received(UserEvent("id", "_rexec", payload))
+            await trio.testing.wait_all_tasks_blocked()
+            assert asked == 2
+            answer.set()
+            while store.reads != [True] * 5 or "exit" not in store.of_node():
+                await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
 
 
 async def _collect(script: list[tuple[float, bytes]], heartbeat_s: float) -> list[tuple[float, bytes]]:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from shared.state.near import round_trip_s
-from shared.structs.catalog import HealthCheck, HealthCheckDefinition, NodeService
+from shared.structs.catalog import HealthCheckDefinition, NodeService
+from shared.structs.check_kind import check_kind
 from shared.structs.coordinate import Vivaldi
 from shared.structs.errors import RefusedError
 from shared.structs.proxy import ConnectProxyConfig, Upstream
-from shared.structs.registration import check_node, check_type, complete_service, uuid_mistake
+from shared.structs.registration import check_node, complete_service, uuid_mistake
 
 GOOD_ID = "81577acc-86bd-269a-fea5-1b18e570fa79"
 
@@ -88,7 +89,7 @@ def test_a_service_without_an_id_gets_its_name() -> None:
     ],
 )
 def test_the_type_of_a_check(definition: dict[str, Any], kind: str) -> None:
-    assert check_type(HealthCheck(definition=HealthCheckDefinition(**definition))) == kind
+    assert check_kind(HealthCheckDefinition(**definition)) == kind
 
 
 def test_distances() -> None:

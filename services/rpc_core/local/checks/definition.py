@@ -74,26 +74,9 @@ def is_empty(check: CheckType) -> bool:
     return check == CheckType()
 
 
-def type_name(check: CheckType) -> str:
-    """What the catalog shows as the check's Type, "" for one that could not run."""
-    if check.grpc and check.interval > 0:
-        return "grpc"
-    if check.http and check.interval > 0:
-        return "http"
-    if check.ttl > 0:
-        return "ttl"
-    if check.tcp and check.interval > 0:
-        return "tcp"
-    if is_alias(check):
-        return "alias"
-    if is_script(check):
-        return "docker" if check.docker_container_id and check.interval > 0 else "script"
-    return ""
-
-
 def runner_name(check: CheckType) -> str:
     """Which runner carries the check out. A definition may describe several kinds at once: this order decides, and
-    it differs from that of `type_name`. Raises RefusedError when there is none."""
+    it differs from that of `check_kind`. Raises RefusedError when there is none."""
     if check.ttl > 0:
         return "ttl"
     if check.interval > 0:

@@ -11,6 +11,7 @@ from services.rpc_core.local import programs
 from services.rpc_core.local.checks.output import OutputBuffer
 from services.rpc_core.local.checks.periodic import Result
 from shared.gotext.durations import format_duration_ns
+from shared.gotext.processes import StartError
 from shared.log import TRACE, get_logger
 from shared.structs.catalog import CRITICAL, PASSING, WARNING
 from shared.structs.proxy import CheckType
@@ -34,7 +35,7 @@ class ScriptProbe:
         output = OutputBuffer(self._output_bytes)
         try:
             process = await programs.start(self._arguments)
-        except programs.StartError as error:
+        except StartError as error:
             _log.error("Check failed to invoke", check=self._check_id, error=str(error))
             return Result(CRITICAL, str(error), final=True)
         ended = False

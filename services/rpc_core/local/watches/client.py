@@ -27,6 +27,7 @@ class ApiClient:
     def __init__(self, config: RuntimeConfig, token: str) -> None:
         self._config, self._token = config, token
         self._listener, self._secure = _choose(config)
+        self._tls: Any = None
 
     async def get(self, request: Request) -> Answer:
         """Raises WatchError if there is no answer."""
@@ -53,14 +54,19 @@ class ApiClient:
             plain = await dial_tcp(self._listener, CONNECT_TIMEOUT_S)
             if not self._secure:
                 return plain
-            secured = trio.SSLStream(
-                plain,
-                _tls_context(self._config),
-                server_hostname=split_host_port(self._listener)[0],
-                https_compatible=True,
-            )
-            await secured.do_handshake()
-            return secured
+            try:
+                return await self._secured(plain)
+            except BaseException:
+                await trio.aclose_forcefully(plain)
+                raise
+
+    async def _secured(self, plain: trio.abc.Stream) -> trio.abc.Stream:
+        if self._tls is None:  # a directory of certificates, or those of the system, may take a while to read
+            self._tls = await trio.to_thread.run_sync(_tls_context, self._config)
+        host = split_host_port(self._listener)[0]
+        stream = trio.SSLStream(plain, self._tls, server_hostname=host, https_compatible=True)
+        await stream.do_handshake()
+        return stream
 
     async def _ask(self, stream: trio.abc.Stream, host: str, target: str) -> Answer:
         lines = [f"GET {target} HTTP/1.1", f"Host: {host}", "Connection: close"]

@@ -12,6 +12,7 @@ from services.rpc_core.local.checks.http_client import FetchError, fetch, new_re
 from services.rpc_core.local.checks.output import OutputBuffer
 from services.rpc_core.local.checks.tls import CheckTls
 from shared.config.runtime import RuntimeConfig
+from shared.gotext.processes import StartError, exit_text
 from shared.log import get_logger
 from shared.structs import gojson
 from shared.watch_plan.http_handler import HttpHandler
@@ -45,7 +46,7 @@ async def _run(command: list[str], index: int, given: bytes, output: OutputBuffe
         process = await programs.start(
             command, stdin=subprocess.PIPE, variables={"CONSUL_INDEX": str(index)}, own_group=False
         )
-    except programs.StartError as error:
+    except StartError as error:
         return str(error)
     try:
         async with trio.open_nursery() as nursery:
@@ -59,9 +60,7 @@ async def _run(command: list[str], index: int, given: bytes, output: OutputBuffe
             process.kill()
             with trio.CancelScope(shield=True):
                 await process.wait()
-    if code < 0:
-        return f"signal: {_signal_name(-code)}"
-    return f"exit status {code}" if code else ""
+    return exit_text(code)
 
 
 async def _feed(process: trio.Process, given: bytes) -> None:
@@ -71,17 +70,6 @@ async def _feed(process: trio.Process, given: bytes) -> None:
             await process.stdin.send_all(given)
         except trio.BrokenResourceError:
             await trio.lowlevel.checkpoint()  # it does not want to know
-
-
-def _signal_name(number: int) -> str:
-    import signal
-
-    names: dict[int, str] = {  # by number: real-time signals are no member of signal.Signals
-        signal.SIGKILL: "killed",
-        signal.SIGTERM: "terminated",
-        signal.SIGSEGV: "segmentation fault",
-    }
-    return names.get(number, signal.strsignal(number) or str(number)).lower()
 
 
 async def send_request(handler: HttpHandler, config: RuntimeConfig, index: int, data: Any) -> None:
