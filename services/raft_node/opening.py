@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Final, NamedTuple
 
+from services.raft_node import peers_file
 from services.raft_node.core.types import Configuration, HardState, Server, Settings, SnapshotMeta
 from services.raft_node.log import (
     DirectoryLock,
@@ -27,6 +29,7 @@ from shared.state.leadership import Leadership, LeadershipPage
 from shared.state.store import StateStore
 
 _log = get_logger("agent.server.raft")
+_server_log = get_logger("agent.server")
 
 _FOREIGN_LOG: Final = "raft.db"
 
@@ -60,8 +63,9 @@ class Storage(NamedTuple):
 
 def open_storage(config: RuntimeConfig) -> Storage:
     """Raises StorageError, StateError or OSError, with what to change."""
+    by_id = config.raft_protocol >= peers_file.IDS_FROM_PROTOCOL
     settings = Settings(
-        config.node_id,
+        config.node_id if by_id else config.rpc_advertise_addr,
         config.rpc_advertise_addr,
         config.raft.heartbeat_timeout_s,
         config.raft.election_timeout_s,
@@ -144,6 +148,13 @@ def _open_files(
         _log.warn("cut off an unfinished write at the end of the log", bytes=log.torn_bytes)
     stable = StableStore.open(disk, os.path.join(directory, "stable"))
     snapshots = FileSnapshots(disk, os.path.join(directory, "snapshots"))
+    peers = peers_file.found(directory, _server_log.info)
+    if peers is not None:
+        _server_log.info("found peers.json file, recovering Raft configuration...")
+        recovered = recover(log, snapshots, machine, _log.warn)
+        now_ms = time.time_ns() // 1_000_000
+        peers_file.recover_from(peers, config.raft_protocol, log, snapshots, machine, recovered, now_ms)
+        _server_log.info("deleted peers.json file after successful recovery")
     if _may_bootstrap(config) and not has_state(log, stable, snapshots):
         bootstrap(log, stable, _only(settings))
     recovered = recover(log, snapshots, machine, _log.warn)
