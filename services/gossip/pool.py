@@ -39,6 +39,7 @@ from services.gossip.swim import MergeError
 from services.gossip.swim.address import Address, format_ip
 from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull, TcpPing
 from shared import metrics
+from shared.config.error_list import error_list
 from shared.config.runtime import RuntimeConfig
 from shared.log import DEBUG, get_logger
 from shared.service import StartError
@@ -167,7 +168,7 @@ class Pool:
         if joined and announce:
             self._perform(self.serf.joined(trio.current_time()))
         if not joined and problems:
-            raise JoinError(_listed(problems))
+            raise JoinError(error_list(problems))
         return joined
 
     async def leave(self) -> None:
@@ -249,11 +250,19 @@ class Pool:
         """States are merged after the answer is out, so that the peer gets ours as it was."""
         if isinstance(message, PushPull):
             try:
-                self._perform(self.serf.merge(message, trio.current_time()))
+                self._merge(message)
             except MergeError as error:
                 self._log("memberlist", "error", f"memberlist: Failed push/pull merge: {error}")
         elif isinstance(message, User):
             self._perform(self.serf.receive_user(message.payload, trio.current_time()))
+
+    def _merge(self, state: PushPull, *, ignore_old: bool = False) -> None:
+        """Raises MergeError."""
+        try:
+            self._perform(self.serf.merge(state, trio.current_time(), ignore_old=ignore_old))
+        except MergeError:
+            metrics.incr("consul.memberlist.merge.refused")
+            raise
 
     async def _keep_time(self) -> None:
         while True:
@@ -339,7 +348,7 @@ class Pool:
         answer = await self._streams.push_pull(to, self.serf.push_pull(join))
         # The answer's flag is ours repeated; what decides about the merge check is what we set out to do.
         state = PushPull(join, answer.nodes, answer.user_state)
-        self._perform(self.serf.merge(state, trio.current_time(), ignore_old=ignore_old))
+        self._merge(state, ignore_old=ignore_old)
         metrics.sample("consul.memberlist.pushPullNode", (trio.current_time() - started) * 1000)
 
     async def _rejoin(self) -> None:
@@ -395,13 +404,3 @@ class _Done:
     def finish(self, outcome: CommandDone) -> None:
         self.outcome = outcome
         self.event.set()
-
-
-def _listed(problems: list[str]) -> str:
-    """Errors as go-multierror prints them."""
-    if len(problems) == 1:
-        return f"1 error occurred:\n\t* {problems[0]}\n\n"
-    points = "\n\t".join(f"* {problem}" for problem in problems)
-    return f"{len(problems)} errors occurred:\n\t{points}\n\n"
-
-

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -17,7 +18,8 @@ from shared import metrics
 from shared.service import StartError
 
 _STREAMS_MAX = 128                         # incoming exchanges at a time, memberlist's limit for push/pulls
-_BUFFERED_MAX = 64 * 1024 * 1024           # received bytes of all of them together
+_STREAMS_PER_SOURCE = 32                   # of them from one address
+_BUFFERED_MAX = 64 * 1024 * 1024           # memory of what all of them have received, about
 _READ = 65536
 _THREAD_FROM = 65536                       # larger messages are decoded in a thread: LZW takes 0.1 s per MB
 
@@ -56,6 +58,7 @@ class Streams:
         self._on_message = on_message
         self._after_reply = after_reply
         self._open = 0
+        self._open_by_source: Counter[str] = Counter()
         self._buffered = 0
         self._decoding = trio.CapacityLimiter(1)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -77,7 +80,7 @@ class Streams:
             while True:
                 await trio.lowlevel.wait_readable(self._listener)
                 try:
-                    accepted, _ = self._listener.accept()
+                    accepted, (source, *_) = self._listener.accept()
                 except (BlockingIOError, ConnectionAbortedError):
                     continue
                 except OSError as error:                 # out of descriptors: others have to be closed first
@@ -85,13 +88,15 @@ class Streams:
                     await trio.sleep(0.1)
                     continue
                 metrics.incr("consul.memberlist.tcp.accept")
-                if self._open >= _STREAMS_MAX:
+                if self._open >= _STREAMS_MAX or self._open_by_source[source] >= _STREAMS_PER_SOURCE:
                     metrics.incr("consul.memberlist.tcp.rejected")
                     self._log("error", "memberlist: Too many pending push/pull requests")
                     accepted.close()
                     continue
                 self._open += 1
-                nursery.start_soon(self._serve_one, trio.SocketStream(trio.socket.from_stdlib_socket(accepted)))
+                self._open_by_source[source] += 1
+                stream = trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+                nursery.start_soon(self._serve_one, stream, source)
 
     async def push_pull(self, to: Address, state: PushPull) -> PushPull:
         """Send our state, return the peer's. Raises ExchangeError."""
@@ -121,7 +126,7 @@ class Streams:
             pass                                         # a dead node: that is what the ping was to find out
         return False
 
-    async def _serve_one(self, stream: trio.SocketStream) -> None:
+    async def _serve_one(self, stream: trio.SocketStream, source: str) -> None:
         try:
             peer = _peer_name(stream)
             self._log("debug", f"memberlist: Stream connection from={peer}")
@@ -129,17 +134,23 @@ class Streams:
                 try:
                     await self._exchange(stream, peer)
                 except ExchangeError as error:
+                    metrics.incr("consul.memberlist.tcp.malformed")
                     self._log("error", f"memberlist: failed to receive: {error} from={peer}")
             if scope.cancelled_caught:
+                metrics.incr("consul.memberlist.tcp.malformed")
                 self._log("error", f"memberlist: failed to receive: i/o timeout from={peer}")
         finally:
             self._open -= 1
+            self._open_by_source[source] -= 1
+            if not self._open_by_source[source]:
+                del self._open_by_source[source]
             await trio.aclose_forcefully(stream)
 
     async def _exchange(self, stream: trio.SocketStream, peer: str) -> None:
         try:
             message = await self._read(stream, silent_eof=True)
         except _UnreadableError as error:
+            metrics.incr("consul.memberlist.tcp.malformed")
             self._log("error", f"memberlist: failed to receive: {error} from={peer}")
             if error.reply:
                 await self._send(stream, Err(str(error)))
@@ -165,8 +176,8 @@ class Streams:
                     if silent_eof and not decoder.received:
                         return None
                     raise ExchangeError("EOF")
-                counted += len(chunk)
                 self._buffered += len(chunk)
+                counted += len(chunk)
                 if self._buffered > _BUFFERED_MAX:
                     metrics.incr("consul.memberlist.tcp.rejected")
                     raise ExchangeError("too much state is being received at the same time")
@@ -181,6 +192,8 @@ class Streams:
                     raise _UnreadableError(str(error), reply=error.reply) from None
                 if message is not None:
                     return message
+                self._buffered += decoder.held - counted
+                counted = decoder.held
         finally:
             self._buffered -= counted
 

@@ -32,6 +32,8 @@ from services.gossip.codec.messages import (
 )
 from services.gossip.codec.packet import compress_message, inflate
 
+_RECORD_MEMORY = 256
+
 
 @dataclass(frozen=True, slots=True)
 class PushPull:
@@ -89,6 +91,11 @@ class StreamDecoder:
     def received(self) -> int:
         """Bytes fed so far."""
         return self._received
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that the incomplete message takes, about: records take more than their encoding."""
+        return self._received + (_RECORD_MEMORY * self._body.records if self._body is not None else 0)
 
     def feed(self, data: bytes) -> StreamMessage | None:
         self._received += len(data)
@@ -148,6 +155,11 @@ class _Body:
         self._header: PushPullHeader | UserHeader | None = None
         self._nodes: list[NodeRecord] = []
         self._tail = bytearray()
+
+    @property
+    def records(self) -> int:
+        """Nodes read so far."""
+        return len(self._nodes)
 
     def whole(self, data: bytes) -> StreamMessage:
         """Read a message that is complete in `data`."""

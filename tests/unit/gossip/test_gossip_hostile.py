@@ -9,7 +9,16 @@ import pytest
 
 from services.gossip.codec import limits
 from services.gossip.codec.keyring import Keyring
-from services.gossip.codec.messages import Alive, Dead, Message, NodeRecord, Suspect, User
+from services.gossip.codec.messages import (
+    PUSH_PULL_HEADER,
+    Alive,
+    Dead,
+    Message,
+    NodeRecord,
+    PushPullHeader,
+    Suspect,
+    User,
+)
 from services.gossip.codec.serf_messages import (
     JoinIntent,
     LeaveIntent,
@@ -374,3 +383,17 @@ def test_a_ring_of_foreign_events_is_bounded_as_well() -> None:
     pool.pull(state=state)
     kept = decode_state(pool.serf.push_pull(False).user_state)
     assert len(encode_state(kept)) < 2 * limits.EVENT_RING
+
+
+def test_tiny_records_of_a_stream_are_charged_for_what_they_take() -> None:
+    """A record can be one byte on the wire: an empty map."""
+    decoder = StreamDecoder()
+    header = b"\x06" + PUSH_PULL_HEADER.encode(PushPullHeader(60_000, 0, False))
+    decoder.feed(header)
+    used = grown(lambda: void(decoder.feed(b"\x80" * 50_000)))
+    assert decoder.held >= 50_000 * 200
+    assert used < 1.2 * decoder.held
+
+
+def void(value: object) -> None:
+    """For lambdas whose value does not matter."""
