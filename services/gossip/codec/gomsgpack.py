@@ -146,6 +146,7 @@ class Struct(Generic[T]):
             for attribute, (wire, kind) in zip(attributes, fields.items(), strict=True)
         ]
         self._sorted = sorted(self._declared, key=lambda entry: entry[1])
+        self._loaders = [(wire, kind.load) for _, wire, kind, _ in self._declared]
 
     def dump(self, value: T) -> dict[str, Any]:
         """The map to pack, keys in wire order."""
@@ -159,8 +160,8 @@ class Struct(Generic[T]):
     def load(self, value: Any) -> T:
         """The dataclass for an unpacked map (or array). Raises PacketError."""
         if type(value) is dict:
-            items = {attribute: kind.load(value.get(wire)) for attribute, wire, kind, _ in self._declared}
-            return self.cls(**items)
+            get = value.get
+            return self.cls(*[load(get(wire)) for wire, load in self._loaders])
         if type(value) is list:
             padded = value + [None] * (len(self._declared) - len(value))
             return self.cls(*[entry[2].load(item) for entry, item in zip(self._declared, padded, strict=False)])
@@ -182,9 +183,13 @@ class Struct(Generic[T]):
         return Kind(self.load_or_none, lambda value: None if value is None else self.dump(value))
 
 
+_PACKER = msgpack.Packer(use_bin_type=False, unicode_errors=_TEXT_ERRORS)
+"""Kept, because each has a buffer of 256 KB, which the C library maps and unmaps every time. For one thread only."""
+
+
 def pack(value: Any) -> bytes:
     """One msgpack object in the old family: never str8, bin or ext."""
-    packed: bytes = msgpack.packb(value, use_bin_type=False, unicode_errors=_TEXT_ERRORS)
+    packed: bytes = _PACKER.pack(value)
     return packed
 
 
