@@ -120,6 +120,7 @@ def measure(agent: Agent | RealConsul, peers_address: str, key: str, add: Add) -
             _stop(peers)
             _live(agent, peers, 1.0)
             _wait_for_quiet(peers)
+            _live(agent, peers, 1.0)
             meter.share("life among", lambda: _pass(peers, TIME_S))
             _stop(peers)
         finally:
