@@ -24,6 +24,8 @@ from services.gossip.swim.address import Address
 from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull, TcpPing
 
 _REPEATED = frozenset((SUSPECT, ALIVE, DEAD, USER))
+FAILED_PROBES = "failed probes"
+_FAILED_PROBE = "has failed, no acks received"
 _RECORD_BYTES = 60                                       # of a node in a push/pull, without its Meta
 
 
@@ -45,7 +47,7 @@ class SimNode:
         self.logs: list[str] = []
         self.traffic = Traffic()
         self.running = True
-        self.busy_until = 0.0
+        self.busy_until = self.deaf_until = 0.0
         self._armed_for = float("inf")
 
     def perform(self, effects: Sequence[Effect]) -> None:
@@ -53,9 +55,9 @@ class SimNode:
             _PERFORM.get(type(effect), _ignore)(self, effect)
         self.arm()
 
-    def arm(self) -> None:
+    def arm(self, *, afresh: bool = False) -> None:
         deadline = self.serf.deadline
-        if deadline < self._armed_for:
+        if deadline < self._armed_for or afresh:
             self._armed_for = deadline
             self.sim.push(deadline, self, None, None)
 
@@ -77,8 +79,12 @@ class SimNode:
         self.perform(self.serf.leave(self.sim.now, "leave"))
 
     def stall(self, seconds: float) -> None:
-        """Neither timers nor packets are looked at for so long; then all that has come is."""
-        self.busy_until = self.sim.now + seconds
+        """Neither timers nor packets are looked at for so long; then all that has come is, in its order."""
+        self.busy_until = self.deaf_until = self.sim.now + seconds
+
+    def deafen(self, seconds: float) -> None:
+        """Packets and streams are looked at only after so long, while timers run: the receiver is overloaded."""
+        self.deaf_until = self.sim.now + seconds
 
     def _send(self, effect: SendPacket) -> None:
         self.traffic.add(effect.parts, effect.crc)
@@ -105,11 +111,13 @@ class SimNode:
         self.done[effect.token] = effect
 
     def _log(self, effect: Log) -> None:
+        if effect.text.endswith(_FAILED_PROBE):
+            self.sim.counters[FAILED_PROBES] += 1
         if self.sim.keeps_logs:
             self.logs.append(effect.text)
 
     def _metric(self, effect: Metric) -> None:
-        if effect.kind == "incr":
+        if effect.kind != "gauge":
             self.sim.counters[effect.name] += 1
 
 
@@ -132,7 +140,8 @@ class GossipSim:
     codec: packets and streams pass through their encoded form, encryption included; without it single messages do,
     each only once. keeps_logs: nodes keep their log lines. swim: settings that all nodes share.
 
-    counters: metrics by name, of all nodes. trace: a checksum over all that happened, for comparing runs.
+    counters: how often each metric was counted or sampled, over all nodes.
+    trace: a checksum over all packets that arrived and when, for comparing runs.
     seen_at: (kind of event, subject) -> when each node (index) first reported it."""
 
     def __init__(
@@ -214,9 +223,10 @@ class GossipSim:
             what()  # type: ignore[operator]
         elif not node.running:
             pass
-        elif now < node.busy_until:
+        elif now < (node.busy_until if what is None else node.deaf_until):
             # In the order of their arrival: entries of one time are run in the order of their numbers.
-            heapq.heappush(self._queue, (node.busy_until, sequence, node, what, source))
+            later = node.busy_until if what is None else node.deaf_until
+            heapq.heappush(self._queue, (later, sequence, node, what, source))
         elif what is None:
             node.wake(now)
         else:
@@ -261,7 +271,7 @@ class GossipSim:
         target = self.by_address.get(to)
         if target is None or not target.running or not self.network.carries_streams(source.name, target.name):
             return "connection refused"
-        if self.now < target.busy_until:
+        if self.now < target.deaf_until or self.now < source.deaf_until:
             return "i/o timeout"
         sent = self._over_the_wire(source, source.serf.push_pull(join))
         answer = self._over_the_wire(target, target.serf.push_pull(join))
@@ -293,12 +303,12 @@ class GossipSim:
             return
         if not self.network.carries_streams(source.name, target.name):
             return
-        answered_at = max(self.now, target.busy_until) + 0.002
+        answered_at = max(self.now, target.deaf_until) + 0.002
         if answered_at < effect.deadline:
             self.at(answered_at, lambda: self._tcp_pong(source, effect.ping.seq_no))
 
     def _tcp_pong(self, source: SimNode, seq_no: int) -> None:
-        if source.running and self.now >= source.busy_until:
+        if source.running and self.now >= source.deaf_until:
             source.perform(source.serf.tcp_ping_done(seq_no, True, self.now))
 
     # ---- what tests do -------------------------------------------------------------------------------------------
@@ -317,16 +327,21 @@ class GossipSim:
     def crash(self, node: SimNode) -> None:
         node.running = False
 
-    def stall_cyclically(self, nodes: Iterable[SimNode], stalled_s: float, awake_s: float) -> None:
-        """From now on these nodes, all together, are stalled and awake by turns: overloaded machines."""
+    def revive(self, node: SimNode) -> None:
+        """A node that was taken for crashed had only been frozen: it goes on as if nothing had happened."""
+        node.running = True
+        node.arm(afresh=True)
+
+    def deafen_cyclically(self, nodes: Iterable[SimNode], deaf_s: float, awake_s: float) -> None:
+        """From now on these nodes, all at once, are deaf and awake by turns: the slow members of Lifeguard 5."""
         slow = list(nodes)
 
-        def stall() -> None:
+        def deafen() -> None:
             for node in slow:
-                node.stall(stalled_s)
-            self.at(self.now + stalled_s + awake_s, stall)
+                node.deafen(deaf_s)
+            self.at(self.now + deaf_s + awake_s, deafen)
 
-        stall()
+        deafen()
 
     def all_agree(self, alive: int | None = None) -> bool:
         """Do all running nodes see exactly the running nodes as alive?"""
