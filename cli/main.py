@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 
-from cli import registry
+from cli import completion, registry
 from cli.base import ui
 from cli.base.errors import SettingsError, ShowHelp
 from cli.base.flags import FlagError
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 HELP_FLAGS = frozenset({"-h", "-help", "--help"})
 VERSION_FLAGS = frozenset({"-v", "-version", "--version"})
+INSTALL_FLAGS = frozenset({"-autocomplete-install", "--autocomplete-install"})
+UNINSTALL_FLAGS = frozenset({"-autocomplete-uninstall", "--autocomplete-uninstall"})
 UNKNOWN_COMMAND_STATUS = 127
 
 
@@ -34,11 +36,16 @@ class CommandLine:
         self.top_flags: list[str] = []
         self.help_wanted = False
         self.version_wanted = False
+        self.install_wanted = self.uninstall_wanted = False
         for position, argument in enumerate(argv):
             if argument == "--":
                 break
             if argument in HELP_FLAGS:
                 self.help_wanted = True  # wherever it stands, even among the command's own arguments
+            elif argument in INSTALL_FLAGS:
+                self.install_wanted = True  # likewise
+            elif argument in UNINSTALL_FLAGS:
+                self.uninstall_wanted = True
             elif self.command:
                 continue
             elif " " in argument and not argument.startswith("-"):
@@ -69,7 +76,8 @@ def _find_command(words: str) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; returns its exit status. Dies of SIGINT and SIGPIPE as a C program would."""
     try:
-        status = _dispatch(CommandLine(sys.argv[1:] if argv is None else argv))
+        line = completion.wanted_line()
+        status = _complete(line) if line else _dispatch(CommandLine(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -85,12 +93,22 @@ def _die_of(number: signal.Signals) -> int:
     return 128 + number
 
 
+def _complete(line: str) -> int:
+    for word in completion.candidates(line):
+        ui.output(word)
+    return 0
+
+
 def _dispatch(line: CommandLine) -> int:
     if line.version_wanted:
         return int(registry.load("version").run([]))
     if line.help_wanted and not line.command:
         ui.output(_overview())
         return 0
+    if line.install_wanted or line.uninstall_wanted:
+        from cli import completion_install
+
+        return completion_install.run(install=line.install_wanted, uninstall=line.uninstall_wanted)
     if line.command not in registry.MODULES:
         ui.error(_overview())
         return UNKNOWN_COMMAND_STATUS
