@@ -36,7 +36,7 @@ from services.raft_node.core.configuration import (
     REMOVE_SERVER,
 )
 from services.raft_node.core.leader import CHANGE_PENDING
-from services.raft_node.core.state import NOT_LEADER
+from services.raft_node.core.state import NOT_LEADER, TRANSFER_IN_PROGRESS
 from services.raft_node.core.types import BARRIER, NON_VOTER, VOTER, Configuration, Server
 from services.raft_node.log.errors import StorageError
 from services.raft_node.relay import Relayed
@@ -114,6 +114,8 @@ class Methods:
                 request.fail("not_leader", error, {"leader": leader})
             else:
                 request.fail("no_leader", NO_LEADER, {"leader": None})
+        elif error == TRANSFER_IN_PROGRESS and request.method == _APPLY:
+            request.fail("no_leader", NO_LEADER, {"leader": None})  # in a moment another server takes it
         elif error == CHANGE_PENDING:
             request.fail("change_pending", error)
         elif error == self._replica.stall_reason:

@@ -65,7 +65,9 @@ class Handover:
         peer = self._leader.progress.get(self._server.id)
         if peer is None:
             return "cannot find peer"
-        if peer.match_index == self._state.log.last_index and not self._asked:
+        log, commit_index = self._state.log, self._state.commit_index
+        # Everything is committed first: of what is not, nobody could be told what became of it.
+        if peer.match_index == log.last_index == commit_index and not self._asked:
             # Once, unless it failed: each one makes the target begin another election.
             self._asked = self._ever_asked = True
             request_id = self._state.next_request_id()

@@ -188,20 +188,23 @@ class Leader:
     # ---- replication -------------------------------------------------------------------------------------------
 
     def _log_due(self, peer: Progress) -> float:
-        if peer.mode == SNAPSHOT or (peer.mode == PROBE and peer.log_requests):
+        if peer.mode == SNAPSHOT or self._is_full(peer):
             return math.inf
         if peer.mode == PROBE and peer.next_index <= self.state.log.last_index:
             return peer.retry_at
         return max(peer.commit_due, peer.retry_at)
 
+    def _is_full(self, peer: Progress) -> bool:
+        """Whether the peer has to answer before it is sent more."""
+        settings = self.state.settings
+        if peer.mode == PROBE:
+            return peer.log_requests > 0
+        return peer.log_requests >= settings.pipeline_depth or peer.log_bytes >= settings.max_in_flight_bytes
+
     def _replicate(self, peer: Progress, now: float, *, even_empty: bool = False) -> None:
         """Sends what the peer lacks, as far as its mode allows; with `even_empty` at least the commit index."""
         log, settings = self.state.log, self.state.settings
-        while now >= peer.retry_at and peer.mode != SNAPSHOT:
-            if peer.log_requests >= (settings.pipeline_depth if peer.mode == PIPELINE else 1):
-                return
-            if peer.log_bytes >= settings.max_in_flight_bytes:
-                return
+        while now >= peer.retry_at and peer.mode != SNAPSHOT and not self._is_full(peer):
             if peer.next_index > log.last_index and not even_empty:
                 return
             prev_index = peer.next_index - 1
@@ -328,6 +331,8 @@ class Leader:
         if committed_configuration and not state.configurations.committed.has_vote(node_id):
             state.say("info", "removed ourself, transitioning to follower")
             self.core.become_follower("", now)
+            return
+        self._advance_handover(now)
 
     def append_failed(self, event: AppendFailed, now: float) -> None:
         """The disk refused entries. A sole server withdraws them, since nobody else has seen them; any other

@@ -15,8 +15,8 @@ A, B, C = (Server(name, f"{name}:8300") for name in "abc")
 NOW = 5.0
 
 
-def leader_of(*servers: Server) -> RaftCore:
-    """Server a, elected by b; nobody has answered an AppendEntries yet."""
+def leader_of(*servers: Server, durable: bool = True) -> RaftCore:
+    """Server a, elected by b; nobody has answered an AppendEntries yet. durable: its own disk has everything."""
     log = MemoryLog(1)
     log.append([bootstrap_entry(Configuration(servers))])
     core = RaftCore(
@@ -33,6 +33,8 @@ def leader_of(*servers: Server) -> RaftCore:
         [request] = [send for send in of(ev.Send, effects) if send.server == B]
         effects = core.step(ev.RpcReply(request.request_id, "b", msg.RequestVoteReply(core.term, True)), NOW)
     assert core.role == LEADER
+    if durable:
+        core.step(ev.Durable(core.log.last_index, core.term), NOW)
     return core
 
 
@@ -86,3 +88,11 @@ def test_a_transfer_to_a_server_without_a_vote_is_refused() -> None:
     core = leader_of(A, B, C._replace(suffrage=NON_VOTER))
     [done] = of(ev.TransferDone, core.step(ev.TransferLeadership("t", "c"), NOW))
     assert done.error == "cannot find replication state for c"
+
+
+def test_nothing_that_is_not_committed_is_left_behind() -> None:
+    """Whoever waits for an entry would be told that nobody knows what became of it."""
+    core = leader_of(A, B, C, durable=False)
+    core.step(ev.TransferLeadership("t", "b"), NOW)
+    assert timeout_nows(catch_up(core, B, NOW)) == []  # b has it all, but our own disk has not: one of three
+    assert len(timeout_nows(core.step(ev.Durable(core.log.last_index, core.term), NOW))) == 1
