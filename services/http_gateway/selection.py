@@ -17,7 +17,7 @@ Keep = Callable[[Any], bool]
 
 
 def compile_filter(expression: str, record: type[Struct]) -> Keep | None:
-    """The predicate of ?filter=, None for none. Raises HttpError with Consul's text (status 500, as there)."""
+    """The predicate of ?filter=, None for none. Both raise HttpError with Consul's text (status 500, as there)."""
     if not expression:
         return None
     from shared.bexpr import FilterError, create_filter
@@ -27,7 +27,17 @@ def compile_filter(expression: str, record: type[Struct]) -> Keep | None:
         made = create_filter(expression, fields_of(record))
     except FilterError as error:
         raise HttpError(str(error)) from None
-    return made.matches if made is not None else None
+    if made is None:
+        return None
+    matches = made.matches
+
+    def keep(record: Any) -> bool:
+        try:
+            return matches(record)
+        except FilterError as error:
+            raise HttpError(str(error)) from None
+
+    return keep
 
 
 def near_node(call: Call) -> str:

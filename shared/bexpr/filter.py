@@ -9,7 +9,7 @@ from shared.bexpr.ast import And, Expression, Match, MatchOperator, Not, Or
 from shared.bexpr.errors import FilterError
 from shared.bexpr.fields import FieldConfig, StructFields, coerce, struct_of
 from shared.bexpr.grammar import parse
-from shared.bexpr.re2 import PatternError, compile_pattern
+from shared.bexpr.re2 import PatternError, WorkError, compile_pattern
 from shared.gotext.quoting import quote
 
 Predicate = Callable[[Any], bool]
@@ -19,7 +19,8 @@ NESTING_MAX = 200
 
 
 class Filter:
-    """`matches(value)` tells whether the expression holds for one value of the bound struct."""
+    """`matches(value)` tells whether the expression holds for one value of the bound struct. Raises FilterError for
+    a pattern that is too much work."""
 
     __slots__ = ("expression", "matches")
 
@@ -103,7 +104,7 @@ def _test(match: Match, config: FieldConfig, selector: str) -> Predicate:
             search = compile_pattern(wanted)
         except PatternError as error:
             raise FilterError(f"Failed to compile regular expression {quote(wanted)}: {error}") from None
-        return (lambda value: not search(value)) if operator.negated else search
+        return _search_test(search, wanted, operator.negated)
     if operator is MatchOperator.EQUAL:
         return lambda value: bool(value == wanted)
     if operator is MatchOperator.NOT_EQUAL:
@@ -111,6 +112,16 @@ def _test(match: Match, config: FieldConfig, selector: str) -> Predicate:
     if operator is MatchOperator.IN:
         return lambda value: value is not None and wanted in value
     return lambda value: value is None or wanted not in value
+
+
+def _search_test(search: Callable[[str], bool], pattern: str, negated: bool) -> Predicate:
+    def test(value: str) -> bool:
+        try:
+            return search(value) is not negated
+        except WorkError as error:
+            raise FilterError(f"Failed to evaluate regular expression {quote(pattern)}: {error}") from None
+
+    return test
 
 
 def _walk(steps: tuple[tuple[str, str], ...], depth: int, operator: MatchOperator, test: Predicate) -> Predicate:

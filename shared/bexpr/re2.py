@@ -1,7 +1,9 @@
 """RE2 patterns as "does it occur in this text", in time linear in the text: no backtracking.
 
-The pattern is parsed by RE2's rules (re2_parse.py), compiled to a Thompson NFA and simulated with a set of
-states, so that no pattern from outside can hold up the process. A pattern without operators is a substring.
+The pattern is parsed by RE2's rules (re2_parse.py), compiled to a Thompson NFA and simulated with a set of states.
+The sets that were met, and what a character leads to from there, are remembered: a DFA that grows as it is needed.
+What a pattern may cost is bounded for each character of text on average, so that none from outside can hold up the
+process; one that wants more is refused in the middle (WorkError). A pattern without operators is a substring.
 Only the yes/no answer is needed, hence no captures and no greediness.
 """
 
@@ -23,10 +25,36 @@ from shared.bexpr.re2_parse import (
     parse_pattern,
 )
 
-__all__ = ["PatternError", "compile_pattern"]
+__all__ = ["PatternError", "WorkError", "compile_pattern"]
 
 PROGRAM_SIZE_MAX = 10_000
-"""NFA states at most: bounds the work per character of text."""
+"""NFA states at most."""
+WORK_MAX = 300_000
+"""Visits of NFA states that a pattern may take beyond what its texts have earned it: some tenths of a second."""
+WORK_PER_CHAR = 64
+"""Visits that each character of text earns: more than the patterns that people write need."""
+REMEMBERED_MAX = 10_000
+"""NFA states in all the remembered sets together; then they are forgotten."""
+PATTERNS_MAX = 64
+"""Compiled patterns that are kept."""
+
+
+class WorkError(PatternError):
+    """A match would take too long: the pattern has too many states for the text."""
+
+    def __init__(self) -> None:
+        ValueError.__init__(self, "expression needs too much work for this text: make it simpler")
+
+
+class _Set:
+    """The NFA states that wait for a character after `before` ("" at the beginning of the text). after: the set that
+    a character, or "" for the end of the text, leads to; None for a match."""
+
+    __slots__ = ("after", "before", "states")
+
+    def __init__(self, states: frozenset[int], before: str) -> None:
+        self.states, self.before = states, before
+        self.after: dict[str, _Set | None] = {}
 
 
 @dataclass(slots=True)
@@ -46,6 +74,8 @@ class _Program:
         self.states: list[_State] = []
         self.accept = self._add(_State())
         self.start = self._build(root, self.accept)
+        self._work_left = WORK_MAX
+        self._forget()
 
     def _add(self, state: _State) -> int:
         if len(self.states) >= PROGRAM_SIZE_MAX:
@@ -81,29 +111,63 @@ class _Program:
             entry = self._build(node.part, entry)
         return entry
 
-    def search(self, text: str) -> bool:
-        """Whether the pattern matches anywhere in `text`."""
-        waiting: set[int] = set()
-        for at in range(len(text) + 1):
-            reached = self._closure([*waiting, self.start], text, at)
-            if self.accept in reached:
-                return True
-            if at == len(text):
-                return False
-            char = text[at]
-            waiting = {
-                state.target
-                for state in map(self.states.__getitem__, reached)
-                if state.consumes is not None and state.consumes.contains(char)
-            }
-        return False
+    def _forget(self) -> None:
+        self._sets: dict[tuple[frozenset[int], str], _Set] = {}
+        self._remembered = 0
+        self._beginning = self._set(frozenset(), "")
 
-    def _closure(self, start: list[int], text: str, at: int) -> set[int]:
-        """All states that free edges reach from `start` at position `at`."""
-        reached, todo = set(start), start
+    def _set(self, states: frozenset[int], before: str) -> _Set:
+        """before: of all characters that no assertion tells apart one stands for all."""
+        if before and before != "\n":
+            before = "a" if _is_word(before) else " "
+        found = self._sets.get((states, before))
+        if found is None:
+            found = self._sets[states, before] = _Set(states, before)
+            self._remembered += len(states) + 1
+        return found
+
+    def search(self, text: str) -> bool:
+        """Whether the pattern matches anywhere in `text`. Raises WorkError."""
+        self._work_left = min(self._work_left + WORK_PER_CHAR * len(text), WORK_MAX)
+        if self._remembered > REMEMBERED_MAX:
+            self._forget()
+        here = self._beginning
+        for char in text:
+            after = here.after.get(char, here)
+            if after is here and char not in here.after:
+                after = self._step(here, char)
+            if after is None:
+                return True
+            here = after
+        if "" not in here.after:
+            self._step(here, "")
+        return here.after[""] is None
+
+    def _step(self, here: _Set, char: str) -> _Set | None:
+        """Works out where `char`, or the end of the text, leads to from `here`, and remembers it."""
+        reached = self._closure(here, char)
+        self._work_left -= len(reached) + 1
+        if self._work_left < 0:
+            raise WorkError
+        after = None
+        if self.accept not in reached:
+            states = map(self.states.__getitem__, reached if char else ())
+            waiting = (one.target for one in states if one.consumes is not None and one.consumes.contains(char))
+            after = self._set(frozenset(waiting), char)
+        if self._remembered > REMEMBERED_MAX:
+            self._forget()
+        self._remembered += 1
+        here.after[char] = after
+        return after
+
+    def _closure(self, here: _Set, char: str) -> set[int]:
+        """All states that free edges reach from `here` between the character before it and `char`."""
+        todo = [*here.states, self.start]
+        reached = set(todo)
+        around, at = here.before + char, len(here.before)
         while todo:
             state = self.states[todo.pop()]
-            if state.asserts is None or holds(state.asserts, text, at):
+            if state.asserts is None or holds(state.asserts, around, at):
                 for target in state.free:
                     if target not in reached:
                         reached.add(target)
@@ -128,7 +192,7 @@ def _is_word(char: str) -> bool:
     return char != "" and char.isascii() and (char.isalnum() or char == "_")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(PATTERNS_MAX)
 def compile_pattern(pattern: str) -> Callable[[str], bool]:
     """A function text -> bool. Raises PatternError whose text is Go's `error parsing regexp: ...`."""
     root = parse_pattern(pattern)

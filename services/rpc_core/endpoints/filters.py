@@ -22,20 +22,22 @@ def compile_filter(expression: str, record: type[Struct]) -> Callable[[list[T]],
 
     def keep(items: list[T]) -> list[T]:
         nonlocal matches
-        matches = matches or _compiled(expression, record)
-        return [item for item in items if matches(item)]
+        from shared.bexpr import FilterError
+
+        try:
+            matches = matches or _compiled(expression, record)
+            return [item for item in items if matches(item)]
+        except FilterError as error:
+            raise RpcError(str(error)) from None
 
     return keep
 
 
 def _compiled(expression: str, record: type[Struct]) -> Callable[[Any], bool]:
-    from shared.bexpr import FilterError, create_filter
+    from shared.bexpr import create_filter
     from shared.bexpr.records import fields_of
 
-    try:
-        made = create_filter(expression, fields_of(record))
-    except FilterError as error:
-        raise RpcError(str(error)) from None
+    made = create_filter(expression, fields_of(record))
     assert made is not None
     return made.matches
 

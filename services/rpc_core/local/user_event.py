@@ -18,6 +18,7 @@ VERSION_MAX = 1
 
 _TEXTS = {"id": "ID", "name": "n", "node_filter": "nf", "service_filter": "sf", "tag_filter": "tf"}
 
+Matcher = Callable[[str], bool]
 LocalServices = Callable[[], Mapping[str, Sequence[str]]]
 """The agent's own services: id -> tags."""
 
@@ -119,14 +120,23 @@ def check(event: UserEvent) -> None:
 def is_meant(event: UserEvent, node_name: str, services: LocalServices) -> bool:
     """Whether an event's filters let it through on this node.
 
-    The service filter looks at the ids of services, as Consul's does. Raises EventError for a bad pattern."""
+    The service filter looks at the ids of services, as Consul's does. Raises EventError for a pattern that is bad, or
+    too much work."""
     checked = (("node", event.node_filter), ("service", event.service_filter), ("tag", event.tag_filter))
-    matchers = []
+    matchers: list[Matcher | None] = []
     for kind, pattern in checked:
         try:
             matchers.append(_matcher(pattern))
         except ValueError as error:
             raise EventError(f"{kind}: {error}") from None
+    try:
+        return _are_met(matchers, node_name, services)
+    except ValueError as error:  # of a pattern that is too much work
+        raise EventError(str(error)) from None
+
+
+def _are_met(matchers: list[Matcher | None], node_name: str, services: LocalServices) -> bool:
+    """matchers: of the node, a service, its tag."""
     by_node, by_service, by_tag = matchers
     if by_node is not None and not by_node(node_name):
         return False
@@ -138,7 +148,7 @@ def is_meant(event: UserEvent, node_name: str, services: LocalServices) -> bool:
     )
 
 
-def _matcher(pattern: str) -> Callable[[str], bool] | None:
+def _matcher(pattern: str) -> Matcher | None:
     """None for no pattern: the RE2 engine is only loaded when there is one. Raises ValueError."""
     if not pattern:
         return None

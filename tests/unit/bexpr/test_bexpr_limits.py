@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from types import SimpleNamespace as Value
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.bexpr import STRING, FilterError, create_filter, list_of, map_of
 from shared.bexpr.grammar import EXPRESSION_LENGTH_MAX
-from shared.bexpr.re2 import PatternError, compile_pattern
+from shared.bexpr.re2 import PatternError, WorkError, compile_pattern
 
 FIELDS = {"a": ("a", STRING), "tags": ("tags", list_of(STRING)), "meta": ("meta", map_of(STRING))}
 
@@ -44,6 +45,37 @@ def test_a_pattern_that_would_backtrack_for_ever_is_answered_in_linear_time() ->
 def test_a_pattern_with_too_many_states_is_refused() -> None:
     with pytest.raises(PatternError, match="expression too large"):
         compile_pattern("(abcdefghijkl){1000}")
+
+
+def test_a_pattern_that_is_too_much_work_for_a_text_is_refused_in_the_middle() -> None:
+    search = compile_pattern("a[ab]{900}c")
+    rng = random.Random(7)
+    text = "".join(rng.choice("ab") for _ in range(10_000))
+    for _ in range(2):
+        started = time.perf_counter()
+        with pytest.raises(WorkError, match="needs too much work"):
+            search(text)
+        assert time.perf_counter() - started < 20
+    assert not search("nothing of the kind")
+    made = create_filter('a matches "a[ab]{900}c"', FIELDS)
+    assert made is not None
+    with pytest.raises(FilterError, match=r"Failed to evaluate regular expression .* needs too much work"):
+        made.matches(Value(a=text))
+
+
+@pytest.mark.parametrize("pattern", ["^web-[0-9]+$", "(a|b|ab)*c$", r"\bfailed\b", "(?i)error.*timeout", "x{100}y"])
+def test_what_people_write_is_never_too_much_work(pattern: str) -> None:
+    search = compile_pattern(pattern)
+    for number in range(2000):
+        search(f"web-{number} \u00e9{chr(0x4E00 + number)} abababab ERROR failed x{'x' * (number % 200)} timeout")
+
+
+def test_sets_are_forgotten_before_they_are_too_many() -> None:
+    search = compile_pattern("[a-z]*(a[b-y]){5}z")
+    for number in range(3000):
+        assert not search(f"{number} ab{chr(0x3400 + number)}")
+    assert search("ab" * 5 + "z")
+    assert not search("ab" * 5)
 
 
 def test_nil_lists_and_maps_count_as_empty() -> None:
