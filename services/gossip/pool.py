@@ -376,10 +376,11 @@ class Pool:
             self._snapshot_file = SnapshotFile(
                 self.settings.snapshot_file, self.settings.snapshot_run, self._logs["serf"].logger
             )
-            recovered, size = self._snapshot_file.recover(rejoin_after_leave=rejoin)
+            run = self.settings.agent_run
+            recovered, size = self._snapshot_file.recover(rejoin_after_leave=rejoin, run=run)
         except StartError as error:
             raise StartError(f"Failed to start {self.settings.title} Serf: {error}") from None
-        return recovered, SnapshotLog(recovered, size, rejoin_after_leave=rejoin)
+        return recovered, SnapshotLog(recovered, size, rejoin_after_leave=rejoin, run=run)
 
     def _warn_if_public(self) -> None:
         if self._keyring is None and ipaddress.ip_address(self.settings.serf.swim.advertise.ip).is_global:

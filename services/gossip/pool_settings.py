@@ -22,7 +22,8 @@ class PoolSettings:
     """One pool. host/port: where it listens. logger_prefix: "agent.server" or "agent.client".
 
     title: how Consul names the pool in messages. snapshot_file, keyring_file: "" for none.
-    snapshot_run: the run of the agent within which the snapshot counts, "" if it outlives the agent."""
+    snapshot_run: the run of the agent within which the snapshot counts, "" if it outlives the agent.
+    agent_run: a word for this run of the agent, "" where each process is started by itself."""
 
     pool: PoolName
     title: str
@@ -36,6 +37,7 @@ class PoolSettings:
     rejoin_after_leave: bool
     snapshot_file: str
     snapshot_run: str
+    agent_run: str
     keyring_file: str
 
 
@@ -78,7 +80,8 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
     file_name = "remote" if wan else "local"
     in_files = bool(config.data_dir) and not config.dev_mode
     # A dev agent remembers nothing, but when this process alone is restarted it has to find its pool again.
-    run = "" if in_files else os.environ.get(SUPERVISOR_PID_VARIABLE, "")
+    agent_run = os.environ.get(SUPERVISOR_PID_VARIABLE, "")
+    run = "" if in_files else agent_run
     snapshot_file = f"{config.data_dir}/serf/{file_name}.snapshot" if in_files else ""
     if run:
         snapshot_file = f"{config.run_dir}/serf-{file_name}.snapshot"
@@ -103,6 +106,7 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
         rejoin_after_leave=config.rejoin_after_leave,
         snapshot_file=snapshot_file,
         snapshot_run=run,
+        agent_run=agent_run,
         keyring_file=f"{config.data_dir}/serf/{file_name}.keyring"
         if in_files and not config.disable_keyring_file
         else "",

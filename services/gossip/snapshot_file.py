@@ -34,10 +34,11 @@ class SnapshotFile:
                 f"Failed to setup snapshot: failed to open snapshot: open {path}: {(error.strerror or '').lower()}"
             ) from None
 
-    def recover(self, *, rejoin_after_leave: bool) -> tuple[Recovered, int]:
-        """What the file tells, and its size in bytes. Raises StartError if it cannot be read."""
+    def recover(self, *, rejoin_after_leave: bool, run: str = "") -> tuple[Recovered, int]:
+        """What the file tells, and its size in bytes. run: see gone_line. Raises StartError if it cannot be read."""
         try:
-            with open(self._path, encoding="utf-8", errors="surrogateescape") as file:
+            # Only "\n" ends a line: any other break that Python knows could be part of a peer's name.
+            with open(self._path, encoding="utf-8", errors="surrogateescape", newline="\n") as file:
                 text = file.read(MAX_REPLAY_BYTES)
         except OSError as error:
             raise StartError(f"Failed to setup snapshot: {self._path}: {error.strerror}") from None
@@ -49,7 +50,7 @@ class SnapshotFile:
             self._unwritten = b"\n"                     # a torn last line must not swallow the next one
         with contextlib.suppress(OSError):              # a disk that is full now gets it with the next append
             self._flush()
-        found = replay(text.splitlines(), rejoin_after_leave=rejoin_after_leave)
+        found = replay(text.split("\n"), rejoin_after_leave=rejoin_after_leave, run=run)
         for problem in found.problems:
             self._logger.warn(problem)
         return found, os.fstat(self._fd).st_size

@@ -13,7 +13,7 @@ import pytest
 
 from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
 from tests.agents import Agent, RealConsul, wait_until
-from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK
+from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK, all_running
 
 pytestmark = pytest.mark.real_consul
 
@@ -77,7 +77,7 @@ def pool(loopback: Loopback, directory: Path, consul: Path) -> Iterator[tuple[Ag
         loopback(), directory / "real", consul, ["-bootstrap-expect=0", *joins], dev=False, node_name="real"
     )
     client = RealConsul(loopback(), directory / "client", consul, [*CLIENT, *joins], dev=False, node_name="client")
-    with ours.running(), also.running(), real.running(), client.running():
+    with all_running(ours, also, real, client):
         for agent in (ours, also, real, client):
             wait_statuses(agent, dict.fromkeys(("ours", "also", "real", "client"), ALIVE))
         yield ours, also, real, client
@@ -116,6 +116,13 @@ def test_a_restarted_gossip_process_is_missed_by_nobody(
             assert "EventMemberFailed" not in agent.output(), f"at {agent.node_name}"
         events = [event["Name"] for event in ours.http("GET", "/v1/event/list").json()]
         assert len(events) == len(set(events)), "one was delivered twice"
+        # Whoever had failed before is still known to have: the leader would take it out of the catalog otherwise.
+        client.destroy()
+        failed = {**dict.fromkeys(("ours", "also", "real"), ALIVE), "client": FAILED}
+        wait_statuses(ours, failed)
+        pid = ours.kill("gossip")
+        ours.wait_restarted("gossip", pid)
+        wait_statuses(ours, failed)
 
 
 def test_signals_mean_a_departure_or_not_and_the_pool_is_found_again_after_one(
@@ -129,7 +136,7 @@ def test_signals_mean_a_departure_or_not_and_the_pool_is_found_again_after_one(
     client = RealConsul(
         loopback(), tmp_path / "real", real_consul, [*CLIENT, *joins], dev=False, node_name="client", config=timing
     )
-    with ours.running(), client.running():
+    with all_running(ours, client):
         wait_statuses(client, {"ours": ALIVE, "client": ALIVE})
         assert ours.stop(signal.SIGTERM) == 0
         wait_statuses(client, {"ours": LEFT, "client": ALIVE})

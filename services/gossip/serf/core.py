@@ -78,6 +78,7 @@ class Serf:
         self._state: Literal["alive", "leaving", "left"] = "alive"
         self._leave_waiters: list[Any] = []
         self._reconnect_timer: Timer | None = None
+        self._gone_before = [] if recovered is None else list(recovered.gone.values())
         if recovered is not None:
             self.clock.witness(recovered.clock)
             self.events.clock.witness(recovered.event_clock)
@@ -95,6 +96,7 @@ class Serf:
     def start(self, now: float) -> list[Effect]:
         check_tags(self.tags)
         self.swim.start(self._meta, now)
+        self.members.restore(self._gone_before, now)
         return self._finish(now)
 
     def tick(self, now: float) -> list[Effect]:

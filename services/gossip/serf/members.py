@@ -1,6 +1,6 @@
 """Who is in the pool: member states, made from what SWIM sees and what members say they intend."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -85,6 +85,13 @@ class Members:
         return any(
             member.status == Status.ALIVE and member.name != self._settings.name for member in self._by_name.values()
         )
+
+    def restore(self, gone: Iterable[Member], now: float) -> None:
+        """Members that had failed or left before a restart. Nobody is told: it is no news."""
+        for member in gone:
+            if member.name not in self._by_name:
+                self._by_name[member.name] = replace(member, left_at=now)
+                (self._failed if member.status == Status.FAILED else self._left)[member.name] = None
 
     def joined(self, node: Node, now: float) -> None:
         """SWIM found the node alive."""

@@ -26,7 +26,9 @@ class Recorder:
         if event.kind == "join":
             self._log.joined(event.member.name, event.member.address)
         elif event.kind in ("leave", "failed"):
-            self._log.gone(event.member.name)
+            self._log.gone(event.member)
+        elif event.kind == "reap":
+            self._log.forgotten(event.member.name)
         self._log.clock_is(self._clock.time - 1)
 
     def on_user_event(self, ltime: int) -> None:

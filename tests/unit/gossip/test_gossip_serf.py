@@ -430,7 +430,7 @@ def test_a_pool_writes_what_it_needs_to_come_back() -> None:
     text = "".join(one.text for one in rig.effects if isinstance(one, SnapshotAppend))
     assert text.splitlines() == [
         "alive: me 10.0.0.1:8301", "alive: a 10.0.0.2:8301", "clock: 6", "event-clock: 3", "query-clock: 4",
-        "not-alive: a", "leave", "clock: 7",
+        "not-alive: a", '# gone  ["a","0a000002",8301,{"role":"node"},"010502020504",4,6]', "leave", "clock: 7",
     ]
     assert [one.sync for one in rig.effects if isinstance(one, SnapshotAppend)][-1]
     recovered = replay(text.splitlines(), rejoin_after_leave=True)
