@@ -151,13 +151,15 @@ def founders(
     )
 
 
-def with_follower(loopback: LoopbackPool, directory: Path, kind: Kind, config: dict[str, Any] | None = None) -> Cluster:
-    """Three servers of one kind of which the second, `node2`, leads from the beginning, and patiently; `node1` and
-    `node3` follow, first without a vote."""
-    addresses = [loopback() for _ in range(3)]
+def with_follower(
+    loopback: LoopbackPool, directory: Path, kinds: Sequence[Kind], config: dict[str, Any] | None = None
+) -> Cluster:
+    """Servers of these kinds of which the second, `node2`, leads from the beginning, and patiently; `node1` and those
+    behind follow, first without a vote."""
+    addresses = [loopback() for _ in kinds]
     own = {**(config or {}), "performance": {"raft_multiplier": 5}}
     made = []
-    for number, address in enumerate(addresses):
+    for number, (kind, address) in enumerate(zip(kinds, addresses, strict=True)):
         name, mode = f"node{number + 1}", FOUNDING if number == 1 else JOINING
         made.append(server(kind, address, directory / name, name, mode=mode, join=addresses, config=own))
     return Cluster(made)

@@ -41,15 +41,16 @@ async def _read(core: Core, body: Any) -> dict[str, Any]:
     ops = [TxnOp.from_wire(op) for op in args.ops or ()]
     meta = core.query_meta(0).to_wire()
     errors = _mistakes(core, ops)
-    results: list[TxnResult] = []
+    results: list[TxnResult] | None = None
     if not errors:
         with core.snapshot() as snap:
             answer = read(snap, ops)
-        results, errors = answer.results or [], answer.errors or []
+        errors = answer.errors or []
+        results = None if errors else answer.results or []
         metrics.sample("consul.txn.read", (trio.current_time() - started) * 1000)
     return {
         **meta,
-        "Results": [result.to_wire() for result in results] or None,
+        "Results": None if results is None else [result.to_wire() for result in results],
         "Errors": [error.to_wire() for error in errors] or None,
     }
 
