@@ -46,6 +46,10 @@ class OneServerRaft:
         self.commands: list[bytes] = []
         self.handed_over: list[int] = []
         self.refusing = False
+        self.changes: list[tuple[str, str, str]] = []
+        """Changes of the configuration that were made: command, id, address."""
+        self.refused_changes: dict[str, list[str]] = {}
+        """By server id: the error codes with which the next changes are refused."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._commit)
         self._pending: list[Request] = []
         for name, handler in (
@@ -105,9 +109,14 @@ class OneServerRaft:
 
     def _change(self, request: Request) -> None:
         change = request.payload
+        if refusals := self.refused_changes.get(change["id"]):
+            request.fail(refusals.pop(0), "refused")
+            return
+        self.changes.append((change["command"], change["id"], change["address"]))
         self.servers = [one for one in self.servers if one["id"] != change["id"]]
-        if change["command"] == "AddNonvoter":
-            added = {"id": change["id"], "address": change["address"], "voter": False, "leader": False}
+        if change["command"] in ("AddNonvoter", "AddStaging"):
+            voter = change["command"] == "AddStaging"
+            added = {"id": change["id"], "address": change["address"], "voter": voter, "leader": False}
             self.servers.append(added)
         request.reply(self.index)
 
