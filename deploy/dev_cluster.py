@@ -48,8 +48,7 @@ class Node:
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "cli.main", "agent", "-server", f"-bootstrap-expect={servers}"]
         command += ["-node", self.name, "-bind", self.address, "-client", self.address]
-        command += ["-data-dir", str(self.directory / "data"), "-run-dir", str(self.directory / "run")]
-        command += ["-retry-interval", "1s", "-hcl", SETTINGS]
+        command += ["-data-dir", str(self.directory / "data"), "-retry-interval", "1s", "-hcl", SETTINGS]
         for address in join:
             command += ["-retry-join", address]
         with open(self.log, "ab") as log:

@@ -42,8 +42,13 @@ def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, tm
     with open(output, "wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
-        wait_until(lambda: "Ctrl-C ends all of it" in output.read_text(), 4 * PATIENCE_S, "the cluster")
+        wait_until(
+            lambda: process.poll() is not None or "Ctrl-C ends all of it" in output.read_text(),
+            4 * PATIENCE_S,
+            "the cluster",
+        )
         said = output.read_text()
+        assert process.poll() is None, said
         for number in range(3):
             assert f"http://{first + number}:8500" in said
             assert f"dns {first + number}:8600" in said
