@@ -11,6 +11,13 @@ import shutil
 from typing import IO
 
 
+def room_bytes(file: IO[bytes]) -> int:
+    """How far `file` may grow while somebody fills it: by half of what is free on its disk, so that the log and the
+    state can still be written."""
+    disk = os.fstatvfs(file.fileno())
+    return disk.f_bavail * disk.f_frsize // 2
+
+
 class SpoolFile:
     """A new, empty file. `path` can be given to another process of the agent; `remove` ends it."""
 

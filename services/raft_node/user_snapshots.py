@@ -89,7 +89,8 @@ class UserSnapshots:
             except BaseException as error:
                 writer.cancel()
                 if prepared is not None:
-                    machine.discard(prepared)
+                    with trio.CancelScope(shield=True):  # to free what a large file takes may last a while
+                        await trio.to_thread.run_sync(machine.discard, prepared)
                 raise _explained(error) from None
             _log.info("copied to local snapshot", bytes=meta.size)
             waiter = _Waiter()

@@ -20,6 +20,7 @@ from shared.ipc import Request
 from shared.structs.commands import KVS
 
 WAITING_MAX = 1024
+"""How many may wait in tasks, and as many more to get one; further ones are refused."""
 
 
 class _Write(NamedTuple):
@@ -74,19 +75,23 @@ class LateWrites:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Those that wait, each in a task, at most as long as their callers do."""
+        room = trio.Semaphore(WAITING_MAX)
         async with trio.open_nursery() as nursery:
             task_status.started()
             async for write in self._out:
-                nursery.start_soon(self._serve, write)
+                await room.acquire()
+                nursery.start_soon(self._serve, write, room)
 
-    async def _serve(self, write: _Write) -> None:
-        with trio.move_on_at(write.request.deadline):
-            try:
+    async def _serve(self, write: _Write, room: trio.Semaphore) -> None:
+        try:
+            with trio.move_on_at(write.request.deadline):
                 write.reply(await self._perform(write))
-            except RpcError as error:
-                write.request.fail(error.code, str(error))
-            except Exception as error:  # as for every call: it must not end the others
-                write.request.fail_with(error)
+        except RpcError as error:
+            write.request.fail(error.code, str(error))
+        except Exception as error:  # as for every call: it must not end the others
+            write.request.fail_with(error)
+        finally:
+            room.release()
 
     async def _perform(self, write: _Write) -> Any:
         core, method = self._core, write.method

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import IO, Any
 
 import msgpack
@@ -15,6 +17,7 @@ from services.rpc_core.snapshots import RESTORE, SAVE, SnapshotRequest, Snapshot
 from services.rpc_core.wire import rpc
 from shared.config.runtime import split_host_port
 from shared.log import get_logger
+from shared.spool import room_bytes
 from shared.structs.errors import WireTypeError
 from shared.structs.query import QueryMeta
 
@@ -65,9 +68,13 @@ class _Incoming:
         raise _HeaderError("i/o timeout")
 
     async def body_into(self, target: IO[bytes]) -> None:
-        """Everything up to the end of the stream. Raises OSError, trio.TooSlowError."""
-        data = self._rest
+        """Everything up to the end of the stream. Raises OSError, also for more than there is room for, and
+        trio.TooSlowError."""
+        data, room = self._rest, room_bytes(target)
         while True:
+            room -= len(data)
+            if room < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC).lower())
             target.write(data)
             with trio.fail_after(STALL_TIMEOUT_S):
                 data = bytes(await self._stream.receive_some(CHUNK_BYTES))

@@ -11,6 +11,7 @@ import pytest
 import trio
 from rpc_neighbours import Rig, running
 
+from services.rpc_core import snapshot_port
 from shared.config.sections import Coordinate, Limits, Performance
 from shared.ipc import DeadlineError, RemoteError
 from shared.structs.wire import pack, unpack
@@ -453,6 +454,20 @@ async def test_a_broken_snapshot_request_ends_its_connection_only(rig: Rig) -> N
             with trio.fail_after(20):
                 assert await stream.receive_some(4096) == b""
     assert await rig.call("Status.Leader", {}) != ""
+
+
+async def test_an_archive_larger_than_there_is_room_for_is_not_taken(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshot_port, "room_bytes", lambda file: 10_000)
+    host, _, port = rig.config.rpc_bind_addr.rpartition(":")
+    async with await trio.open_tcp_stream(host, int(port)) as stream:
+        with trio.fail_after(20):
+            try:
+                await stream.send_all(b"\x05" + pack({"Datacenter": "dc1", "Op": 1}) + bytes(20_000))
+                assert await stream.receive_some(4096) == b""
+            except trio.BrokenResourceError:
+                await trio.lowlevel.checkpoint()  # closed before all of it was read
+    left = Path(rig.config.run_dir).rglob("spool/*/*")  # noqa: ASYNC240 - nothing else runs here
+    assert not [path for path in left if path.is_file()]
 
 
 async def test_a_raft_node_that_comes_back_is_used_again(rig: Rig) -> None:
