@@ -10,8 +10,8 @@ from typing import Final
 from shared.log import Logger
 
 _KINDS_MAX: Final = 64
-_WORDS: Final = 3
-_NUMBER: Final = re.compile(r"\d+")
+_WORDS: Final = 5
+_VARIABLE: Final = re.compile(r"'[^']*'|\d+")
 REPORT_INTERVAL_S: Final = 10.0
 _SHOWN: Final = 120                            # characters of a left out line in the report
 
@@ -114,13 +114,12 @@ class LogGate:
 
 
 def _beginning(text: str) -> str:
-    """What lines of a kind have in common: the first words, up to a colon after the first one, without numbers."""
-    words: list[str] = []
-    for word in text[:_SHOWN].split(" ", _WORDS)[:_WORDS]:
-        words.append(word)
-        if len(words) > 1 and word.endswith(":"):
-            break
-    return _NUMBER.sub("#", " ".join(words))
+    """What lines of a kind have in common: the first words without numbers and quoted names; of an event of Serf
+    ("serf: EventMemberJoin: ...") its name."""
+    words = text[:_SHOWN].split(" ", _WORDS)[:_WORDS]
+    if len(words) > 1 and words[1].endswith(":"):
+        words = words[:2]
+    return _VARIABLE.sub("#", " ".join(words))
 
 
 def printable(text: str) -> str:

@@ -13,6 +13,7 @@ from services.gossip.codec.keyring import Keyring
 from services.gossip.codec.messages import Ack, Err, Ping
 from services.gossip.codec.stream import PushPull, StreamDecoder, StreamMessage, encode_stream
 from services.gossip.packets import bind_error
+from services.gossip.stream_memory import StreamMemory
 from services.gossip.swim.address import Address
 from shared import metrics
 from shared.service import StartError
@@ -59,7 +60,7 @@ class Streams:
         self._after_reply = after_reply
         self._open = 0
         self._open_by_source: Counter[str] = Counter()
-        self._buffered = 0
+        self._memory = StreamMemory(_BUFFERED_MAX)
         self._decoding = trio.CapacityLimiter(1)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._listener = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -165,8 +166,7 @@ class Streams:
     async def _read(self, stream: trio.SocketStream, *, silent_eof: bool = False) -> StreamMessage | None:
         """The message of this direction; None if the peer closed without a word and that is fine."""
         decoder = StreamDecoder(self._keyring, verify_incoming=self._verify_incoming)
-        counted = 0
-        try:
+        with self._memory.share() as share:
             while True:
                 try:
                     chunk = await stream.receive_some(_READ)
@@ -176,11 +176,7 @@ class Streams:
                     if silent_eof and not decoder.received:
                         return None
                     raise ExchangeError("EOF")
-                self._buffered += len(chunk)
-                counted += len(chunk)
-                if self._buffered > _BUFFERED_MAX:
-                    metrics.incr("consul.memberlist.tcp.rejected")
-                    raise ExchangeError("too much state is being received at the same time")
+                share.holds(share.held + len(chunk))
                 try:
                     if decoder.received < _THREAD_FROM:
                         message = decoder.feed(bytes(chunk))
@@ -192,10 +188,9 @@ class Streams:
                     raise _UnreadableError(str(error), reply=error.reply) from None
                 if message is not None:
                     return message
-                self._buffered += decoder.held - counted
-                counted = decoder.held
-        finally:
-            self._buffered -= counted
+                share.holds(decoder.held)
+        metrics.incr("consul.memberlist.tcp.rejected")
+        raise ExchangeError("too much state is being received at the same time")
 
     async def _send(self, stream: trio.SocketStream, message: StreamMessage) -> None:
         data = encode_stream(message, self._sealing)

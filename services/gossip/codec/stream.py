@@ -32,6 +32,7 @@ from services.gossip.codec.messages import (
 )
 from services.gossip.codec.packet import compress_message, inflate
 
+_RECORD_FIELDS = 7
 _RECORD_MEMORY = 256
 
 
@@ -200,7 +201,11 @@ class _Body:
             _check_count("bytes of user state", self._header.user_state_len, limits.STREAM_USER_STATE)
         assert isinstance(self._header, PushPullHeader)
         while len(self._nodes) < self._header.nodes:
-            self._nodes.append(NODE_RECORD.load(self._reader.read()))
+            record = self._reader.read()
+            if type(record) is not dict or len(record) < _RECORD_FIELDS:
+                # Nobody leaves fields out; a record of one byte would cost us a thousand times its sending.
+                raise PacketError("incomplete record of a node")
+            self._nodes.append(NODE_RECORD.load(record))
         if not self._collect(self._header.user_state_len):
             return None
         return PushPull(self._header.join, tuple(self._nodes), bytes(self._tail))

@@ -1,8 +1,8 @@
 """How much is tried: a little on every run, fifty times as much with --long. And damage to do to good bytes.
 
 Decoders that have such tests beside their other tests are not repeated here: yamux and msgpack-rpc (unit/rpc), the
-Raft transport, WAL files and the stable store (unit/raft), gossip packets, streams and LZW (unit/gossip), IPC frames
-(unit/test_ipc_frames.py), filters (unit/bexpr), HCL and JSON files (unit/config)."""
+Raft transport, WAL files and the stable store (unit/raft), IPC frames (unit/test_ipc_frames.py), filters (unit/bexpr),
+HCL and JSON files (unit/config)."""
 
 from __future__ import annotations
 

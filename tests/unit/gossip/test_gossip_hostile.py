@@ -8,8 +8,10 @@ from collections.abc import Callable
 import pytest
 
 from services.gossip.codec import limits
+from services.gossip.codec.errors import StreamError
 from services.gossip.codec.keyring import Keyring
 from services.gossip.codec.messages import (
+    NODE_RECORD,
     PUSH_PULL_HEADER,
     Alive,
     Dead,
@@ -385,14 +387,20 @@ def test_a_ring_of_foreign_events_is_bounded_as_well() -> None:
     assert len(encode_state(kept)) < 2 * limits.EVENT_RING
 
 
-def test_tiny_records_of_a_stream_are_charged_for_what_they_take() -> None:
-    """A record can be one byte on the wire: an empty map."""
+def test_records_of_a_stream_are_charged_for_what_they_take() -> None:
     decoder = StreamDecoder()
-    header = b"\x06" + PUSH_PULL_HEADER.encode(PushPullHeader(60_000, 0, False))
-    decoder.feed(header)
-    used = grown(lambda: void(decoder.feed(b"\x80" * 50_000)))
-    assert decoder.held >= 50_000 * 200
+    record = NODE_RECORD.encode(NodeRecord("", b"", 0, b"", 0, 0, b""))
+    decoder.feed(b"\x06" + PUSH_PULL_HEADER.encode(PushPullHeader(20_000, 0, False)))
+    used = grown(lambda: void(decoder.feed(record * 10_000)))
+    assert decoder.held >= 10_000 * 256
     assert used < 1.2 * decoder.held
+
+
+@pytest.mark.parametrize("record", [b"\x80", b"\x90", b"\x81\xa4Name\xa1x", b"\xc0", b"\x97" + b"\xc0" * 7])
+def test_records_without_all_fields_end_a_stream_at_once(record: bytes) -> None:
+    decoder = StreamDecoder()
+    with pytest.raises(StreamError, match="incomplete record of a node"):
+        decoder.feed(b"\x06" + PUSH_PULL_HEADER.encode(PushPullHeader(60_000, 0, False)) + record * 50_000)
 
 
 def void(value: object) -> None:
