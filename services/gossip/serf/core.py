@@ -31,7 +31,7 @@ from services.gossip.serf.user_events import EventRing
 from services.gossip.swim.address import Address
 from services.gossip.swim.core import Swim
 from services.gossip.swim.effects import Log, StartPushPull
-from services.gossip.swim.timers import Timer, Timers
+from services.gossip.swim.timers import Phase, Timer, Timers
 
 
 class Serf:
@@ -67,7 +67,11 @@ class Serf:
             settings, self.clock, self._timers, self._emit, self._broadcast_join, self._on_member, self._on_erase
         )
         self.rumours = Rumours(
-            settings.swim.retransmit_mult, settings.queue_min, self.members.__len__, self._emit
+            settings.swim.retransmit_mult,
+            settings.queue_min,
+            settings.queue_depth_warning,
+            self.members.__len__,
+            self._emit,
         )
         self.coordinates = Coordinates(settings.name, rng, self._emit)
         self._delegate = SerfDelegate(self, merge_check, self._emit)
@@ -77,7 +81,11 @@ class Serf:
         self._encrypted = keyring is not None
         self._state: Literal["alive", "leaving", "left"] = "alive"
         self._leave_waiters: list[Any] = []
+        # Both as Serf has them, in step with the start; a pool with nothing to do for them is not woken up.
+        self._reconnect_phase = Phase(settings.reconnect_interval_s, 0.0)
+        self._queue_check_phase = Phase(settings.queue_check_interval_s, 0.0)
         self._reconnect_timer: Timer | None = None
+        self._queue_check_timer: Timer | None = None
         self._gone_before = [] if recovered is None else list(recovered.gone.values())
         if recovered is not None:
             self.clock.witness(recovered.clock)
@@ -95,6 +103,8 @@ class Serf:
 
     def start(self, now: float) -> list[Effect]:
         check_tags(self.tags)
+        self._reconnect_phase = Phase(self.settings.reconnect_interval_s, now)
+        self._queue_check_phase = Phase(self.settings.queue_check_interval_s, now)
         self.swim.start(self._meta, now)
         self.members.restore(self._gone_before, now)
         return self._finish(now)
@@ -333,7 +343,11 @@ class Serf:
         self.swim.arm(now)
         self.members.arm(now)
         if self.members.failed and (self._reconnect_timer is None or not self._reconnect_timer.active):
-            self._reconnect_timer = self._timers.at(now + self.settings.reconnect_interval_s, self._reconnect)
+            self._reconnect_timer = self._timers.at(self._reconnect_phase.next_after(now), self._reconnect)
+        if self.rumours and (self._queue_check_timer is None or not self._queue_check_timer.active):
+            self._queue_check_timer = self._timers.at(
+                self._queue_check_phase.next_after(now), lambda at: self.rumours.check_depths()
+            )
         self.recorder.flush(now)
         effects, self._out = self._out, []
         return effects

@@ -4,21 +4,28 @@ from collections.abc import Callable
 
 from services.gossip.serf.effects import Effect
 from services.gossip.swim.broadcasts import BroadcastQueue, Done
-from services.gossip.swim.effects import Metric
+from services.gossip.swim.effects import Log, Metric
 
 
 class Rumours:
     """What still has to be gossiped. members(): how many there are; it sets how often each is sent.
 
-    Each queue holds at least queue_min messages, or two per member; beyond that the most sent ones are dropped."""
+    Each queue holds at least queue_min messages, or two per member; beyond that the most sent ones are dropped.
+    depth_warning: so many in one queue are worth a line in the log."""
 
     def __init__(
-        self, retransmit_mult: int, queue_min: int, members: Callable[[], int], emit: Callable[[Effect], None]
+        self,
+        retransmit_mult: int,
+        queue_min: int,
+        depth_warning: int,
+        members: Callable[[], int],
+        emit: Callable[[Effect], None],
     ) -> None:
         self.intents = BroadcastQueue(retransmit_mult, queue_min)
         self.queries = BroadcastQueue(retransmit_mult, queue_min)
         self.events = BroadcastQueue(retransmit_mult, queue_min)
         self._queue_min = queue_min
+        self._depth_warning = depth_warning
         self._members = members
         self._emit = emit
 
@@ -30,6 +37,13 @@ class Rumours:
         queue.max_queued = max(self._queue_min, 2 * self._members())
         if queue.add(data, on_done=on_sent):
             self._emit(Metric("incr", "consul.serf.queue.dropped"))
+
+    def check_depths(self) -> None:
+        """Tell how much is queued; the operator hears of a queue that does not empty itself."""
+        for name, queue in (("Intent", self.intents), ("Event", self.events), ("Query", self.queries)):
+            self._emit(Metric("sample", f"consul.serf.queue.{name}", len(queue)))
+            if len(queue) >= self._depth_warning:
+                self._emit(Log("serf", "warn", f"serf: {name} queue depth: {len(queue)}"))
 
     def take(self, overhead: int, budget: int, max_parts: int) -> list[bytes]:
         """Messages for one packet; see BroadcastQueue.take."""

@@ -20,6 +20,8 @@ class SerfSettings:
     tombstone_timeout_s: float = 24 * 3600.0
     intent_timeout_s: float = 300.0
     queue_min: int = 4096
+    queue_check_interval_s: float = 30.0
+    queue_depth_warning: int = 128
     ring_size: int = 512
 
     @property

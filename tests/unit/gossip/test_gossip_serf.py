@@ -46,7 +46,7 @@ from services.gossip.serf.lamport import LamportClock
 from services.gossip.serf.snapshot import Recovered, SnapshotLog, replay
 from services.gossip.swim import SwimSettings
 from services.gossip.swim.address import Address
-from services.gossip.swim.effects import SendPacket
+from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull
 from shared.config import sections
 from shared.config.runtime import RuntimeConfig
 
@@ -289,6 +289,40 @@ def test_conflict_queries_tell_where_we_see_a_node_but_not_ourselves() -> None:
     [answer] = answers(rig.hear_serf(query("_serf_conflict", b"nobody", id=2)))
     assert answer.payload == b"\x06\xc0"
     assert answers(rig.hear_serf(query("_serf_conflict", b"me", id=3))) == []
+
+
+def test_only_so_many_living_members_relay_an_answer() -> None:
+    rig = Rig()
+    for last in range(3, 103):
+        rig.hear(Alive(1, f"n{last}", bytes((10, 0, 0, last)), 8301, encode_tags({"role": "node"}), VSN))
+    rig.hear(Dead(1, "n50", "x"))
+    effects = rig.hear_serf(query("anything", flags=FLAG_ACK, relay_factor=5))
+    to = [effect.to for effect in effects if isinstance(effect, SendPacket)]
+    assert len(to) == len(set(to)) == 6                        # who asked, and five more
+    assert ME not in to
+    assert Address(bytes((10, 0, 0, 50)), 8301) not in to
+
+
+def test_a_failed_member_is_tried_again_in_step_with_the_start() -> None:
+    rig = Rig()
+    rig.run(25)
+    rig.hear(Dead(1, "a", "x"))
+    tries = [one for one in rig.run(10) if isinstance(one, StartPushPull)]
+    assert [(one.node, one.to, one.join) for one in tries] == [("a", PEER, True)]
+    assert len([one for one in rig.run(60) if isinstance(one, StartPushPull)]) == 2
+
+
+def test_a_queue_that_does_not_empty_itself_is_reported() -> None:
+    rig = Rig()
+    rig.run(20)
+    for number in range(200):
+        rig.hear_serf(UserEventMessage(number + 1, f"event-{number}", b"x" * 300, False))
+    effects = rig.run(10.5)
+    depths = {one.name: one.value for one in effects if isinstance(one, Metric) and "serf.queue." in one.name}
+    assert depths.keys() == {f"consul.serf.queue.{name}" for name in ("Intent", "Event", "Query")}
+    deep = [one.text for one in effects if isinstance(one, Log) and "queue depth" in one.text]
+    assert depths["consul.serf.queue.Event"] >= 128
+    assert deep == [f"serf: Event queue depth: {depths['consul.serf.queue.Event']:.0f}"]
 
 
 def test_key_queries_change_the_ring_and_store_it() -> None:
