@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,14 +33,21 @@ def processes_below(directory: Path) -> list[int]:
     return found
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """Short enough for the sockets of an agent below it."""
+    with tempfile.TemporaryDirectory(prefix="dev-") as path:
+        yield Path(path)
+
+
 @pytest.mark.slow
-def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, tmp_path: Path) -> None:
+def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, short_path: Path) -> None:
     first = ipaddress.IPv4Address(loopback())
-    places = tmp_path / "places"
+    places = short_path / "places"
     command = [*PROGRAM, "--servers", "3", "--first-address", str(first), "--", "-log-level", "debug"]
-    environment = {**os.environ, "TMPDIR": str(places), "XDG_RUNTIME_DIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(places), "XDG_RUNTIME_DIR": str(short_path)}
     places.mkdir()
-    output = tmp_path / "output"
+    output = short_path / "output"
     with open(output, "wb") as file:
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment)
     try:
@@ -53,13 +62,13 @@ def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, tm
             assert f"http://{first + number}:8500" in said
             assert f"dns {first + number}:8600" in said
         assert said.count("(leader)") == 1
-        assert len(processes_below(places)) >= 3
+        assert len(processes_below(short_path)) >= 3
         process.send_signal(signal.SIGINT)
         assert process.wait(2 * PATIENCE_S) == 0
     finally:
         process.kill()
         process.wait()
-        for pid in processes_below(places):
+        for pid in processes_below(short_path):
             os.kill(pid, signal.SIGKILL)
             pytest.fail("an agent was left behind")
     assert list(places.iterdir()) == []
