@@ -63,7 +63,7 @@ class Methods:
         server = node.server
         server.fast(_APPLY, self._apply)
         server.fast("Raft.ApplyFor", self._apply_for)
-        server.fast("Raft.ReadIndex", lambda request: node.guarded(lambda: self._replica.read(request)))
+        server.fast("Raft.ReadIndex", self._read_index)
         server.fast("Raft.Barrier", self._barrier)
         server.fast("Raft.Configuration", self._configuration)
         server.fast("Raft.Stats", self._stats)
@@ -95,7 +95,12 @@ class Methods:
         items = chunking.entries_of(command, lambda: secrets.randbits(64))
         self._replica.propose([*[None] * (len(items) - 1), waiter], items)
 
+    def _read_index(self, request: Request) -> None:
+        metrics.incr("consul.raft.verify_leader")
+        self._node.guarded(lambda: self._replica.read(request))
+
     def _barrier(self, request: Request) -> None:
+        metrics.incr("consul.raft.barrier")
         self._replica.propose((request,), ((BARRIER, b"", b""),))
 
     def result(self, request: Request | Relayed, index: int, value: Any) -> None:

@@ -196,6 +196,7 @@ class RaftNode:
         async with self.taking:
             started = trio.current_time()
             taking = SnapshotTaking(self.replica, time.time_ns() // 1_000_000)
+            created = _sample_since("consul.raft.fsm.snapshot", started)
             _log.info("starting snapshot up to", index=taking.index)
             try:
                 turn = trio.current_time()
@@ -207,9 +208,11 @@ class RaftNode:
             except BaseException:
                 taking.cancel()
                 raise
+            persisted = _sample_since("consul.raft.snapshot.persist", created)
             self.guarded(lambda: taking.done(meta))
+            _sample_since("consul.raft.compactLogs", persisted)
             _log.info("snapshot complete up to", index=meta.index)
-            metrics.sample("consul.raft.snapshot.takeSnapshot", (trio.current_time() - started) * 1000)
+            _sample_since("consul.raft.snapshot.takeSnapshot", started)
             return meta
 
     # ---- connections of other servers --------------------------------------------------------------------------
@@ -358,3 +361,10 @@ class RaftNode:
 
     def _monotonic_ns(self, trio_time: float) -> int:
         return max(0, int(trio_time * 1e9) + self._clock_offset_ns)
+
+
+def _sample_since(name: str, started: float) -> float:
+    """Measures what began at `started`; the time now."""
+    now = trio.current_time()
+    metrics.sample(name, (now - started) * 1000)
+    return now

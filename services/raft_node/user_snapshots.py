@@ -94,6 +94,7 @@ class UserSnapshots:
                 raise _explained(error) from None
             _log.info("copied to local snapshot", bytes=meta.size)
             waiter = _Waiter()
+            node.count("raft.restore")
             node.guarded(lambda: node.replica.restore(meta, prepared))
             node.replica.propose((waiter,), ((NOOP, b"", b""),))
             node.guarded(node.replica.flush)

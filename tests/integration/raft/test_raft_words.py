@@ -36,12 +36,17 @@ async def test_metrics_have_consuls_names(nursery: trio.Nursery, tmp_path: Path,
         link = process.link()
         await nursery.start(link.run)
         await apply(link, "a", b"1")
-        names = await wait_measured(link, "consul.raft.commitTime", 1)
+        for method in ("Raft.ReadIndex", "Raft.Barrier", "Raft.Snapshot"):
+            await call(link, method)
+        names = await wait_measured(link, "consul.raft.snapshot.takeSnapshot", 1)  # the last of all
     finally:
         process.end()
     assert {"consul.raft.apply", "consul.raft.state.leader", "consul.raft.state.candidate"} <= names["Counters"]
+    assert {"consul.raft.verify_leader", "consul.raft.barrier"} <= names["Counters"]
     samples = {"consul.raft.commitTime", "consul.raft.fsm.apply"}
     assert samples | {"consul.raft.leader.dispatchLog"} <= names["Samples"]
+    taking = {"raft.fsm.snapshot", "raft.snapshot.persist", "raft.compactLogs", "raft.snapshot.takeSnapshot"}
+    assert {f"consul.{name}" for name in taking} <= names["Samples"]
     for gauge in ("raft.applied_index", "raft.last_index", "raft.leader.dispatchNumLogs", "raft.commitNumLogs"):
         assert any(name.endswith(gauge) for name in names["Gauges"]), gauge
     nursery.cancel_scope.cancel()
