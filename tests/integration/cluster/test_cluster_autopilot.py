@@ -4,7 +4,9 @@ The tests go through the life of one cluster, in their order."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +77,9 @@ def gauges(agent: AnyAgent) -> dict[str, float]:
 def test_newcomers_get_a_vote_when_they_have_been_healthy(cluster: Growing) -> None:
     leader = cluster.leader()
     second, third = cluster.grow(), cluster.grow()
-    wait_until(lambda: set(peers(leader)) == {"n1", "n2", "n3"}, what="three peers")
-    early = [one["Voter"] for one in peers(leader).values()]
-    assert early == [True, False, False]
     cluster.wait_members({"n1", "n2", "n3"})
+    told = leader.output()
+    assert told.count("command=AddNonvoter") == told.count("Promoting server to voter") == 2
     wait_until(lambda: leader.http("GET", HEALTH).json()["FailureTolerance"] == 1, what="a tolerance of one")
     for agent in (leader, second, third):
         answer = agent.http("GET", HEALTH)
@@ -111,6 +112,29 @@ def test_the_leadership_is_handed_to_anybody(cluster: Growing) -> None:
     outcome = asked.cli("operator", "raft", "transfer-leader")
     assert (outcome.returncode, outcome.stdout) == (0, "Success\n")
     assert cluster.leader() is not old
+
+
+def test_no_write_fails_while_the_leadership_is_handed_over(cluster: Growing) -> None:
+    over = threading.Event()
+
+    def write(agent: AnyAgent) -> list[bytes]:
+        """Answers to writes, one after the other."""
+        answers = []
+        while not over.is_set():
+            answers.append(agent.http("PUT", f"/v1/kv/{agent.node_name}", b"1").body)
+        return answers
+
+    with ThreadPoolExecutor(3) as pool:
+        writers = [pool.submit(write, agent) for agent in cluster]
+        try:
+            for _ in range(3):
+                before = cluster.leader()
+                assert before.http("POST", "/v1/operator/raft/transfer-leader").status == 200
+                assert cluster.leader() is not before
+        finally:
+            over.set()
+        answers = [answer for writer in writers for answer in writer.result()]
+    assert set(answers) == {b"true"}
 
 
 @pytest.mark.slow

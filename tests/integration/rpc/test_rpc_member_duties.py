@@ -100,6 +100,39 @@ async def test_the_leaders_own_address_is_corrected_when_others_can_lead(
         assert rig.raft.changes == (expected if corrected else [])
 
 
+@pytest.mark.parametrize("end", ["leave", "reap"])
+@pytest.mark.parametrize("kind", ["server", "client"])
+async def test_who_is_gone_is_gone_everywhere(tmp_path: Path, kind: str, end: str) -> None:
+    async with running(tmp_path) as rig:
+        client = {"role": "node", "dc": "dc1", "id": f"{ID}2", "build": "1.8.7:", "vsn": "2"}
+        added = member(rig, 2) if kind == "server" else rig.gossip.member("n2", Addr="127.0.0.2", Tags=client)
+        rig.gossip.event("join", added)
+        await wait_in_catalog(rig, {"n1", "n2"})
+        assert len(configured(rig)) == (2 if kind == "server" else 1)
+        rig.gossip.event("failed", {**added, "Status": 4})
+        rig.gossip.event(end, {**added, "Status": 3 if end == "leave" else 4})
+        await wait_in_catalog(rig, {"n1"})
+        assert set(configured(rig)) == {rig.config.node_id}
+
+
+async def test_a_server_that_gossip_forgot_while_nobody_led_is_gone_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as rig:
+        added = member(rig, 2)
+        rig.gossip.event("join", added)
+        await wait_in_catalog(rig, {"n1", "n2"})
+        rig.raft.follow()
+        await wait_for(lambda: not rig.core.core.established.is_set())
+        rig.gossip.event("reap", added)
+        await wait_for(lambda: len(rig.core.core.pools.lan()) == 1)
+        monkeypatch.setattr(rig.core.core.pools, "is_complete", lambda now: True)
+        rig.raft.term += 1
+        rig.raft.lead()
+        await wait_in_catalog(rig, {"n1"})
+        assert set(configured(rig)) == {rig.config.node_id}
+
+
 async def test_failed_servers_are_forced_out_of_both_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(autopilot, "REMOVAL_INTERVAL_S", 0.02)
     async with running(tmp_path) as rig:
