@@ -270,6 +270,16 @@ class Replica:
         self._prepared = (meta.index, meta.term, prepared)
         self.event(ev.Restored(meta.index))
 
+    def snapshot_received(self, event: ev.SnapshotReceived, prepared: Any) -> None:
+        """The leader's snapshot is stored, and `prepared` is its state: it becomes the machine's, unless the core has
+        no use for it any more."""
+        effects = self.core.step(event, self._clock())
+        if any(isinstance(effect, ev.RestoreSnapshot) for effect in effects):
+            self._prepared = (event.request.last_log_index, event.request.last_log_term, prepared)
+        else:
+            self.machine.discard(prepared)
+        self._run(effects)
+
     def close(self) -> None:
         """Lets go of the files. Nothing may be called afterwards."""
         self._log.close()

@@ -13,6 +13,10 @@ from collections.abc import Callable
 SECTOR_BYTES = 512
 
 
+class PowerCut(BaseException):
+    """The machine lost power in the middle of an operation of the disk. No code of ours lives to handle it."""
+
+
 class _Inode:
     def __init__(self) -> None:
         self.data = bytearray()
@@ -29,6 +33,8 @@ class SimDisk:
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
         self.room: int | None = None
+        self.crash_after: int | None = None
+        """Operations that change the disk, until the power fails in one of them; whether that one is done is chance."""
         self.fault: Callable[[str, str], None] | None = None
         self.syncs = 0
         self._names: dict[str, _Inode] = {}
@@ -46,6 +52,7 @@ class SimDisk:
 
     def crash(self) -> None:
         """Power fails."""
+        self.crash_after = None
         self._handles.clear()
         kept = self.rng.randint(0, len(self._journal))
         for name, inode in self._journal[:kept]:
@@ -88,6 +95,18 @@ class SimDisk:
         if self.fault is not None:
             self.fault(operation, path)
 
+    def _may_crash_first(self) -> None:
+        """Called before a sync: a power cut in it may leave some of what was to be synced, or all."""
+        if self.crash_after == 1 and self.rng.random() < 0.5:
+            raise PowerCut
+
+    def _may_crash(self) -> None:
+        """Called when an operation that changes something is done: it is the last one if the power fails now."""
+        if self.crash_after is not None:
+            self.crash_after -= 1
+            if self.crash_after <= 0:
+                raise PowerCut
+
     def open(self, path: str, *, create: bool = False) -> int:
         self._check("open", path)
         inode = self._names.get(path)
@@ -114,14 +133,17 @@ class SimDisk:
         self._take_room(max(0, offset + len(data) - len(inode.data)))
         _write(inode.data, offset, data)
         inode.unsynced.append((offset, bytes(data)))
+        self._may_crash()
 
     def sync(self, handle: int) -> None:
         path, inode = self._handles[handle]
         self._check("sync", path)
+        self._may_crash_first()
         self.syncs += 1
         for offset, data in inode.unsynced:
             _write(inode.durable, offset, data)
         inode.unsynced.clear()
+        self._may_crash()
 
     def size(self, handle: int) -> int:
         return len(self._handles[handle][1].data)
@@ -134,6 +156,7 @@ class SimDisk:
         if more:
             inode.unsynced.append((len(inode.data), bytes(more)))
             inode.data.extend(bytes(more))
+            self._may_crash()
 
     def _take_room(self, more: int) -> None:
         if self.room is not None:
@@ -168,6 +191,7 @@ class SimDisk:
         if old in self._directories:
             self._directories[new] = None
             del self._directories[old]
+        self._may_crash()
 
     def remove(self, path: str) -> None:
         self._check("remove", path)
@@ -177,12 +201,15 @@ class SimDisk:
         if self.room is not None:
             self.room += len(inode.data)
         self._journal.append((path, None))
+        self._may_crash()
 
     def sync_directory(self, path: str) -> None:
         self._check("sync_directory", path)
+        self._may_crash_first()
         for name, inode in self._journal:
             _rename_in(self._durable_names, name, inode)
         self._journal.clear()
+        self._may_crash()
 
 
 def _rename_in(names: dict[str, _Inode], name: str, inode: _Inode | None) -> None:

@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from tests.simulation.raft_cluster import SimCluster, SimNode
+from tests.simulation.raft_cluster import SimCluster, SimServer
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -40,7 +40,7 @@ def test_every_acknowledged_write_survives(seed: int) -> None:
     assert cluster.oracle.acknowledged
 
 
-def _happen(cluster: SimCluster, node: SimNode, rng: random.Random) -> None:
+def _happen(cluster: SimCluster, node: SimServer, rng: random.Random) -> None:
     replica = node.replica
     assert replica is not None
     what = rng.random()

@@ -29,7 +29,7 @@ from services.raft_node.core.messages import (
     AppendEntriesReply,
     InstallSnapshotReply,
 )
-from services.raft_node.core.progress import PIPELINE, PROBE, SNAPSHOT, InFlight, Progress, backoff_s
+from services.raft_node.core.progress import PROBE, SNAPSHOT, InFlight, Progress, backoff_s
 from services.raft_node.core.quorum import quorum_index, quorum_time
 from services.raft_node.core.reads import Reads
 from services.raft_node.core.state import LEADERSHIP_LOST, RESTORED, TRANSFER_IN_PROGRESS

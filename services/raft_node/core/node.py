@@ -140,12 +140,13 @@ class RaftCore:
         return self.leader is not None and self.state.commit_index >= self.leader.start_index
 
     def all_acknowledged_is_applied(self, applied_index: int) -> bool:
-        """Whether a state that holds everything up to `applied_index` has every write that anybody was told of.
+        """Whether a state that holds everything up to `applied_index` has every write that anybody was told of, as long
+        as this server leads.
 
-        True for a sole server once the entries of earlier terms are applied: those of its own term it answers only
-        after it has applied them."""
+        True once the entries of earlier terms are applied: those of its own term it answers only after it has applied
+        them."""
         leader = self.leader
-        return leader is not None and self.state.is_sole_server and applied_index >= leader.start_index
+        return leader is not None and applied_index >= leader.start_index
 
     def take_committed(self, max_entries: int = 1024, max_bytes: int = 8 << 20) -> list[Entry]:
         """The next committed entries to apply, in order; empty when all were given out."""
@@ -244,6 +245,8 @@ class RaftCore:
             return
         state.say("error", "failed to commit logs", ("error", event.error))
         state.log.cut(event.first_index)
+        # Nothing of it is applied: that comes after the disk. A commit index above the log would claim to have it.
+        state.commit_index = min(state.commit_index, state.log.last_index)
         state.configurations.cut(event.first_index)
         state.configurations_changed()
         if self.leader is not None:

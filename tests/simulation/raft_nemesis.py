@@ -1,0 +1,197 @@
+"""One seeded run of a cluster to which everything that can go wrong does, in some mixture that the seed decides."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+from collections.abc import Callable
+
+from services.raft_node.core import events as ev
+from services.raft_node.core.configuration import ADD_NON_VOTER, ADD_VOTER, DEMOTE_VOTER, REMOVE_SERVER
+from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster, SimServer
+
+TURNS = 90
+_SPARES = 2
+_PAUSES_S = (0.0, 0.002, 0.01, 0.03, 0.1)
+
+
+def run_seed(size: int, seed: int) -> SimCluster:
+    """Raises AssertionError if a promise of Raft is broken, or if the cluster does not recover when all is well
+    again."""
+    rng = random.Random(seed * 8 + size)
+    cluster = SimCluster(
+        size,
+        rng.getrandbits(32),
+        spares=_SPARES,
+        drop=rng.choice([0.0, 0.0, 0.02, 0.1]),
+        duplicate=rng.choice([0.0, 0.0, 0.02, 0.1]),
+        late=rng.choice([0.0, 0.0, 0.02]),
+        delay_s_max=rng.choice([0.001, 0.01, 0.04]),
+        interrupted=rng.choice([0.0, 0.3]),
+        slow_disks=rng.choice([0.0, 0.3, 1.0]),
+        trailing_logs=rng.choice([3, 20]),
+        segment_bytes=rng.choice([1 << 12, 1 << 13]),
+        max_in_flight_bytes=rng.choice([10, 1 << 20]),
+        keeps_lines=False,
+    )
+    nemesis = Nemesis(cluster, rng)
+    for _ in range(TURNS):
+        nemesis.turn()
+        cluster.run_for(rng.choice(_PAUSES_S))
+    nemesis.rest()
+    cluster.settle()
+    return cluster
+
+
+class Nemesis:
+    """Each run uses only some of the faults, so that the others can be rare or absent while those meet."""
+
+    def __init__(self, cluster: SimCluster, rng: random.Random) -> None:
+        self.cluster = cluster
+        self.rng = rng
+        faults: list[tuple[float, Callable[[], None]]] = [
+            (0.06, self._kill),
+            (0.06, self._crash_in_a_write),
+            (0.06, self._cut_off),
+            (0.06, self._cut_directions),
+            (0.06, self._break_disk),
+            (0.06, self._change_configuration),
+            (0.05, self._transfer),
+            (0.06, self._take_snapshot),
+            (0.05, self._freeze),
+            (0.04, self._jump),
+            (0.03, self._false_alarm),
+        ]
+        chosen = [fault for fault in faults if rng.random() < 0.6]
+        self._actions = [
+            (0.34, self._write),
+            (0.08, self._read),
+            (0.10, self._boot),
+            (0.06, self._mend_network),
+            (0.04, self._mend_disks),
+            (0.05, self._thaw),
+            *chosen,
+        ]
+        self._weights = [weight for weight, _ in self._actions]
+        # A follower's clock that leaps, or that runs much faster than the leader's, breaks what leases stand on.
+        cluster.oracle.leases_hold = all(fault != self._jump for _, fault in chosen)
+        if rng.random() < 0.5:
+            for node in cluster.nodes.values():
+                node.clock_rate = rng.uniform(0.95, 1.05)
+
+    def turn(self) -> None:
+        [(_, action)] = self.rng.choices(self._actions, self._weights)
+        action()
+        for node in self.cluster.live():
+            self.cluster.oracle.may_read_locally(node)
+
+    def rest(self) -> None:
+        """From now on clocks are as they should be."""
+        for node in self.cluster.nodes.values():
+            node.clock_offset_s += (node.clock_rate - 1) * self.cluster.now
+            node.clock_rate = 1.0
+
+    def _any(self) -> SimServer:
+        return self.rng.choice(list(self.cluster.nodes.values()))
+
+    def _live(self) -> SimServer | None:
+        live = self.cluster.live()
+        return self.rng.choice(live) if live else None
+
+    def _leader(self) -> SimServer | None:
+        leaders = self.cluster.leaders()
+        return self.rng.choice(leaders) if leaders else None
+
+    def _victim(self) -> SimServer | None:
+        """Often the leader, whom it hurts most."""
+        return self._leader() if self.rng.random() < 0.4 else self._live()
+
+    # ---- what clients and operators do -----------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        if leader := self._leader():
+            self.cluster.write(leader, self.rng.randint(1, 12))
+
+    def _read(self) -> None:
+        if leader := self._leader():
+            leader.read()
+
+    def _take_snapshot(self) -> None:
+        if node := self._live():
+            node.take_snapshot()
+
+    def _transfer(self) -> None:
+        if leader := self._leader():
+            leader.event(ev.TransferLeadership("t"))
+
+    def _change_configuration(self) -> None:
+        if leader := self._leader():
+            target = self._any().server
+            command = self.rng.choice([ADD_VOTER, ADD_VOTER, ADD_NON_VOTER, DEMOTE_VOTER, REMOVE_SERVER])
+            leader.change_configuration(command, target.id, target.address)
+
+    # ---- faults ----------------------------------------------------------------------------------------------------
+
+    def _kill(self) -> None:
+        if node := self._victim():
+            node.kill(power=self.rng.random() < 0.5)
+
+    def _crash_in_a_write(self) -> None:
+        if node := self._victim():
+            node.disk.crash_after = self.rng.randint(1, 12)
+
+    def _boot(self) -> None:
+        for node in self.cluster.nodes.values():
+            if node.replica is None:
+                if self.rng.random() < 0.1:
+                    node.disk.crash_after = self.rng.randint(1, 4)
+                node.boot()
+                return
+
+    def _cut_off(self) -> None:
+        nodes = list(self.cluster.nodes.values())
+        self.cluster.isolate(*self.rng.sample(nodes, self.rng.randint(1, len(nodes) // 2)))
+
+    def _cut_directions(self) -> None:
+        """Asymmetric: some servers are heard but do not hear, or the other way round."""
+        names = list(self.cluster.nodes)
+        for _ in range(self.rng.randint(1, 2 * len(names))):
+            first, second = self.rng.sample(names, 2)
+            self.cluster.cut[first, second] = None
+
+    def _mend_network(self) -> None:
+        self.cluster.cut.clear()
+
+    def _break_disk(self) -> None:
+        """Log writes fail from now on: a full disk or a bad one."""
+        operation = self.rng.choice(["write", "sync", "allocate"])
+
+        def fault(name: str, path: str) -> None:
+            if name == operation and path.endswith((".wal", ".wal.tmp")):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+        if node := self._live():
+            node.disk.fault = fault
+
+    def _mend_disks(self) -> None:
+        for node in self.cluster.nodes.values():
+            node.disk.fault = None
+
+    def _freeze(self) -> None:
+        if node := self._victim():
+            node.freeze()
+            self.cluster.after(self.rng.uniform(0, 4 * HEARTBEAT_S), node.thaw)
+
+    def _thaw(self) -> None:
+        for node in self.cluster.nodes.values():
+            node.thaw()
+
+    def _jump(self) -> None:
+        if node := self._live():
+            node.jump(self.rng.choice([0.01, 0.1, 1.0, 100.0]))
+
+    def _false_alarm(self) -> None:
+        """The leader's connections end although it lives."""
+        if leader := self._leader():
+            self.cluster.connections_end(leader)

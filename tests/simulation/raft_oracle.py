@@ -1,0 +1,136 @@
+"""Oracle: what Raft promises, checked as things happen. It knows all that happened, on every server, in every life.
+
+A broken promise raises AssertionError at the step that broke it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from services.raft_node.core.messages import Reply, Request, RequestVote, RequestVoteReply
+from services.raft_node.core.types import LEADER, Entry
+
+if TYPE_CHECKING:
+    from tests.simulation.raft_server import SimServer
+
+
+class Oracle:
+    """acknowledged: writes that a client was told of; highest_acknowledged: of those the last, so a read that begins
+    now must see it."""
+
+    def __init__(self) -> None:
+        self.servers: list[SimServer] = []
+        self.leaders: dict[int, str] = {}
+        self.votes: dict[tuple[str, int], str] = {}
+        self.stored_entries: dict[tuple[int, int], tuple[int, bytes, int | None]] = {}
+        self.committed: dict[int, tuple[int, int]] = {}
+        """Index -> term of the entry, and term in which it was committed."""
+        self.highest_committed = 0
+        self.applied_entries: dict[int, tuple[int, bytes]] = {}
+        self.acknowledged: dict[int, bytes] = {}
+        self.highest_acknowledged = 0
+        self.reads = self.lease_checks = 0
+        self.leases_hold = True
+        """Clocks run evenly enough for leases to mean something."""
+
+    # ---- election safety, leader completeness ------------------------------------------------------------------
+
+    def answered(self, server_id: str, request: Request, reply: Reply | None) -> None:
+        """One vote per term and server, whatever it forgets in between."""
+        if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply) and reply.granted:
+            self.voted(server_id, request.term, request.candidate)
+
+    def voted(self, server_id: str, term: int, candidate: str) -> None:
+        other = self.votes.setdefault((server_id, term), candidate)
+        assert other == candidate, f"{server_id} voted for {other} and {candidate} in term {term}"
+
+    def elected(self, server: SimServer) -> None:
+        """One leader per term, which has every entry that was committed in a term before; no lease lives beside it."""
+        core, server_id = server.core, server.server.id
+        other = self.leaders.setdefault(core.term, server_id)
+        assert other == server_id, f"{other} and {server_id} both lead term {core.term}"
+        last = self.highest_committed
+        # One that wins late, by a vote that was long on its way, may lack what was committed in newer terms.
+        while last in self.committed and self.committed[last][1] >= core.term:
+            last -= 1
+        if last > core.log.snapshot_index and last in self.committed:
+            expected = self.committed[last][0]
+            assert core.log.term_at(last) == expected, f"leader {server_id} lacks the committed entry {last}"
+        for old in self.servers:
+            if old is not server and old.replica is not None and old.core.term < core.term:
+                assert not (self.leases_hold and old.has_lease()), (
+                    f"{server_id} leads term {core.term} while {old.server.id} has a lease of term {old.core.term}"
+                )
+
+    # ---- log matching, leader append-only ----------------------------------------------------------------------
+
+    def stored(self, entries: Sequence[Entry], previous_term: int | None) -> None:
+        """An index and term name one entry, and all before it: so it is checked that they name its predecessor.
+
+        previous_term: None if a snapshot hides it."""
+        known = self.stored_entries
+        for entry in entries:
+            found = known.get((entry.index, entry.term))
+            if found is None:
+                known[entry.index, entry.term] = (entry.type, entry.data, previous_term)
+            else:
+                kind, data, before = found
+                assert (kind, data) == (entry.type, entry.data), f"two entries {entry.index} of term {entry.term}"
+                assert previous_term is None or before is None or before == previous_term, (
+                    f"entry {entry.index} of term {entry.term} follows terms {before} and {previous_term}"
+                )
+            previous_term = entry.term
+
+    def observe(self, server: SimServer) -> None:
+        """After each step of one server: what it commits is what all others commit; a leader takes nothing back."""
+        core = server.core
+        state = core.state
+        log, commit_index = state.log, state.commit_index
+        if state.role == LEADER:
+            term, last_index, last_term = state.hard.term, log.last_index, log.last_term
+            led, server.led = server.led, (term, last_index, last_term)
+            if led is not None and led[0] == term and led != server.led and not state.is_sole_server:
+                assert last_index >= led[1], f"leader {server.server.id} took entries back"
+                assert led[1] < log.first_index or log.term_at(led[1]) == led[2], "a leader changed its log"
+        else:
+            server.led = None
+        if commit_index > server.seen_commit:
+            for index in range(max(server.seen_commit, log.snapshot_index, log.first_index - 1) + 1, commit_index + 1):
+                term = log.term_at(index)
+                assert term is not None, f"{server.server.id} committed {index}, which it does not have"
+                known = self.committed.setdefault(index, (term, core.term))[0]
+                assert known == term, f"two entries were committed at {index}"
+            self.highest_committed = max(self.highest_committed, commit_index)
+            server.seen_commit = commit_index
+
+    # ---- state machine safety, clients ---------------------------------------------------------------------------
+
+    def applied(self, entry: Entry) -> None:
+        known = self.applied_entries.setdefault(entry.index, (entry.term, entry.data))
+        assert known == (entry.term, entry.data), f"two different entries were applied at {entry.index}"
+
+    def acknowledge(self, server: SimServer, index: int, data: bytes) -> None:
+        """A client hears that its write is done. Nobody who may answer reads from its own store may lack it."""
+        assert self.applied_entries[index][1] == data
+        self.acknowledged[index] = data
+        if index <= self.highest_acknowledged:
+            return
+        self.highest_acknowledged = index
+        if self.leases_hold:
+            for other in self.servers:
+                if other is not server and other.replica is not None:
+                    self.may_read_locally(other)
+
+    def may_read_locally(self, server: SimServer) -> None:
+        """A default read on `server` now would be current, if it were answered."""
+        if self.leases_hold and server.serves_lease_reads():
+            self.lease_checks += 1
+            applied = server.applied_index
+            assert applied >= self.highest_acknowledged, (
+                f"{server.server.id} has a lease but only {applied}; {self.highest_acknowledged} was acknowledged"
+            )
+
+    def read(self, floor: int, index: int) -> None:
+        """A consistent read. floor: the last acknowledged write when it began."""
+        assert index >= floor, f"a read at {index} misses entry {floor}, acknowledged before it began"
+        self.reads += 1
