@@ -1,6 +1,6 @@
 """Measures simulated gossip pools of up to 5,000 nodes and draws what comes out into docs/images.
 
-    python tests/simulation/gossip/plots.py [--nodes 5000] [--draw]
+    python tests/simulation/gossip/plots.py [--nodes 5000] [--only GROUP ...] [--draw]
 
 The measurements go to docs/images/gossip.json, from which --draw alone draws again. The whole run takes about ten
 minutes of CPU and 2 GB of memory; the same seeds give the same numbers on every machine."""
@@ -110,14 +110,15 @@ def slow_members(slow: int, lifeguard: bool) -> Row:
             "failed_probes": found.failed_probes}  # fmt: skip
 
 
-def measure(largest: int) -> dict[str, list[Row]]:
+def groups(largest: int) -> dict[str, Callable[[], list[Row]]]:
+    """What can be measured, by name."""
     sizes = [size for size in SIZES if size <= largest]
     return {
-        "coverage": [_timed(coverage, loss) for loss in (0.0, 0.1, 0.2, 0.3)],
-        "probes": [_timed(probes, loss, streams) for streams in (True, False) for loss in LOSSES],
-        "slow": [_timed(slow_members, slow, lifeguard) for lifeguard in (True, False) for slow in SLOW],
-        "idle": [_timed(idle, size) for size in sizes],
-        "news": [row for size in sizes for row in _timed(lambda size: list(news(size)), size)],
+        "coverage": lambda: [_timed(coverage, loss) for loss in (0.0, 0.1, 0.2, 0.3)],
+        "probes": lambda: [_timed(probes, loss, streams) for streams in (True, False) for loss in LOSSES],
+        "slow": lambda: [_timed(slow_members, slow, lifeguard) for lifeguard in (True, False) for slow in SLOW],
+        "idle": lambda: [_timed(idle, size) for size in sizes],
+        "news": lambda: [row for size in sizes for row in _timed(lambda size: list(news(size)), size)],
     }
 
 
@@ -202,12 +203,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=SIZES[-1], help="size of the largest pool")
     parser.add_argument("--draw", action="store_true", help="only draw what was measured before")
+    parser.add_argument("--only", nargs="+", choices=groups(0), help="measure only this again")
     options = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     data = IMAGES / "gossip.json"
+    found = json.loads(data.read_text()) if options.draw or options.only else {}
     if not options.draw:
-        data.write_text(json.dumps(measure(options.nodes), indent=1) + "\n")
-    for name, plot in draw(json.loads(data.read_text())).items():
+        for name, measure in groups(options.nodes).items():
+            if not options.only or name in options.only:
+                found[name] = measure()
+        data.write_text(json.dumps(found, indent=1) + "\n")
+    for name, plot in draw(found).items():
         (IMAGES / f"gossip-{name}.svg").write_text(plot.render())
 
 

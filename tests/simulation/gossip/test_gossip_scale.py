@@ -28,7 +28,8 @@ def pool(nodes: int, seed: int, **settings: object) -> GossipSim:
 
 
 def sizes(*usual: int, long: tuple[int, ...] = (1000, 5000)) -> list[object]:
-    return [*usual, *(pytest.param(size, marks=pytest.mark.slow) for size in long)]
+    marks = (pytest.mark.slow, pytest.mark.timeout(1800))
+    return [*usual, *(pytest.param(size, marks=marks) for size in long)]
 
 
 # ---- the simulator itself ----------------------------------------------------------------------------------------
@@ -213,6 +214,31 @@ def test_a_flapping_member_disturbs_nobody_else(seed: int, nodes: int) -> None:
     sim.run_until(lambda: sim.all_agree(nodes), 120)
     assert {subject for kind, subject in sim.seen_at if kind == "failed"} == {flapping.name}
     assert flapping.serf.swim.me.incarnation > 1
+
+
+@pytest.mark.parametrize("nodes", sizes(60, long=(1000, 5000)))
+def test_a_minute_of_churn_on_a_lossy_network_kills_nobody_else(seed: int, nodes: int) -> None:
+    """Somebody crashes, leaves, joins or stalls every few seconds; everybody else stays, and all agree in the end."""
+    sim = pool(nodes, seed)
+    sim.network.loss, sim.network.duplicate, sim.network.delay_s = 0.05, 0.02, (0.001, 0.1)
+    crashed, left = sim.nodes[1:4], sim.nodes[4:7]
+    for one, other in zip(crashed, left, strict=True):
+        sim.run(5)
+        sim.crash(one)
+        sim.run(5)
+        other.leave()
+        new = sim.add(f"new-{len(sim.nodes)}", len(sim.nodes))
+        assert sim.join(new, sim.nodes[0]) is None
+        sim.nodes[10].stall(3)
+        sim.run(10)
+        sim.crash(other)                                       # it has left, and ends
+    sim.run_until(lambda: sim.all_agree(nodes - 3), 120)
+    watcher = sim.nodes[20]
+    assert {watcher.status_of(node) for node in crashed} == {Status.FAILED}
+    assert {watcher.status_of(node) for node in left} == {Status.LEFT}
+    # News of a leaving may overtake the intent to leave: then it looks like a failure until the intent has come, too.
+    failed = {name for kind, name in sim.seen_at if kind == "failed"} - {node.name for node in left}
+    assert failed == {node.name for node in crashed}
 
 
 # ---- partitions --------------------------------------------------------------------------------------------------
