@@ -5,6 +5,7 @@ One caller dials while the others that want the same server wait for it, as in C
 from __future__ import annotations
 
 import math
+import os
 import socket
 from typing import Any
 
@@ -13,7 +14,7 @@ import trio
 from services.rpc_core.server_connection import OnReply, ServerConnection
 from services.rpc_core.server_errors import ConnectionEndedError, DialError, ServerCallError
 from services.rpc_core.wire import yamux
-from shared.config.runtime import split_host_port
+from shared.config.runtime import join_host_port, split_host_port
 
 DIAL_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 120.0
@@ -142,13 +143,14 @@ class ServerPool:
 
     async def _dial(self, address: str) -> trio.SocketStream:
         host, port = split_host_port(address)
+        where = f"{join_host_port(self._bind_host, 0)}->{address}" if self._bind_host else address
         try:
             with trio.fail_after(DIAL_TIMEOUT_S):
                 stream = await trio.open_tcp_stream(host, port, local_address=self._bind_host or None)
         except trio.TooSlowError:
-            raise DialError(f"dial tcp {address}: i/o timeout") from None
+            raise DialError(f"dial tcp {where}: i/o timeout") from None
         except OSError as error:
-            raise DialError(f"dial tcp {address}: connect: {_reason(error)}") from None
+            raise DialError(f"dial tcp {where}: connect: {_reason(error)}") from None
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return stream
 
@@ -165,9 +167,9 @@ class ServerPool:
 
 
 def _reason(error: OSError) -> str:
-    """The system's word for it; trio wraps what it tried into a group."""
+    """The system's word for it; trio wraps what it tried into a group, and adds the address to the text."""
     causes: BaseException | None = error.__cause__
     while isinstance(causes, BaseExceptionGroup):
         causes = causes.exceptions[0]
     found = causes if isinstance(causes, OSError) else error
-    return (found.strerror or str(found)).lower()
+    return (os.strerror(found.errno) if found.errno else str(found)).lower()
