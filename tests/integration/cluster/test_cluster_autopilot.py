@@ -78,15 +78,18 @@ def test_newcomers_get_a_vote_when_they_have_been_healthy(cluster: Growing) -> N
     leader = cluster.leader()
     second, third = cluster.grow(), cluster.grow()
     cluster.wait_members({"n1", "n2", "n3"})
-    told = leader.output()
-    assert told.count("command=AddNonvoter") == told.count("Promoting server to voter") == 2
+    told = "".join(agent.output() for agent in cluster)
+    for newcomer in (second, third):
+        server_id = peers(leader)[newcomer.node_name]["ID"]
+        assert f"command=AddNonvoter server-id={server_id}" in told
+        assert f'Promoting server to voter: server="Server (ID: "{server_id}"' in told
     wait_until(lambda: leader.http("GET", HEALTH).json()["FailureTolerance"] == 1, what="a tolerance of one")
     for agent in (leader, second, third):
         answer = agent.http("GET", HEALTH)
         assert answer.status == 200
         shown = answer.json()["Servers"]
         assert [(one["Name"], one["Leader"], one["Voter"], one["SerfStatus"]) for one in shown] == [
-            (name, name == "n1", True, "alive") for name in peers(leader)
+            (name, name == cluster.leader().node_name, True, "alive") for name in peers(leader)
         ]
 
 
