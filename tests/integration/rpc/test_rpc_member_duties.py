@@ -172,6 +172,21 @@ async def test_servers_that_gossip_does_not_know_go_once_it_must_know_them(
         assert rig.raft.changes[-1] == ("RemoveServer", "ghost", "127.0.0.7:8300")
 
 
+async def test_autopilot_finds_no_servers_while_the_last_one_leaves(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(autopilot, "HEALTH_INTERVAL_S", 0.02)
+    async with running(tmp_path) as rig:
+        await wait_for(lambda: rig.core.core.judgement.reply.healthy)
+        rig.gossip.event("leave", rig.gossip.member("n1", status=3))
+        said = ""
+        with trio.fail_after(30):
+            while "Error updating cluster health" not in said:
+                await trio.sleep(0.02)
+                said += "".join(capfd.readouterr())
+    assert 'error="error getting server raft protocol versions: No servers found"' in said
+
+
 async def test_who_is_asked_for_health_too_early_hears_that_there_is_none(tmp_path: Path) -> None:
     async with running(tmp_path) as rig:
         reply = await rig.call("Operator.ServerHealth", DC)
