@@ -134,7 +134,7 @@ async def test_churn_in_a_mixed_pool_of_ten(
     request: pytest.FixtureRequest, real_consul: Path, loopback: Callable[[], str], tmp_path: Path
 ) -> None:
     long = request.config.getoption("--long")
-    duration_s = float(os.environ.get("PROCONSUL_CHURN_S", LONG_S if long else 18))
+    duration_s = float(os.environ.get("PROCONSUL_CHURN_S", LONG_S if long else 12))
     seed = int(os.environ.get("PROCONSUL_CHURN_SEED") or seed_of("gossip churn"))
     print(f"replay: PROCONSUL_CHURN_SEED={seed}")
     rng = random.Random(seed)

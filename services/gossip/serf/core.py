@@ -75,7 +75,8 @@ class Serf:
         )
         self.coordinates = Coordinates(settings.name, rng, self._emit)
         self._delegate = SerfDelegate(self, merge_check, self._emit)
-        self.swim = Swim(settings.swim, self._delegate, self._timers, rng, self._emit)
+        incarnation = 0 if recovered is None else recovered.incarnation
+        self.swim = Swim(settings.swim, self._delegate, self._timers, rng, self._emit, incarnation)
         self.asking = Asking(self, rng, self._timers, self._emit, keyring, save_keyring)
         self._meta = encode_tags(settings.tags)
         self._encrypted = keyring is not None
@@ -348,7 +349,7 @@ class Serf:
             self._queue_check_timer = self._timers.at(
                 self._queue_check_phase.next_after(now), lambda at: self.rumours.check_depths()
             )
-        self.recorder.flush(now)
+        self.recorder.flush(now, self.swim.incarnation)
         effects, self._out = self._out, []
         return effects
 

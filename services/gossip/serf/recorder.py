@@ -43,11 +43,14 @@ class Recorder:
         if self._log is not None:
             self._log.left()
 
-    def flush(self, now: float) -> None:
-        """Emit what has to be written. The clock alone is worth a line only every half second."""
+    def flush(self, now: float, incarnation: int) -> None:
+        """Emit what has to be written. The clock alone is worth a line only every half second.
+
+        incarnation: this node's own."""
         log = self._log
         if log is None:
             return
+        log.incarnation_is(incarnation)
         if log.is_behind(self._clock.time - 1) and (self._clock_timer is None or not self._clock_timer.active):
             self._clock_timer = self._timers.at(
                 now + _CLOCK_LINE_DELAY_S, lambda at: log.clock_is(self._clock.time - 1)

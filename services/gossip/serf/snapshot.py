@@ -7,6 +7,8 @@ from services.gossip.serf.gone import forgotten_line, gone_line, take_in
 from services.gossip.serf.member import Member
 from services.gossip.swim.address import Address
 
+# Our own lines look like comments to Serf, which skips them.
+_INCARNATION = "# incarnation "
 _COMPACT_MIN_BYTES = 128 * 1024
 _COMPACT_BYTES_PER_NODE = 256
 MAX_REPLAY_BYTES = 64 * 1024 * 1024
@@ -21,6 +23,8 @@ class Recovered:
     clock: int = 0
     event_clock: int = 0
     query_clock: int = 0
+    incarnation: int = 0
+    """The last one this node announced: a greater one is believed by everybody, whatever was said of it meanwhile."""
     gone: dict[str, Member] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -55,6 +59,10 @@ def replay(lines: Iterable[str], *, rejoin_after_leave: bool, run: str = "") -> 
             else:
                 found.alive.clear()
                 found.clock = found.event_clock = found.query_clock = 0
+        elif line.startswith(_INCARNATION):
+            number = line.removeprefix(_INCARNATION)
+            if number.isascii() and number.isdigit() and len(number) <= 10:
+                found.incarnation = max(found.incarnation, int(number))
         elif line.startswith("#"):
             take_in(line, run, found.gone)
         elif line and keyword != "coordinate":
@@ -73,6 +81,7 @@ class SnapshotLog:
         self._clock = recovered.clock
         self._event_clock = recovered.event_clock
         self._query_clock = recovered.query_clock
+        self._incarnation = recovered.incarnation
         self._size = size
         self._rejoin = rejoin_after_leave
         self._leaving = False
@@ -115,6 +124,11 @@ class SnapshotLog:
     def is_behind(self, last_seen: int) -> bool:
         return last_seen > self._clock
 
+    def incarnation_is(self, incarnation: int) -> None:
+        if incarnation > self._incarnation:
+            self._incarnation = incarnation
+            self._add(f"{_INCARNATION}{incarnation}")
+
     def event(self, ltime: int) -> None:
         if ltime > self._event_clock and not self._leaving:
             self._event_clock = ltime
@@ -136,7 +150,8 @@ class SnapshotLog:
         # Twice what of it stays, so that it does not have to be written anew with every line.
         if self._size <= max(_COMPACT_MIN_BYTES, _COMPACT_BYTES_PER_NODE * len(self._alive) + 2 * self._gone_bytes):
             return None
-        lines = [f"{line}\n" for line in self._gone.values()]
+        lines = [f"{_INCARNATION}{self._incarnation}\n"]
+        lines += [f"{line}\n" for line in self._gone.values()]
         lines += [f"alive: {name} {address}\n" for name, address in self._alive.items()]
         lines.append(f"clock: {self._clock}\n")
         lines.append(f"event-clock: {self._event_clock}\n")

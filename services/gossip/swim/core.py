@@ -48,8 +48,9 @@ class MergeError(Exception):
 class Swim:
     """Events go in as method calls with the time; what is to be done comes out through `emit`.
 
-    delegate: the layer above. timers: shared with it; their owner runs them. After every call the owner calls
-    `arm`, which schedules periodic work only while there is some: a pool of one has no deadline at all."""
+    delegate: the layer above. timers: shared with it; their owner runs them. incarnation: the last one of this node
+    before it was restarted, 0 if there was none. After every call the owner calls `arm`, which schedules periodic work
+    only while there is some: a pool of one has no deadline at all."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Swim:
         timers: Timers,
         rng: random.Random,
         emit: Callable[[Effect], None],
+        incarnation: int = 0,
     ) -> None:
         self.settings = settings
         self.nodes = NodeTable(rng)
@@ -67,6 +69,7 @@ class Swim:
         self._emit = emit
         self._queue = BroadcastQueue(settings.retransmit_mult, _QUEUED_MAX)
         self._rules = Rules(settings, delegate, timers, self.nodes, self._queue, self.awareness, emit)
+        self._rules.incarnation = incarnation
         self._prober = Prober(
             settings, delegate, timers, self.nodes, self.awareness, emit, self._send, self._rules.suspect
         )
@@ -82,6 +85,11 @@ class Swim:
     @property
     def leaving(self) -> bool:
         return self._rules.leaving
+
+    @property
+    def incarnation(self) -> int:
+        """The number of the newest word on this node, by itself."""
+        return self._rules.incarnation
 
     @property
     def queued(self) -> int:

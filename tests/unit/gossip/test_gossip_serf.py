@@ -463,8 +463,9 @@ def test_a_pool_writes_what_it_needs_to_come_back() -> None:
     rig.effects += rig.serf.leave(rig.now, "t")
     text = "".join(one.text for one in rig.effects if isinstance(one, SnapshotAppend))
     assert text.splitlines() == [
-        "alive: me 10.0.0.1:8301", "alive: a 10.0.0.2:8301", "clock: 6", "event-clock: 3", "query-clock: 4",
-        "not-alive: a", '# gone  ["a","0a000002",8301,{"role":"node"},"010502020504",4,6]', "leave", "clock: 7",
+        "alive: me 10.0.0.1:8301", "# incarnation 1", "alive: a 10.0.0.2:8301", "clock: 6", "event-clock: 3",
+        "query-clock: 4", "not-alive: a", '# gone  ["a","0a000002",8301,{"role":"node"},"010502020504",4,6]', "leave",
+        "clock: 7",
     ]
     assert [one.sync for one in rig.effects if isinstance(one, SnapshotAppend)][-1]
     recovered = replay(text.splitlines(), rejoin_after_leave=True)
@@ -477,7 +478,7 @@ def test_a_grown_snapshot_is_replaced_by_a_short_one() -> None:
     assert log.compacted() is None
     log.joined("b", Address(bytes(4), 1))
     assert log.compacted() == (
-        "alive: a 1.2.3.4:5\nalive: b 0.0.0.0:1\nclock: 3\nevent-clock: 2\nquery-clock: 1\n"
+        "# incarnation 0\nalive: a 1.2.3.4:5\nalive: b 0.0.0.0:1\nclock: 3\nevent-clock: 2\nquery-clock: 1\n"
     )
     assert log.take() == ""
     assert log.compacted() is None

@@ -1,4 +1,4 @@
-"""Members that failed or left are still known after a restart of the gossip process, within one run of the agent."""
+"""What a restarted gossip process still knows: who had failed or left, and with which incarnation it is believed."""
 
 import random
 from dataclasses import replace
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gossip.codec.messages import Alive, User
+from services.gossip.codec.messages import Alive, Dead, Message, Suspect, User
 from services.gossip.codec.serf_messages import JoinIntent, LeaveIntent, encode_serf, encode_tags
 from services.gossip.serf.core import Serf
-from services.gossip.serf.effects import MemberEvent
+from services.gossip.serf.effects import MemberEvent, SnapshotAppend
 from services.gossip.serf.gone import forgotten_line, gone_line
 from services.gossip.serf.member import Member, Status
 from services.gossip.serf.settings import SerfSettings
@@ -130,6 +130,49 @@ def test_who_had_failed_is_forgotten_in_the_end() -> None:
         names = {member.name for member in serf.members}
     assert names == {"me"}
     assert now > 72 * 3600
+
+
+def serf_of(
+    name: str, address: Address, snapshot: SnapshotLog | None = None, recovered: Recovered | None = None
+) -> Serf:
+    settings = SerfSettings(SwimSettings(name, address), {"role": "node"})
+    return Serf(settings, random.Random(3), lambda members: None, recovered=recovered, snapshot=snapshot)
+
+
+def test_whatever_was_said_of_it_meanwhile_a_restarted_node_is_believed_at_once() -> None:
+    """Also where the peer that it finds first knows nothing of it, and so has nothing to be refuted."""
+    mine = Address(bytes((10, 0, 0, 1)), 8301)
+    before = serf_of("me", mine, SnapshotLog(Recovered(), 0, rejoin_after_leave=False))
+    effects = before.start(0.0)
+    rumours: list[Message] = [Alive(1, "a", PEER.ip, PEER.port, encode_tags({}), VSN), Suspect(4, "me", "a")]
+    effects += before.receive(rumours, PEER, 1.0)
+    text = "".join(one.text for one in effects if isinstance(one, SnapshotAppend))
+    recovered = replay(text.split("\n"), rejoin_after_leave=False)
+    assert recovered.incarnation == 5
+    peer = serf_of("a", PEER)
+    peer.start(0.0)
+    peer.merge(before.push_pull(join=True), 1.0)
+    peer.receive([Dead(5, "me", "b")], PEER, 2.0)
+    member = peer.members.get("me")
+    assert member is not None
+    assert member.status == Status.FAILED
+    again = serf_of("me", mine, recovered=recovered)
+    again.start(0.0)
+    assert again.swim.me.incarnation == 6
+    peer.merge(again.push_pull(join=False), 3.0)
+    member = peer.members.get("me")
+    assert member is not None
+    assert member.status == Status.ALIVE
+
+
+def test_an_incarnation_outlives_a_departure_and_the_file_written_anew() -> None:
+    lines = [f"# incarnation {word}" for word in ("3", "9", "8", "x", "77777777777")]
+    lines.insert(2, "leave")
+    found = replay(lines, rejoin_after_leave=False)
+    assert (found.incarnation, found.problems) == (9, [])
+    anew = SnapshotLog(found, 1 << 20, rejoin_after_leave=False).compacted()
+    assert anew is not None
+    assert replay(anew.split("\n"), rejoin_after_leave=False).incarnation == 9
 
 
 def test_no_line_break_in_a_name_forges_a_departure(tmp_path: Path) -> None:
