@@ -1,22 +1,20 @@
-"""Functions of go-sockaddr's templates: sources, filters, sorting and attributes of interface addresses."""
+"""Functions of go-sockaddr's templates: sources, filters and attributes of interface addresses."""
 
 from __future__ import annotations
 
-import functools
 import ipaddress
-import re
 from collections.abc import Callable
 
+from shared.bexpr.re2 import PatternError, compile_pattern
 from shared.config.sockaddr import interfaces
+from shared.config.sockaddr.arithmetic import math
+from shared.config.sockaddr.errors import FunctionError
 from shared.config.sockaddr.interfaces import InterfaceAddress, interface_addresses
+from shared.config.sockaddr.order import sort
 from shared.config.sockaddr.rfcs import FORWARDING_BLACKLIST, in_rfc, is_known
 from shared.gotext.quoting import quote
 
 Addresses = list[InterfaceAddress]
-
-
-class FunctionError(ValueError):
-    """A function refuses its arguments; the message is go-sockaddr's."""
 
 
 # sources
@@ -103,13 +101,13 @@ def _matcher(selector: str, argument: str, verb: str) -> Predicate:
     kind = selector.lower()
     if kind == "address":
         pattern = _compile(argument, "address")
-        return lambda a: pattern.search(attribute("string", a)) is not None
+        return lambda a: pattern(a.address_text)
     if kind == "name":
         pattern = _compile(argument, "name")
-        return lambda a: pattern.search(a.name) is not None
+        return lambda a: pattern(a.name)
     if kind == "port":
         pattern = _compile(argument, "port")
-        return lambda _a: pattern.search("0") is not None  # the address of an interface has no port
+        return lambda _a: pattern("0")  # the address of an interface has no port
     if kind in ("flag", "flags"):
         return _flag_matcher(argument)
     if kind == "network":
@@ -120,17 +118,17 @@ def _matcher(selector: str, argument: str, verb: str) -> Predicate:
         return lambda a: any(in_rfc(rfc, a.interface.ip) for rfc in rfcs)
     if kind == "size":
         if not argument.isdecimal():
-            raise FunctionError(f"invalid exclude size argument ({quote(argument)})")
+            raise FunctionError(f"invalid exclude size argument ({quote(argument)}): {_no_number(argument)}")
         return lambda a: a.interface.network.prefixlen == int(argument)
     if kind == "type":
         return _type_matcher(argument)
     raise FunctionError(f"invalid {verb} selector {quote(selector)}")
 
 
-def _compile(pattern: str, what: str) -> re.Pattern[str]:
+def _compile(pattern: str, what: str) -> Callable[[str], bool]:
     try:
-        return re.compile(pattern)
-    except re.error as error:
+        return compile_pattern(pattern)
+    except PatternError as error:
         raise FunctionError(f"Unable to compile {what} regexp {quote(pattern)}: {error}") from error
 
 
@@ -138,15 +136,21 @@ def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError as error:
-        raise FunctionError(f"unable to create an IP address from {quote(text)}: {error}") from error
+        reason = f"unable to create an IP address from {quote(text)}: invalid IPAddr {text}"
+        raise FunctionError(reason) from error
 
 
 def _rfc(text: str) -> int:
     if not text.isdecimal():
-        raise FunctionError(f"unable to lookup RFC number {quote(text)}: unable to parse RFC number {quote(text)}")
+        reason = f"unable to lookup RFC number {quote(text)}: unable to parse RFC number {quote(text)}"
+        raise FunctionError(f"{reason}: {_no_number(text)}")
     if not is_known(int(text)):
         raise FunctionError(f"unable to lookup RFC number {quote(text)}: unsupported RFC {int(text)}")
     return int(text)
+
+
+def _no_number(text: str) -> str:
+    return f"strconv.ParseUint: parsing {quote(text)}: invalid syntax"
 
 
 def _type_matcher(argument: str) -> Predicate:
@@ -168,13 +172,13 @@ _INTERFACE_FLAGS = {
 }
 _ADDRESS_FLAGS: dict[str, Callable[[ipaddress.IPv4Address | ipaddress.IPv6Address], bool]] = {
     "forwardable": lambda ip: not in_rfc(FORWARDING_BLACKLIST, ip),
-    "global unicast": lambda ip: not (
-        ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255"
+    "global unicast": lambda ip: (
+        not (ip.is_unspecified or ip.is_loopback or ip.is_multicast or ip.is_link_local or str(ip) == "255.255.255.255")
     ),
     "interface-local multicast": lambda ip: ip.version == 6 and ip.packed[0] == 0xFF and ip.packed[1] & 15 == 1,
-    "link-local multicast": lambda ip: ip.packed[:3] == b"\xe0\x00\x00"
-    if ip.version == 4
-    else ip.packed[0] == 0xFF and ip.packed[1] & 15 == 2,
+    "link-local multicast": lambda ip: (
+        ip.packed[:3] == b"\xe0\x00\x00" if ip.version == 4 else ip.packed[0] == 0xFF and ip.packed[1] & 15 == 2
+    ),
     "link-local unicast": lambda ip: ip.is_link_local,
     "loopback": lambda ip: ip.is_loopback,
     "multicast": lambda ip: ip.is_multicast,
@@ -201,49 +205,7 @@ def _flag_matcher(argument: str) -> Predicate:
     return matches
 
 
-# order
-
-
-def sort(clauses: str, addresses: Addresses) -> Addresses:
-    comparisons = [_comparison(clause) for clause in clauses.split(",")]
-
-    def compare(first: InterfaceAddress, second: InterfaceAddress) -> int:
-        return next((result for c in comparisons if (result := c(first, second))), 0)
-
-    return sorted(addresses, key=functools.cmp_to_key(compare))
-
-
-Comparison = Callable[[InterfaceAddress, InterfaceAddress], int]
-
-
-def _comparison(clause: str) -> Comparison:
-    name = clause.strip().lower()
-    sign = -1 if name.startswith("-") else 1
-    default = interfaces.default_route_interface() if name.lstrip("+-") == "default" else None
-
-    def by_key(key: Callable[[InterfaceAddress], object], same_type: bool = False) -> Comparison:
-        def compare(first: InterfaceAddress, second: InterfaceAddress) -> int:
-            if same_type and first.interface.version != second.interface.version:
-                return 0  # not comparable: left to the next clause
-            one, other = key(first), key(second)
-            if one == other:
-                return 0
-            return -sign if one < other else sign  # type: ignore[operator]  # keys of one kind
-
-        return compare
-
-    comparisons: dict[str, Comparison] = {
-        "address": by_key(lambda a: a.interface.ip.packed, same_type=True),
-        "default": by_key(lambda a: a.name != default),
-        "name": by_key(lambda a: a.name),
-        "port": by_key(lambda _a: 0),
-        "private": by_key(lambda a: not in_rfc(6890, a.interface.ip), same_type=True),
-        "size": by_key(lambda a: a.interface.network.prefixlen, same_type=True),
-        "type": by_key(lambda a: a.interface.version),
-    }
-    if (found := comparisons.get(name.removeprefix("+" if sign > 0 else "-"))) is None:
-        raise FunctionError(f"unknown sort type: {quote(clause)}")
-    return found
+# selections by place
 
 
 def unique(selector: str, addresses: Addresses) -> Addresses:
@@ -271,8 +233,14 @@ def offset(count: int, addresses: Addresses) -> Addresses:
 # attributes
 
 
-def attr(selector: str, addresses: Addresses) -> str:
-    """Of the first address; "" if there is none."""
+def attr(selector: str, addresses: object) -> str:
+    """Of one address, or the first of several; "" if there is none."""
+    if isinstance(addresses, InterfaceAddress):
+        return attribute(selector, addresses)
+    if not isinstance(addresses, list):
+        kind, shown = ("string", addresses) if isinstance(addresses, str) else (type(addresses).__name__, addresses)
+        shown = str(shown).lower() if isinstance(shown, bool) else shown
+        raise FunctionError(f"unable to obtain attribute {selector} from type {kind} ({shown})")
     return attribute(selector, addresses[0]) if addresses else ""
 
 
@@ -281,8 +249,7 @@ def join(selector: str, separator: str, addresses: Addresses) -> str:
 
 
 def attribute(selector: str, address: InterfaceAddress) -> str:
-    interface, ip, network = address.interface, address.interface.ip, address.interface.network
-    whole = network.prefixlen == network.max_prefixlen
+    ip, network = address.interface.ip, address.interface.network
     narrow = network.prefixlen >= network.max_prefixlen - 1
     attributes: dict[str, Callable[[], str]] = {
         "flags": lambda: address.flag_names,
@@ -290,7 +257,7 @@ def attribute(selector: str, address: InterfaceAddress) -> str:
         "address": lambda: str(ip),
         "host": lambda: str(ip),
         "port": lambda: "0",
-        "string": lambda: str(ip) if whole else str(interface),
+        "string": lambda: address.address_text,
         "type": lambda: f"IPv{ip.version}",
         "network": lambda: str(network.network_address),
         "netmask": lambda: str(network.netmask),
@@ -329,20 +296,23 @@ FUNCTIONS: dict[str, Callable[..., Addresses | str]] = {
     "attr": attr,
     "join": join,
     "limit": limit,
+    "math": math,
     "offset": offset,
     "unique": unique,
 }
 
-ARGUMENTS: dict[str, tuple[type, ...]] = {
-    "GetInterfaceIP": (str,),
-    "GetInterfaceIPs": (str,),
-    "sort": (str, list),
-    "include": (str, str, list),
-    "exclude": (str, str, list),
-    "attr": (str, list),
-    "join": (str, str, list),
-    "limit": (int, list),
-    "offset": (int, list),
-    "unique": (str, list),
+_ADDRESSES = "sockaddr.IfAddrs"
+PARAMETERS: dict[str, tuple[str, ...]] = dict.fromkeys(FUNCTIONS, ()) | {
+    "GetInterfaceIP": ("string",),
+    "GetInterfaceIPs": ("string",),
+    "sort": ("string", _ADDRESSES),
+    "include": ("string", "string", _ADDRESSES),
+    "exclude": ("string", "string", _ADDRESSES),
+    "attr": ("string", "interface {}"),
+    "join": ("string", "string", _ADDRESSES),
+    "limit": ("uint", _ADDRESSES),
+    "math": ("string", "string", _ADDRESSES),
+    "offset": ("int", _ADDRESSES),
+    "unique": ("string", _ADDRESSES),
 }
-"""Types of the arguments, the piped one last; functions not named here take none."""
+"""Go's types of the arguments, the piped one last."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import sys
 from typing import NamedTuple
 
 UP, BROADCAST, LOOPBACK, POINT_TO_POINT, MULTICAST = 0x1, 0x2, 0x8, 0x10, 0x1000
@@ -18,7 +19,7 @@ _FLAG_NAMES = (
 
 _GET_LINK, _GET_ADDRESS, _DONE, _ERROR = 18, 22, 3, 2
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
-_LINK_NAME, _ADDRESS, _LOCAL = 3, 1, 2  # IFLA_IFNAME, IFA_ADDRESS, IFA_LOCAL
+_LINK_NAME, _LINK_MTU, _ADDRESS, _LOCAL = 3, 4, 1, 2  # IFLA_IFNAME, IFLA_MTU, IFLA_ and IFA_ADDRESS, IFA_LOCAL
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
 _LINK = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change
 _ADDR = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
@@ -32,6 +33,26 @@ class InterfaceAddress(NamedTuple):
     interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface
     name: str
     flags: int
+    number: int = 0
+    mtu: int = 0
+    hardware: bytes = b""
+
+    @property
+    def address_text(self) -> str:
+        """With the length of its prefix, unless that is all of it."""
+        whole = self.interface.network.prefixlen == self.interface.max_prefixlen
+        return str(self.interface.ip) if whole else str(self.interface)
+
+    @property
+    def text(self) -> str:
+        """As Go prints it."""
+        hardware = self.hardware.hex(":")
+        return f"{self.address_text} {{{self.number} {self.mtu} {self.name} {hardware} {self.flag_names}}}"
+
+    def moved(self, address: int, prefix_length: int) -> InterfaceAddress:
+        """Another address of the same interface."""
+        packed = address.to_bytes(self.interface.max_prefixlen // 8, "big")
+        return self._replace(interface=ipaddress.ip_interface((packed, prefix_length)))
 
     @property
     def flag_names(self) -> str:
@@ -40,11 +61,14 @@ class InterfaceAddress(NamedTuple):
 
 def interface_addresses() -> list[InterfaceAddress]:
     """All addresses, by interface in the order of their indices. Raises OSError if the kernel does not tell."""
-    links: dict[int, tuple[str, int]] = {}
+    links: dict[int, tuple[str, int, int, int, bytes]] = {}
     for message in _dump(_GET_LINK):
         _, _, index, flags, _ = _LINK.unpack_from(message)
-        name = _attributes(message[_LINK.size :]).get(_LINK_NAME, b"").rstrip(b"\0").decode()
-        links[index] = (name, flags)
+        attributes = _attributes(message[_LINK.size :])
+        name = attributes.get(_LINK_NAME, b"").rstrip(b"\0").decode()
+        mtu = int.from_bytes(attributes.get(_LINK_MTU, b""), sys.byteorder)
+        hardware = attributes.get(_ADDRESS, b"")
+        links[index] = (name, flags, index, mtu, hardware if any(hardware) else b"")
     by_index: dict[int, list[InterfaceAddress]] = {index: [] for index in sorted(links)}
     for message in _dump(_GET_ADDRESS):
         family, prefix, _, _, index = _ADDR.unpack_from(message)

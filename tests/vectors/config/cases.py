@@ -228,6 +228,28 @@ ADDRESSES = [
     hcl("client bad", 'client_addr = "127.0.0.1 x"'),
     hcl("client two", 'client_addr = "127.0.0.1 127.0.0.2"'),
     hcl("client template", "client_addr = \"{{ GetInterfaceIPs \\\"lo\\\" }}\""),
+    hcl("bind template of nothing", 'bind_addr = "{{ GetInterfaceIP \\"none\\" }}"'),
+    hcl("advertise template", 'advertise_addr = "{{ . | include \\"name\\" \\"^lo$\\" | attr \\"address\\" }}"'),
+    hcl("advertise template of nothing", 'advertise_addr = "{{ GetInterfaceIP \\"none\\" }}"'),
+    hcl("advertise template of several", 'advertise_addr = "{{ GetInterfaceIPs \\"^lo$\\" }}"'),
+    hcl("advertise wan bad", 'advertise_addr_wan = "x"'),
+    hcl("advertise wan two", 'advertise_addr_wan = "1.1.1.1 2.2.2.2"'),
+    hcl("advertise wan unix", 'advertise_addr_wan = "unix:///x"'),
+    hcl("advertise wan template broken", 'advertise_addr_wan = "{{ GetPrivateIP"'),
+    hcl("advertise wan ipv6 is ipv4", 'advertise_addr_wan_ipv6 = "1.1.1.1"'),
+    hcl("advertise ipv4 bad", 'advertise_addr_ipv4 = "x"'),
+    hcl("advertise of both families", 'advertise_addr_ipv4 = "10.0.0.1"\nadvertise_addr_ipv6 = "fd00::1"'),
+    hcl("serf lan two", 'serf_lan = "127.0.0.1 127.0.0.2"'),
+    hcl("serf lan unix", 'serf_lan = "unix:///x"'),
+    hcl("serf lan template", 'serf_lan = "{{ . | include \\"name\\" \\"^lo$\\" | attr \\"address\\" }}"'),
+    hcl("serf lan template broken", 'serf_lan = "{{ GetInterfaceIP }}"'),
+    hcl("serf wan bad", 'serf_wan = "x"'),
+    hcl("serf wan two", 'serf_wan = "127.0.0.1 127.0.0.2"'),
+    hcl("serf wan bad but disabled", 'serf_wan = "x"\nports { serf_wan = -1 }'),
+    hcl("address of http bad", 'addresses { http = "127.0.0.1 x" }'),
+    hcl("address of dns template broken", 'addresses { dns = "{{ Foo }}" }'),
+    hcl("address of https template", 'addresses { https = "{{ GetInterfaceIPs `^lo$` }}" }\nports { https = 8501 }'),
+    hcl("addresses wrong in several keys", 'serf_lan = "x"\nserf_wan = "y"\nclient_addr = "z"\nadvertise_addr = "q"'),
     hcl("client template unknown function", 'client_addr = "{{ Foo }}"'),
     hcl("dns on a unix socket", 'addresses { dns = "unix:///x" }'),
     hcl("http on a unix socket", 'addresses { http = "unix:///x" }'),
@@ -373,6 +395,9 @@ CASES: list[Case] = [
 ]
 
 DEVIATIONS = {
+    # Consul's own documentation names this key, but its parser does not know it.
+    "addresses: advertise wan ipv6 is ipv4": "Config validation failed: "
+    "advertise_addr_wan_ipv6 must be an ipv6 address\n",
     # Consul's HCL parser has a JSON parser of its own with messages of its own; ours are Python's.
     "hcl: brace without key": "Config validation failed: failed to parse {dir}/a.hcl: error parsing JSON: "
     "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)\n",
