@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.agents import wait_until
-from tests.integration.differential.pairs import Pair, assert_none, assert_same, compared, run_of, shown
+from tests.integration.differential.pairs import STILL, Pair, assert_none, assert_same, compared, run_of, shown
 from tests.integration.differential.scenarios_operator import (
     AUTOPILOT,
     CONFIGURATION,
@@ -18,6 +18,21 @@ from tests.integration.differential.scenarios_operator import (
 from tests.integration.differential.script import Step
 
 pytestmark = pytest.mark.real_consul
+
+CONFIG = {
+    **STILL,
+    "autopilot": {
+        "cleanup_dead_servers": False,
+        "last_contact_threshold": "1500ms",
+        "max_trailing_logs": 77,
+        "min_quorum": 2,
+        "server_stabilization_time": "3s",
+        "redundancy_zone_tag": "zone",
+        "disable_upgrade_migration": True,
+        "upgrade_version_tag": "release",
+    },
+}
+"""The first settings come from here; later ones are kept by the servers."""
 
 
 def wait_health(pair: Pair, status: int) -> None:
