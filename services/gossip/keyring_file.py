@@ -1,13 +1,17 @@
-"""Keyring files: serf/local.keyring and serf/remote.keyring, JSON arrays of base64 keys, the primary one first."""
+"""Keyring files: serf/local.keyring and serf/remote.keyring, JSON arrays of base64 keys, the primary one first.
+
+An agent that is to keep its keys in memory has a file in its run directory, marked with the run of the agent: there
+this process finds them again when it alone is restarted."""
 
 import base64
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from services.gossip.codec.keyring import Keyring, KeyringError
-from services.gossip.pool_settings import PoolName, pool_settings
+from services.gossip.pool_settings import PoolName, PoolSettings, pool_settings
 from shared.config.runtime import RuntimeConfig
 from shared.gotext import base64_text, json_syntax
 from shared.log import get_logger
@@ -17,16 +21,19 @@ from shared.service import StartError
 def load_keyrings(config: RuntimeConfig, pools: Iterable[PoolName]) -> dict[PoolName, Keyring | None]:
     """The keys with which pools start, None for one that is not encrypted. Raises StartError in Consul's words.
 
-    A file that exists wins over `encrypt`; without one it is made from that key. Without files the keys are kept
-    in memory only."""
+    A file that exists wins over `encrypt`; without one it is made from that key."""
     in_order = sorted(pools)
-    files = {name: pool_settings(config, name, encrypted=False).keyring_file for name in in_order}
+    settings = {name: pool_settings(config, name, encrypted=False) for name in in_order}
+    lasting = {name: one.keyring_file for name, one in settings.items() if one.keyring_file and not one.keyring_run}
     try:
-        existing = {name for name in in_order if files[name] and os.path.exists(files[name])}
-        for name in in_order:
-            if files[name] and config.encrypt and name not in existing:
-                _init(files[name], config.encrypt)
-        keyrings = {name: _load(files[name], config.encrypt) for name in in_order}
+        existing = {name for name, path in lasting.items() if os.path.exists(path)}
+        for name, path in lasting.items():
+            if config.encrypt and name not in existing:
+                _init(path, config.encrypt)
+        keyrings = {
+            name: _load(lasting[name]) if name in lasting else _of_this_run(settings[name], config.encrypt)
+            for name in in_order
+        }
     except KeyringError as error:
         raise StartError(f"Failed to configure keyring: {error}") from None
     for name in in_order:
@@ -50,10 +57,20 @@ def _init(path: str, key: str) -> None:
         raise KeyringError(_failure("open", path, error)) from None
 
 
-def _load(path: str, encrypt_key: str) -> Keyring | None:
+def _of_this_run(settings: PoolSettings, encrypt_key: str) -> Keyring | None:
+    """Keys that are kept in memory: those this run of the agent had last. Raises KeyringError."""
+    if not encrypt_key:
+        return None
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, KeyringError):
+        with open(settings.keyring_file, encoding="utf-8") as file:
+            found = json.load(file)
+        if found["run"] == settings.keyring_run:
+            return Keyring(map(_bytes, found["keys"]))
+    return Keyring([_bytes(encrypt_key)])                              # as at the start
+
+
+def _load(path: str) -> Keyring | None:
     """Raises KeyringError."""
-    if not path:
-        return Keyring([_bytes(encrypt_key)]) if encrypt_key else None
     if not os.path.exists(path):
         return None
     try:
@@ -98,13 +115,13 @@ def _bytes(key: str) -> bytes:
         raise KeyringError(str(error)) from None
 
 
-def save_keyring(path: str, keyring: Keyring) -> str | None:
-    """Store the keys, as Serf lays the file out. An error text, or None."""
+def save_keyring(path: str, run: str, keyring: Keyring) -> str | None:
+    """Store the keys, as Serf lays the file out or marked with the run of the agent. An error text, or None."""
     if not path:
         return None
     keys = [base64.b64encode(key).decode() for key in keyring.keys]
     try:
-        write_atomically(path, json.dumps(keys, indent=2))
+        write_atomically(path, json.dumps({"run": run, "keys": keys}) if run else json.dumps(keys, indent=2))
     except OSError as error:
         return f"Failed to write keyring file: {_failure('open', path, error)}"
     return None

@@ -88,7 +88,7 @@ class Pool:
             random.Random(int.from_bytes(os.urandom(16), "big")),
             settings.merge_check,
             keyring=keyring,
-            save_keyring=lambda: None if keyring is None else save_keyring(settings.keyring_file, keyring),
+            save_keyring=self._save_keyring,
             recovered=recovered,
             snapshot=snapshot,
         )
@@ -367,6 +367,12 @@ class Pool:
             lambda: not self.is_leaving and not self.serf.swim.any_other_alive(),
             lambda level, text: self._log("serf", level, text),
         )
+
+    def _save_keyring(self) -> str | None:
+        """An error text, or None."""
+        if self._keyring is None:
+            return None
+        return save_keyring(self.settings.keyring_file, self.settings.keyring_run, self._keyring)
 
     def _open_snapshot(self) -> tuple[Recovered | None, SnapshotLog | None]:
         if not self.settings.snapshot_file:

@@ -22,7 +22,7 @@ class PoolSettings:
     """One pool. host/port: where it listens. logger_prefix: "agent.server" or "agent.client".
 
     title: how Consul names the pool in messages. snapshot_file, keyring_file: "" for none.
-    snapshot_run: the run of the agent within which the snapshot counts, "" if it outlives the agent.
+    snapshot_run, keyring_run: the run of the agent within which the file counts, "" if it outlives the agent.
     agent_run: a word for this run of the agent, "" where each process is started by itself."""
 
     pool: PoolName
@@ -39,6 +39,7 @@ class PoolSettings:
     snapshot_run: str
     agent_run: str
     keyring_file: str
+    keyring_run: str
 
 
 def pools_of(config: RuntimeConfig) -> list[PoolName]:
@@ -85,6 +86,12 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
     snapshot_file = f"{config.data_dir}/serf/{file_name}.snapshot" if in_files else ""
     if run:
         snapshot_file = f"{config.run_dir}/serf-{file_name}.snapshot"
+    keyring_file = f"{config.data_dir}/serf/{file_name}.keyring" if in_files else ""
+    keyring_run = ""
+    if not in_files or config.disable_keyring_file:
+        # Keys are lost with the agent then, but not with this process alone.
+        keyring_file = f"{config.run_dir}/serf-{file_name}.keyring" if agent_run else ""
+        keyring_run = agent_run
     return PoolSettings(
         pool=pool,
         title=pool.upper(),
@@ -107,7 +114,6 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
         snapshot_file=snapshot_file,
         snapshot_run=run,
         agent_run=agent_run,
-        keyring_file=f"{config.data_dir}/serf/{file_name}.keyring"
-        if in_files and not config.disable_keyring_file
-        else "",
+        keyring_file=keyring_file,
+        keyring_run=keyring_run,
     )

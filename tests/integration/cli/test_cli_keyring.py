@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent
+from tests.agents import Agent, wait_until
 from tests.integration.cli.test_cli_differential import STILL, Pair
 from tests.loopback import LoopbackPool
 
@@ -40,3 +40,14 @@ def test_a_rotation_by_both_programs(pair: Pair) -> None:
     )
     only = pair.same("keyring", "-list", "-local-only").stdout.decode()
     assert only == f"==> Gathering installed encryption keys...\n\ndc1 (LAN):\n  {SECOND} [1/1]\n"
+
+
+def test_a_restart_of_gossip_alone_keeps_the_keys_of_the_agent(pair: Pair) -> None:
+    """They are in no file that outlives it."""
+    third = "ICEiIyQlJicoKSorLC0uLw=="
+    for option in ("-install", "-use"):
+        assert pair.same("keyring", option, third).status == 0
+    before = pair.same("keyring", "-list-primary")
+    assert isinstance(pair.agent, Agent)
+    pair.agent.wait_restarted("gossip", pair.agent.kill("gossip"))
+    wait_until(lambda: pair.real("keyring", "-list-primary") == before, what="the same keys")

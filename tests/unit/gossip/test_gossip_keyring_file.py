@@ -11,7 +11,7 @@ from services.gossip.keyring_file import load_keyrings, save_keyring
 from services.gossip.pool_settings import PoolName
 from shared import log
 from shared.config.runtime import RuntimeConfig
-from shared.service import StartError
+from shared.service import SUPERVISOR_PID_VARIABLE, StartError
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 
@@ -37,7 +37,7 @@ def test_keyring_files_are_made_once_and_win_afterwards(tmp_path: Path) -> None:
     ring.add(b"x" * 16)
     ring.use(b"x" * 16)
     ring.remove(bytes(range(32)))
-    assert save_keyring(str(path), ring) is None
+    assert save_keyring(str(path), "", ring) is None
     assert path.read_text() == '[\n  "eHh4eHh4eHh4eHh4eHh4eA=="\n]'
     again = keyrings(tmp_path, encrypt=KEY)
     assert again["lan"] is not None
@@ -65,6 +65,30 @@ def test_keys_without_files_and_of_clients(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert list(keyrings(tmp_path, server=False, encrypt=KEY)) == ["lan"]
     assert [one.name for one in (tmp_path / "serf").iterdir()] == ["local.keyring"]
+
+
+@pytest.mark.parametrize("config", [{"disable_keyring_file": True}, {"dev_mode": True, "data_dir": ""}])
+def test_keys_in_memory_are_lost_with_the_agent_but_not_with_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: dict[str, Any]
+) -> None:
+    def run(number: str) -> tuple[Keyring, str]:
+        monkeypatch.setenv(SUPERVISOR_PID_VARIABLE, number)
+        ring = keyrings(tmp_path, encrypt=KEY, **config)["lan"]
+        assert ring is not None
+        return ring, str(tmp_path / "run" / "serf-local.keyring")
+
+    ring, path = run("100")
+    assert not Path(path).exists()
+    ring.add(b"x" * 16)
+    ring.use(b"x" * 16)
+    ring.remove(bytes(range(32)))
+    assert save_keyring(path, "100", ring) is None
+    assert Path(path).stat().st_mode & 0o777 == 0o600
+    assert run("100")[0].keys == [b"x" * 16]
+    assert run("101")[0].keys == [bytes(range(32))]
+    for content in ("damaged", "[]", '{"run": "100", "keys": [7]}', '{"run": "100", "keys": []}', '{"run": "100"}'):
+        Path(path).write_text(content)
+        assert run("100")[0].keys == [bytes(range(32))]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +126,7 @@ def test_a_keyring_file_that_cannot_be_read_or_written_is_named(tmp_path: Path) 
     with pytest.raises(StartError) as error:
         keyrings(tmp_path)
     assert str(error.value) == f"Failed to configure keyring: read {path}: is a directory"
-    problem = save_keyring(str(path), Keyring([b"x" * 16]))
+    problem = save_keyring(str(path), "", Keyring([b"x" * 16]))
     assert problem == f"Failed to write keyring file: open {path}: is a directory"
     assert [one.name for one in path.parent.iterdir()] == ["local.keyring"]
 
