@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.rpc_core.leader.autopilot.health import Judgement, RaftStats, Sample, StatsError, judge
 from services.rpc_core.leader.autopilot.promotion import promotable
@@ -241,3 +243,35 @@ def test_the_oldest_protocol_of_living_servers() -> None:
     assert min_raft_protocol([member("a"), untagged]) == 1
     with pytest.raises(NoServersError, match="No servers found"):
         min_raft_protocol([member("a", MemberStatus.LEAVING), client("x")])
+
+
+STATES = st.sampled_from([None, MemberStatus.ALIVE, MemberStatus.LEAVING, MemberStatus.LEFT, MemberStatus.FAILED])
+"""Of a server in gossip; None if gossip does not know it."""
+
+
+@given(
+    cluster=st.lists(st.tuples(STATES, st.booleans(), st.booleans()), max_size=9),
+    min_quorum=st.integers(0, 9),
+)
+def test_removal_leaves_a_majority_of_voters_and_everybody_who_lives(
+    cluster: list[tuple[int | None, bool, bool]], min_quorum: int
+) -> None:
+    """cluster: per server its state, whether Raft knows it, and whether it votes there."""
+    names = "abcdefghi"[: len(cluster)]
+    servers, members = [], []
+    for name, (state, in_raft, voter) in zip(names, cluster, strict=True):
+        if in_raft:
+            servers += configured(name, without_vote="" if voter else name)
+        if state is not None:
+            members.append(member(name, state))
+    removal = plan(servers, members, min_quorum)
+    gone = {one.tags["id"] for one in removal.forced_out} | {one.server_id for one in removal.stale}
+    states = {f"id-{name}": state for name, (state, _, _) in zip(names, cluster, strict=True)}
+    assert all(states[server_id] in (None, MemberStatus.FAILED) for server_id in gone)
+    voters = [one.server_id for one in servers if one.voter]
+    lost = sum(server_id in gone for server_id in voters)
+    if lost:
+        assert 2 * lost < len(voters)
+        assert len(voters) - lost >= min_quorum
+    if removal.refusal:
+        assert not removal.stale
