@@ -144,5 +144,6 @@ def test_signals_mean_a_departure_or_not_and_the_pool_is_found_again_after_one(
         ours.wait_ready()
         wait_statuses(client, {"ours": ALIVE, "client": ALIVE})
         wait_statuses(ours, {"ours": ALIVE, "client": ALIVE})
+        client.wait_output("agent.client: New leader elected: payload=ours")
         assert ours.stop(signal.SIGINT) == 1
         wait_statuses(client, {"ours": FAILED, "client": ALIVE})

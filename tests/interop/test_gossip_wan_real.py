@@ -1,4 +1,4 @@
-"""Two datacenters, one of real Consul servers and one of ours, that meet in the WAN pool."""
+"""Two datacenters, one of real Consul servers and one of ours, that meet in an encrypted WAN pool."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent, RealConsul, wait_until
-from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK, all_running
+from tests.interop.gossip_members import ALIVE, FAILED, KEY, LEFT, QUICK, all_running
 
 pytestmark = pytest.mark.real_consul
 
@@ -55,7 +55,7 @@ def test_two_datacenters_find_each_other_lose_and_leave(
     # Dead servers that do not vote yet would be sent away.
     config = {
         **TIMING, "performance": {"raft_multiplier": 1, "leave_drain_time": "0s"},
-        "autopilot": {"cleanup_dead_servers": False},
+        "autopilot": {"cleanup_dead_servers": False}, "encrypt": KEY,
     }  # fmt: skip
     our1 = Agent(
         our1_at, tmp_path / "our1", ["-retry-join-wan", real1_at, "-retry-interval-wan=1s"], dev=False,
