@@ -74,6 +74,10 @@ class MemberDuties:
     async def _reconcile(self, member: Member) -> None:
         """Raises RpcError, NoServersError."""
         core = self._core
+        rival = self._rightful_owner(member)
+        if rival is not None:
+            _log.error("member has the node ID of another, ignoring it", member=member.name, other=rival.name)
+            return
         server = server_of(member)
         if server is not None and member.status == MemberStatus.ALIVE:
             await self._join_server(member, server)
@@ -88,6 +92,26 @@ class MemberDuties:
         elif action is not None:
             _log.info(action.message, **action.fields)
             await core.apply(action.request)
+
+    def _rightful_owner(self, member: Member) -> Member | None:
+        """The living member under whose name the catalog knows the node ID that `member` claims, if that is another.
+
+        A server that runs on a copy of another's data would take its place in the Raft configuration and in the
+        catalog; Consul lets it."""
+        node_id = member.tags.get("id", "")
+        others = [
+            one
+            for one in self._core.pools.lan()
+            if one.tags.get("id") == node_id and one.name != member.name and one.status == MemberStatus.ALIVE
+        ]
+        if not node_id or not others:
+            return None
+        with self._core.snapshot() as snap:
+            for other in others:
+                known = read_entry(snap, other.name).node
+                if known is not None and known.id == node_id:
+                    return other
+        return None
 
     async def _part_with_server(self, member: Member, server: Server | None) -> None:
         """Take a server that has gone out of the Raft configuration. One that gossip has forgotten is known
