@@ -93,16 +93,16 @@ class MixedPool:
 
         await in_thread(wait_until, done, 30.0, f"{method} {key}")
 
-    async def assert_keys(self, primary: str, *others: str) -> None:
+    async def assert_keys(self, primary: str, *others: str, relay_factor: int = 0) -> None:
         """Everybody has these keys, as told to either kind."""
         expected = dict.fromkeys((primary, *others), 4)
 
         def seen_by_consul() -> Any:
-            answer = self.server.agent.http("GET", f"{PATH}?local-only=true")
+            answer = self.server.agent.http("GET", f"{PATH}?local-only=true&relay-factor={relay_factor}")
             return answer.status == 200 and answer.json()[0]
 
         theirs = await in_thread(wait_until, seen_by_consul, 30.0, "an answer of everybody")
-        ours = await self.o2.call.keyring("list-keys")
+        ours = await self.o2.call.keyring("list-keys", relay_factor=relay_factor)
         for found in (theirs, ours):
             assert (found["Keys"], found["PrimaryKeys"], found["NumNodes"]) == (expected, {primary: 4}, 4)
 
@@ -139,6 +139,8 @@ async def test_keys_are_rotated_from_either_side_while_messages_flow(
         assert refused["Error"] == "4/4 nodes reported failure"
         assert set(refused["Messages"].values()) == {"Removing the primary key is not allowed"}
         assert set(refused["Messages"]) == {member.name for member in pool.everybody}
+
+        await pool.assert_keys(THIRD, relay_factor=3)              # answers come several times, and count once
 
         for member in (pool.o2, pool.client):  # what they start with is in their files
             member.kill()
@@ -198,3 +200,46 @@ def test_keys_of_all_pools_of_two_datacenters(loopback: Loopback, tmp_path: Path
         assert [one.status for one in refused] == [500, 500]
         told = [sorted(line.strip() for line in one.body.decode().splitlines()) for one in refused]
         assert told[0] == told[1]
+
+
+async def test_encryption_is_turned_on_in_a_living_pool(loopback: Loopback, tmp_path: Path, real_consul: Path) -> None:
+    """Keys first, then what is sent, then what is let in: as the documents of Consul say."""
+    lax = {"encrypt_verify_incoming": False, "encrypt_verify_outgoing": False}
+    real = ConsulMember(
+        loopback(), tmp_path / "real", real_consul, "real", server=1, timing=QUICK, arguments=["-encrypt", FIRST],
+        config=lax,
+    )  # fmt: skip
+    ours = OurMember(loopback(), tmp_path / "ours", "ours", QUICK, encrypt=FIRST, **lax)
+    plain = OurMember(loopback(), tmp_path / "plain", "plain", QUICK)
+    rng = random.Random(3)
+
+    async def tell_each_other(*members: OurMember) -> None:
+        """An event from each of ours reaches the real one."""
+        for member in members:
+            name = f"from-{member.name}-{rng.getrandbits(40)}"
+            payload = encode(UserEvent(new_id(rng), name))
+            await member.call("UserEvent", name=f"consul:event:{name}", payload=payload, coalesce=False)
+            await in_thread(wait_until, lambda name=name: _listed(real.agent, name), 30.0, name)
+
+    async with real.running(), ours.running():
+        async with plain.running():
+            for member in (ours, plain):
+                await member.join(real.lan)
+            everybody = [real, ours, plain]
+            await wait_all(everybody, {member.name: ALIVE for member in everybody})
+            await tell_each_other(ours, plain)
+            plain.process.config = plain.process.config.replace(encrypt=FIRST, **lax)
+            plain.kill()
+            plain.start()
+            await wait_all(everybody, {member.name: ALIVE for member in everybody})
+        for verified in ({"encrypt_verify_outgoing": True}, {"encrypt_verify_incoming": True}):
+            if "encrypt_verify_incoming" in verified:
+                real.kill()
+                real.agent.config = {**(real.agent.config or {}), "encrypt_verify_outgoing": True}
+                real.start()
+            ours.process.config = ours.process.config.replace(**verified)
+            ours.kill()
+            ours.start()
+            await ours.wait_statuses({"ours": ALIVE})
+            await wait_all([real, ours], {"real": ALIVE, "ours": ALIVE})
+            await tell_each_other(ours)

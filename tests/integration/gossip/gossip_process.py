@@ -94,12 +94,12 @@ class Caller:
     async def __call__(self, method: str, timeout_s: float = 30.0, **payload: Any) -> Any:
         return await self.link.call(f"Gossip.{method}", payload, timeout_s=timeout_s)
 
-    async def keyring(self, operation: str, key: str = "") -> Any:
+    async def keyring(self, operation: str, key: str = "", relay_factor: int = 0) -> Any:
         """The answer of all members of the LAN pool. A query ends before a slow member answers: it is repeated."""
         known = len(await self.statuses())
         with trio.fail_after(30):
             while True:
-                answer = await self("Keyring", pool="lan", operation=operation, **({"key": key} if key else {}))
+                answer = await self("Keyring", pool="lan", operation=operation, key=key, relay_factor=relay_factor)
                 if answer["NumResp"] == known:
                     return answer
 
