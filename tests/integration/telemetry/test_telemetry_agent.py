@@ -63,24 +63,32 @@ def _all_there(agent: AnyAgent) -> bool:
 
 
 @contextlib.contextmanager
-def running(agent: AnyAgent) -> Iterator[None]:
-    with agent.running():
-        wait_settled(agent)
+def running(*agents: AnyAgent) -> Iterator[None]:
+    """All of them start at the same time."""
+    try:
+        for agent in agents:
+            agent.start()
+        for agent in agents:
+            agent.wait_ready()
+            wait_settled(agent)
         yield
+    finally:
+        for agent in agents:
+            agent.destroy()
 
 
 @pytest.mark.real_consul
 def test_the_families_are_those_of_the_real_agent(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
-    kinds: list[dict[str, str]] = []
-    for agent in (
+    agents: list[AnyAgent] = [
         Agent(loopback(), tmp_path / "ours", config=TELEMETRY),
         RealConsul(loopback(), tmp_path / "real", real_consul, config=TELEMETRY),
-    ):
-        with running(agent):
+    ]
+    with running(*agents):
+        for agent in agents:
             use(agent)
+        for agent in agents:
             wait_until(partial(_all_there, agent), what="the metrics that are taken now and then")
-            kinds.append({name: family.type for name, family in families(agent).items()})
-    ours, real = kinds
+        ours, real = ({name: family.type for name, family in families(agent).items()} for agent in agents)
     both = ours.keys() & real.keys()
     assert {name: ours[name] for name in both} == {name: real[name] for name in both}
     missing = {name for name in real.keys() - ours.keys() if name.startswith(("consul_http_", "consul_client_"))}
@@ -106,11 +114,10 @@ def test_counters_do_not_fall_when_a_component_is_killed(loopback: LoopbackPool,
 
 @pytest.mark.real_consul
 def test_without_a_retention_time_there_is_no_page(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
-    answers = []
-    for agent in (Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)):
-        with running(agent):
-            page = agent.http("GET", PAGE)
-            answers.append((page.status, page.headers["content-type"], page.body))
+    agents = [Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)]
+    with running(*agents):
+        pages = [agent.http("GET", PAGE) for agent in agents]
+    answers = [(page.status, page.headers["content-type"], page.body) for page in pages]
     assert answers[0] == answers[1]
     assert answers[0][0] == 415
 
@@ -129,30 +136,33 @@ def test_statsd_and_dogstatsd_are_sent_what_the_real_agent_sends(
         "gauge": (b"consul.session_ttl.active:0.000000|g|#env:test", b""),
     }
     host = socket.gethostname().encode()
-    for kind in ("ours", "real"):
-        with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        agents: list[AnyAgent] = []
+        receivers: list[list[socket.socket]] = []
+        for kind in ("ours", "real"):
             address = loopback()
-            receivers = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
-            for receiver in receivers:
+            sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)]
+            for receiver in sockets:
                 receiver.bind((address, 0))
                 receiver.setblocking(False)
-            statsd, dogstatsd = (f"{address}:{receiver.getsockname()[1]}" for receiver in receivers)
+            receivers.append(sockets)
+            statsd, dogstatsd = (f"{address}:{receiver.getsockname()[1]}" for receiver in sockets)
             telemetry = {"statsd_address": statsd, "dogstatsd_addr": dogstatsd, "dogstatsd_tags": ["env:test"]}
             config = {"telemetry": telemetry, "server": True, "bootstrap_expect": 1}
-            agent: AnyAgent
             if kind == "ours":
-                agent = Agent(loopback(), tmp_path / kind, config=config, dev=False)
+                agents.append(Agent(loopback(), tmp_path / kind, config=config, dev=False))
             else:
-                agent = RealConsul(loopback(), tmp_path / kind, real_consul, config=config, dev=False)
-            stack.enter_context(running(agent))
+                agents.append(RealConsul(loopback(), tmp_path / kind, real_consul, config=config, dev=False))
+        stack.enter_context(running(*agents))
+        for agent, sockets in zip(agents, receivers, strict=True):
             received = [bytearray(), bytearray()]
 
             def complete(
-                agent: AnyAgent = agent, receivers: list[Any] = receivers, received: list[Any] = received
+                agent: AnyAgent = agent, sockets: list[Any] = sockets, received: list[Any] = received
             ) -> bool:
                 agent.http("PUT", "/v1/kv/a", b"x")
                 agent.http("GET", "/v1/catalog/nodes")
-                for number, receiver in enumerate(receivers):
+                for number, receiver in enumerate(sockets):
                     with contextlib.suppress(BlockingIOError):
                         while True:
                             received[number] += receiver.recv(65536) + b"\n"
@@ -161,7 +171,7 @@ def test_statsd_and_dogstatsd_are_sent_what_the_real_agent_sends(
                     _has(bytes(received[1]), *pair) for pair in tagged.values()
                 )
 
-            wait_until(complete, what=f"all lines of {kind}")
+            wait_until(complete, what=f"all lines of {agent.directory.name}")
 
 
 def _has(data: bytes, start: bytes, end: bytes) -> bool:
@@ -172,22 +182,18 @@ def _has(data: bytes, start: bytes, end: bytes) -> bool:
 @pytest.mark.real_consul
 def test_a_signal_prints_what_was_measured(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
     """The lines have one form; only when a series was measured last is said by the real agent alone."""
-    for agent in (Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)):
-        with running(agent):
-            line = re.compile(
-                rb"^\[[0-9: +-]+ UTC\]\[C\] 'consul\.raft\.apply': Count: \d+ (Min|Sum): \d", re.MULTILINE
-            )
-            gauge = re.compile(rb"^\[[0-9: +-]+ UTC\]\[G\] 'consul\.runtime\.alloc_bytes': \d+\.000$", re.MULTILINE)
+    line = re.compile(rb"^\[[0-9: +-]+ UTC\]\[C\] 'consul\.raft\.apply': Count: \d+ (Min|Sum): \d", re.MULTILINE)
+    gauge = re.compile(rb"^\[[0-9: +-]+ UTC\]\[G\] 'consul\.runtime\.alloc_bytes': \d+\.000$", re.MULTILINE)
+    agents = [Agent(loopback(), tmp_path / "ours"), RealConsul(loopback(), tmp_path / "real", real_consul)]
 
-            def printed(
-                agent: AnyAgent = agent, line: re.Pattern[bytes] = line, gauge: re.Pattern[bytes] = gauge
-            ) -> bool:
-                agent.http("PUT", "/v1/kv/a", b"x")
-                assert agent.process is not None
-                agent.process.send_signal(signal.SIGUSR1)
-                time.sleep(0.5)  # nobody asks more often than that
-                output = agent.output_path.read_bytes()
-                return bool(line.search(output) and gauge.search(output))
+    def printed() -> bool:
+        for agent in agents:
+            agent.http("PUT", "/v1/kv/a", b"x")
+            agent.signal(signal.SIGUSR1)
+        time.sleep(0.5)  # nobody asks more often than that
+        outputs = [agent.output_path.read_bytes() for agent in agents]
+        return all(line.search(output) and gauge.search(output) for output in outputs)
 
-            wait_until(printed, 2 * PATIENCE_S, "the measurements of a finished interval")
-            assert agent.http("GET", "/v1/status/leader").status == 200
+    with running(*agents):
+        wait_until(printed, 2 * PATIENCE_S, "the measurements of a finished interval")
+        assert all(agent.http("GET", "/v1/status/leader").status == 200 for agent in agents)
