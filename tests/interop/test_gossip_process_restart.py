@@ -130,7 +130,10 @@ def test_signals_mean_a_departure_or_not_and_the_pool_is_found_again_after_one(
 ) -> None:
     """TERM is a departure where leave_on_terminate is set, INT is none for servers by default."""
     timing = {"gossip_lan": QUICK.consul()}
-    leaving = {"rejoin_after_leave": True, "leave_on_terminate": True, "performance": {"leave_drain_time": "0s"}}
+    leaving = {
+        "rejoin_after_leave": True, "leave_on_terminate": True, "ports": {"serf_wan": -1},
+        "performance": {"leave_drain_time": "0s", "raft_multiplier": 1},
+    }  # fmt: skip
     ours = Agent(loopback(), tmp_path / "ours", dev=False, node_name="ours", config={**leaving, **timing})
     joins = ["-retry-join", ours.address]
     client = RealConsul(
