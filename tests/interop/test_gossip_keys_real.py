@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from services.rpc_core.local.user_event import UserEvent, encode, new_id
 from tests.agents import Agent, RealConsul, wait_until
 from tests.integration.gossip.gossip_process import wait_for
-from tests.interop.gossip_members import ALIVE, ConsulMember, OurMember, Timing, in_thread, wait_all
+from tests.interop.gossip_members import ALIVE, ConsulMember, OurMember, SerfMember, Timing, in_thread, wait_all
 
 pytestmark = pytest.mark.real_consul
 
@@ -243,3 +244,33 @@ async def test_encryption_is_turned_on_in_a_living_pool(loopback: Loopback, tmp_
             await ours.wait_statuses({"ours": ALIVE})
             await wait_all([real, ours], {"real": ALIVE, "ours": ALIVE})
             await tell_each_other(ours)
+
+
+async def test_keys_of_a_pool_with_serf_agents(loopback: Loopback, tmp_path: Path, real_serf: Path) -> None:
+    serf = SerfMember(loopback(), tmp_path / "serf", real_serf, "serf", f"-encrypt={FIRST}", "-profile=local")
+    ours = OurMember(loopback(), tmp_path / "ours", "ours", QUICK, encrypt=FIRST)
+
+    async def by_serf(option: str, key: str = "") -> str:
+        """Until both have confirmed: the query ends before a slow member answers."""
+        with trio.fail_after(30):
+            while True:
+                try:
+                    return await serf.cli("keys", f"{option}={key}" if key else option)
+                except OSError as error:
+                    if "nodes reported success" not in str(error):
+                        raise
+
+    async with serf.running(), ours.running():
+        await ours.join(serf.lan)
+        await wait_all([serf, ours], {"serf": ALIVE, "ours": ALIVE})
+        await by_serf("-install", SECOND)
+        assert (await ours.call.keyring("use-key", SECOND))["Error"] == ""
+        await by_serf("-remove", FIRST)
+        listed = await by_serf("-list")
+        assert f"{SECOND}  [2/2]" in listed
+        assert FIRST not in listed
+        answer = await ours.call.keyring("list-keys")
+        assert (answer["Keys"], answer["PrimaryKeys"]) == ({SECOND: 2}, {SECOND: 2})
+        with pytest.raises(OSError, match="Removing the primary key is not allowed"):
+            await by_serf("-remove", SECOND)
+        await wait_all([serf, ours], {"serf": ALIVE, "ours": ALIVE})
