@@ -107,14 +107,14 @@ class Core:
 
     # -- writing -------------------------------------------------------------------------------------
 
-    async def apply(self, request: Struct, method: str = "") -> Any:
+    async def apply(self, request: Struct) -> Any:
         """Commit `request` to the log and return the FSM's result. Raises RpcError.
 
         If this server lost its office before the command entered the log, it is waited for as long as nobody else
         takes it; else ElsewhereError says who leads."""
-        return await self.apply_command(encode(request), method)
+        return await self.apply_command(encode(request))
 
-    async def apply_command(self, command: bytes, method: str = "") -> Any:
+    async def apply_command(self, command: bytes) -> Any:
         """As `apply`, for a command that is encoded already."""
         while True:
             try:

@@ -98,6 +98,6 @@ class LateWrites:
 
         async def here() -> Any:
             await core.router.answer_here(method, core.config.datacenter)
-            return await core.apply_command(write.kind + write.encoded, method)
+            return await core.apply_command(write.kind + write.encoded)
 
         return await core.forwarder.answer(method, here, lambda: write.encoded)

@@ -36,7 +36,7 @@ async def register(core: Core, args: RegisterRequest) -> None:
         prepare_register(args)
     except RefusedError as error:
         raise RpcError(str(error)) from None
-    await core.apply(args, "Catalog.Register")
+    await core.apply(args)
     metrics.sample("consul.catalog.register", (trio.current_time() - started) * 1000)
 
 
@@ -54,7 +54,7 @@ async def _deregister(core: Core, body: Any) -> dict[str, Any]:
         prepare_deregister(args)
     except RefusedError as error:
         raise RpcError(str(error)) from None
-    await core.apply(args, "Catalog.Deregister")
+    await core.apply(args)
     metrics.sample("consul.catalog.deregister", (trio.current_time() - started) * 1000)
     return {}
 

@@ -59,7 +59,7 @@ async def apply_entry(core: Core, args: ConfigEntryRequest) -> bool:
         raise RpcError(str(error)) from None
     if args.op != UPSERT_CAS:
         args.op = UPSERT
-    result = await core.apply_command(args.to_command(), "ConfigEntry.Apply")
+    result = await core.apply_command(args.to_command())
     _measure("apply", started)
     return result if isinstance(result, bool) else False
 
@@ -78,7 +78,7 @@ async def _delete(core: Core, body: Any) -> dict[str, Any]:
 
     normalize(args.entry)
     args.op = DELETE
-    await core.apply_command(args.to_command(), "ConfigEntry.Delete")
+    await core.apply_command(args.to_command())
     _measure("delete", started)
     return {}
 

@@ -64,7 +64,7 @@ async def flush_for_ever(core: Core, *, task_status: trio.TaskStatus[None] = tri
         try:
             for start in range(0, len(updates), limits.update_batch_size):
                 batch = updates[start : start + limits.update_batch_size]
-                await core.apply_command(bytes((COORDINATE_BATCH,)) + pack(batch), "Coordinate.Update")
+                await core.apply_command(bytes((COORDINATE_BATCH,)) + pack(batch))
         except RpcError as error:
             _log.warn("Batch update failed", error=str(error))
 

@@ -25,7 +25,7 @@ async def apply(core: Core, body: Any) -> bool:
     started = trio.current_time()
     if not may_apply(core, args.op, args.dir_ent):
         return False
-    result = await core.apply(args, "KVS.Apply")
+    result = await core.apply(args)
     metrics.sample("consul.kvs.apply", (trio.current_time() - started) * 1000)
     return result if isinstance(result, bool) else False
 

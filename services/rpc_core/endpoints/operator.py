@@ -72,7 +72,7 @@ async def _autopilot_set_configuration(core: Core, body: Any) -> bool:
     """Whether it was written: with CAS only if the ModifyIndex is still the current one."""
     args = AutopilotSetConfigRequest.from_wire(body)
     await core.router.answer_here("Operator.AutopilotSetConfiguration", args.datacenter)
-    result = await core.apply(args, "Operator.AutopilotSetConfiguration")
+    result = await core.apply(args)
     return result if isinstance(result, bool) else False
 
 

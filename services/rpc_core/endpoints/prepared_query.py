@@ -73,7 +73,7 @@ async def apply(core: Core, body: Any) -> str:
             raise RpcError(f"Invalid prepared query: {problem}")
     elif args.op != DELETE:
         raise RpcError(f"Unknown prepared query operation: {args.op}")
-    await core.apply(args, "PreparedQuery.Apply")
+    await core.apply(args)
     metrics.sample("consul.prepared-query.apply", (trio.current_time() - started) * 1000)
     return query.id
 

@@ -28,7 +28,7 @@ async def apply(core: Core, body: Any) -> str:
     if args.op == CREATE:
         # Before the log: what is in the log must come out the same on every server.
         session.id = fresh_id(core, sessions.find)
-    result = await core.apply(args, "Session.Apply")
+    result = await core.apply(args)
     now = trio.current_time()
     if args.op == CREATE and session.ttl:
         core.session_timers.reset(session.id, parse_duration_s(session.ttl), now)

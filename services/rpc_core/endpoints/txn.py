@@ -25,7 +25,7 @@ async def _apply(core: Core, body: Any) -> dict[str, Any]:
     errors = _mistakes(core, args.ops or [])
     if errors:
         return {"Results": None, "Errors": [error.to_wire() for error in errors]}
-    result = await core.apply(args, "Txn.Apply")
+    result = await core.apply(args)
     metrics.sample("consul.txn.apply", (trio.current_time() - started) * 1000)
     if not isinstance(result, dict):
         raise RpcError(f"unexpected return type {type(result).__name__}")
