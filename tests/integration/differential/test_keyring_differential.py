@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from services.rpc_core.wire import rpc
 from tests.agents import Agent, RealConsul
 from tests.integration.differential.pairs import AnyAgent, Pair, assert_same
 from tests.integration.differential.scenarios_keyring import FIRST, PATH, REQUESTS, SECOND, THIRD
@@ -18,12 +20,38 @@ from tests.loopback import LoopbackPool
 pytestmark = pytest.mark.real_consul
 
 CONFIG: dict[str, Any] = {"encrypt": FIRST, "disable_coordinates": True}
+RPC_PORT = 8300
 Files = dict[str, str]
 Started = tuple[list[str], Files]
 
 
 def test_requests(real_and_ours: Pair) -> None:
     assert_same(real_and_ours, REQUESTS)
+
+
+def called(agent: AnyAgent, arguments: dict[str, Any]) -> rpc.Response:
+    """What Internal.KeyringOperation answers at the RPC port."""
+    decoder = rpc.ResponseDecoder()
+    with socket.create_connection((agent.address, RPC_PORT), timeout=30) as connection:
+        connection.sendall(b"\x00" + rpc.encode_request(1, "Internal.KeyringOperation", arguments))
+        while data := connection.recv(65536):
+            for response in decoder.feed(data):
+                return response
+    raise AssertionError("the connection ended without an answer")
+
+
+def test_calls_of_other_servers(real_and_ours: Pair) -> None:
+    for arguments in (
+        {"Operation": "list"},
+        {"Operation": "list", "LocalOnly": True, "Datacenter": "dc1"},
+        {"Operation": "list", "Forwarded": True, "RelayFactor": 2},
+        {"Operation": "install", "LocalOnly": True, "Key": SECOND},
+        {"Operation": "install", "Forwarded": True, "Key": "short"},
+        {"Operation": "use", "Forwarded": True, "Key": SECOND},
+        {"Operation": "remove", "Key": FIRST},
+    ):
+        real, ours = (called(agent, arguments) for agent in real_and_ours)
+        assert real == ours, arguments
 
 
 @pytest.fixture
