@@ -12,9 +12,11 @@ import trio
 
 from services.raft_node import wire
 from services.raft_node.core import events as ev
-from services.raft_node.core.messages import InstallSnapshot, Reply, Request
+from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Reply, Request
+from services.raft_node.installing import Installing
+from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import StorageError
-from services.raft_node.log.snapshots import Snapshots, SnapshotWriter
+from services.raft_node.log.snapshots import SnapshotWriter
 from shared.log import get_logger
 
 _log = get_logger("agent.server.raft")
@@ -63,21 +65,24 @@ class Slot:
 
 
 class Inbound:
-    """One connection. `feed(event)` gives the core an event; it may answer before it returns."""
+    """One connection. `feed(event)` gives the core an event; it may answer before it returns.
+
+    stream: TCP, or TLS over it."""
 
     def __init__(
         self,
-        stream: trio.SocketStream,
+        stream: trio.abc.Stream,
         source: str,
         feed: Callable[[ev.Event], None],
-        snapshots: Snapshots,
-        now_ms: Callable[[], int],
+        watch: LeaderWatch,
+        installing: Installing,
     ) -> None:
         self._stream = stream
         self._source = source
         self._feed = feed
-        self._snapshots = snapshots
-        self._now_ms = now_ms
+        self._watch = watch
+        self._installing = installing
+        self._leader = ""
         self._slots: deque[Slot] = deque()
         self._ready = trio.Event()
         self._room = trio.Event()
@@ -92,6 +97,7 @@ class Inbound:
                     nursery.cancel_scope.cancel()
             except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 _log.debug("raft connection ended", remote_address=self._source)
+        self._watch.ended(self._leader)
 
     async def _receive(self) -> None:
         decoder = wire.RequestDecoder()
@@ -103,7 +109,7 @@ class Inbound:
                     data = await self._stream.receive_some(_READ_BYTES)
                 if not data:
                     return
-                for item in decoder.feed(data):
+                for item in decoder.feed(bytes(data)):
                     if isinstance(item, wire.SnapshotPiece):
                         assert body is not None
                         await body.take(item)
@@ -121,8 +127,11 @@ class Inbound:
             await self._room.wait()
         slot = Slot(self, request)
         self._slots.append(slot)
+        if isinstance(request, AppendEntries) and request.leader != self._leader:
+            self._watch.used(self._leader, request.leader)
+            self._leader = request.leader
         self._feed(ev.RpcRequest(slot, request))
-        return _Body(slot, self._snapshots, self._feed, self._now_ms) if slot.body is not None else None
+        return _Body(slot, self._installing) if slot.body is not None else None
 
     def answers_ready(self) -> None:
         self._ready.set()
@@ -144,12 +153,10 @@ class Inbound:
 class _Body:
     """The body behind one InstallSnapshot: into the snapshot store, or nowhere if the core does not want it."""
 
-    def __init__(
-        self, slot: Slot, snapshots: Snapshots, feed: Callable[[ev.Event], None], now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, slot: Slot, installing: Installing) -> None:
         assert isinstance(slot.request, InstallSnapshot)
         self._slot, self._request = slot, slot.request
-        self._snapshots, self._feed, self._now_ms = snapshots, feed, now_ms
+        self._installing = installing
         self._writer: SnapshotWriter | None = None
         self._error = ""
 
@@ -161,32 +168,18 @@ class _Body:
             self._store(piece.data)
         if not piece.last:
             return
+        writer, self._writer = self._writer, None
         if not slot.wanted:
             slot.release()
-            return
-        if self._writer is not None:
-            writer, self._writer = self._writer, None
-            try:
-                await trio.to_thread.run_sync(writer.finish)
-            except StorageError as error:
-                self._error = str(error)
-            else:
-                _log.info("copied to local snapshot", bytes=self._request.size)
-        if self._error:
-            _log.error("failed to finalize snapshot", error=self._error)
-        self._feed(ev.SnapshotReceived(slot, self._request, self._error))
+        elif writer is None:
+            self._installing.failed(slot, self._request, self._error)
+        else:
+            await self._installing.finish(slot, self._request, writer)
 
     def _store(self, data: bytes) -> None:
-        request = self._request
         try:
             if self._writer is None:
-                self._writer = self._snapshots.create(
-                    request.last_log_index,
-                    request.last_log_term,
-                    request.configuration,
-                    request.configuration_index,
-                    self._now_ms(),
-                )
+                self._writer = self._installing.create(self._request)
             self._writer.write(data)
         except StorageError as error:
             self._error = f"failed to create snapshot: {error}"
@@ -197,4 +190,3 @@ class _Body:
         if self._writer is not None:
             self._writer.cancel()
             self._writer = None
-

@@ -173,7 +173,8 @@ class Methods:
 
     def _transfer(self, request: Request) -> None:
         target = request.payload.get("target", "") if isinstance(request.payload, dict) else ""
-        self._node.guarded(lambda: self._replica.event(ev.TransferLeadership(request, target)))
+        # This ends the lease: the page has to say so before anybody else can be elected.
+        self._node.feed(ev.TransferLeadership(request, target))
 
     async def _snapshot(self, request: Request) -> Any:
         try:

@@ -6,17 +6,17 @@ came in time. Snapshots have a connection of their own."""
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 import trio
 
 from services.raft_node import wire
 from services.raft_node.core import events as ev
-from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Reply, Request, RequestVote
+from services.raft_node.core.messages import AppendEntries, InstallSnapshot, PreVote, Reply, Request, RequestVote
 from services.raft_node.core.types import Server, Settings
 from services.raft_node.log.errors import StorageError
-from services.raft_node.log.snapshots import Snapshots
+from services.raft_node.log.snapshots import SnapshotReader, Snapshots
 from shared.config.runtime import split_host_port
 from shared.log import get_logger
 
@@ -30,7 +30,10 @@ QUEUE_LENGTH: Final = 256
 _SNAPSHOT_BYTES_PER_TIMEOUT: Final = 256 << 10
 _READ_BYTES: Final = 64 << 10
 
+MIN_URGENT_TIMEOUT_S: Final = 1.0
+
 Feed = Callable[[ev.Event], None]
+Connect = Callable[[Server], Awaitable[trio.abc.Stream]]
 
 
 class _Outstanding(NamedTuple):
@@ -40,10 +43,15 @@ class _Outstanding(NamedTuple):
 
 
 class Peers:
-    """Performs Send and SendSnapshot effects. `feed` takes the resulting events."""
+    """Performs Send and SendSnapshot effects. `feed` takes the resulting events.
 
-    def __init__(self, feed: Feed, snapshots: Snapshots, settings: Settings) -> None:
+    connect: to the server port of another server, by TCP or by TLS over it; raises OSError."""
+
+    def __init__(self, feed: Feed, snapshots: Snapshots, settings: Settings, connect: Connect | None = None) -> None:
         self._feed = feed
+        self._connect = connect or connect_plain
+        # A heartbeat that got no answer for so long is worth less than one over a new connection.
+        self._urgent_timeout_s = min(IO_TIMEOUT_S, max(MIN_URGENT_TIMEOUT_S, settings.heartbeat_timeout_s))
         self._snapshots = snapshots
         self._settings = settings
         self._nursery: trio.Nursery | None = None
@@ -58,11 +66,12 @@ class Peers:
             await trio.sleep_forever()
 
     def send(self, effect: ev.Send) -> None:
-        urgent = effect.heartbeat or isinstance(effect.request, RequestVote)
+        urgent = effect.heartbeat or isinstance(effect.request, (RequestVote, PreVote))
         key = (effect.server.id, urgent)
         lane = self._lanes.get(key)
         if lane is None or lane.server.address != effect.server.address or lane.ended:
-            lane = self._lanes[key] = _Lane(effect.server, self._feed)
+            timeout_s = self._urgent_timeout_s if urgent else IO_TIMEOUT_S
+            lane = self._lanes[key] = _Lane(effect.server, self._feed, self._connect, timeout_s)
             self._start(self._run_lane, key, lane)
         lane.offer(effect)
 
@@ -91,7 +100,7 @@ class Peers:
         meta = self._snapshots.newest()
         if meta is None:
             raise StorageError("no snapshots found")
-        reader = self._snapshots.open(meta)
+        reader = await trio.to_thread.run_sync(self._snapshots.open, meta)  # it is read through for its checksum
         try:
             request = InstallSnapshot(
                 effect.term,
@@ -104,22 +113,33 @@ class Peers:
             )
             timeout_s = IO_TIMEOUT_S * max(1.0, meta.size / _SNAPSHOT_BYTES_PER_TIMEOUT)
             with trio.fail_after(timeout_s):
-                async with await _connect(effect.server) as stream:
-                    await _send(stream, RAFT_BYTE + wire.encode_request(request))
-                    while data := reader.read(_READ_BYTES):
-                        await _send(stream, data)
-                    return await _one_answer(stream)
+                return await self._stream_snapshot(effect.server, wire.encode_request(request), reader)
         finally:
             reader.close()
 
 
-class _Lane:
-    """One connection to one server, made when there is something to send."""
+    async def _stream_snapshot(self, server: Server, head: bytes, reader: SnapshotReader) -> Reply:
+        """A receiver that takes nothing for a while is given up; when all is sent it may take its time."""
+        with trio.fail_after(IO_TIMEOUT_S):
+            stream = await self._connect(server)
+        async with stream:
+            data = RAFT_BYTE + head
+            while data:
+                with trio.fail_after(IO_TIMEOUT_S):
+                    await _send(stream, data)
+                data = reader.read(_READ_BYTES)
+            return await _one_answer(stream)
 
-    def __init__(self, server: Server, feed: Feed) -> None:
+
+class _Lane:
+    """One connection to one server, made when there is something to send. timeout_s: for each request."""
+
+    def __init__(self, server: Server, feed: Feed, connect: Connect, timeout_s: float) -> None:
         self.server = server
         self.ended = False
         self._feed = feed
+        self._connect = connect
+        self._timeout_s = timeout_s
         self._queue: deque[ev.Send] = deque()
         self._outstanding: deque[_Outstanding] = deque()
         self._wake = trio.Event()
@@ -147,10 +167,10 @@ class _Lane:
         return bool(self._queue)
 
     async def _converse(self) -> None:
-        with trio.fail_after(IO_TIMEOUT_S):
-            stream = await _connect(self.server)
+        with trio.fail_after(self._timeout_s):
+            stream = await self._connect(self.server)
         async with stream:
-            with trio.fail_after(IO_TIMEOUT_S):
+            with trio.fail_after(self._timeout_s):
                 await _send(stream, RAFT_BYTE)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._read, stream)
@@ -159,7 +179,7 @@ class _Lane:
                         raise trio.TooSlowError
                     requests = list(self._queue)
                     self._queue.clear()
-                    give_up_at = trio.current_time() + IO_TIMEOUT_S
+                    give_up_at = trio.current_time() + self._timeout_s
                     for effect in requests:
                         kind = wire.request_kind(effect.request)
                         self._outstanding.append(_Outstanding(effect.request_id, kind, give_up_at))
@@ -167,11 +187,11 @@ class _Lane:
                         await _send(stream, b"".join([wire.encode_request(e.request) for e in requests]))
                 nursery.cancel_scope.cancel()
 
-    async def _read(self, stream: trio.SocketStream) -> None:
+    async def _read(self, stream: trio.abc.Stream) -> None:
         decoder = wire.AnswerDecoder()
         while True:
             give_up_at = self._outstanding[0].give_up_at if self._outstanding else float("inf")
-            with trio.move_on_at(min(give_up_at, trio.current_time() + IO_TIMEOUT_S)) as scope:
+            with trio.move_on_at(min(give_up_at, trio.current_time() + self._timeout_s)) as scope:
                 data = await _receive(stream)
             if scope.cancelled_caught:
                 if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
@@ -207,25 +227,27 @@ class _Lane:
     def _say(self, request: Request, reason: str) -> None:
         if isinstance(request, RequestVote):
             _log.error("failed to make requestVote RPC", target=str(self.server), error=reason)
+        elif isinstance(request, PreVote):
+            _log.debug("failed to make pre-vote RPC", target=str(self.server), error=reason)
         elif isinstance(request, AppendEntries) and not request.prev_log_index and not request.entries:
             _log.error("failed to heartbeat to", peer=self.server.address, error=reason)
         else:
             _log.error("failed to appendEntries to", peer=str(self.server), error=reason)
 
 
-async def _connect(server: Server) -> trio.SocketStream:
+async def connect_plain(server: Server) -> trio.abc.Stream:
     host, port = split_host_port(server.address)
     return await trio.open_tcp_stream(host, port)
 
 
-async def _send(stream: trio.SocketStream, data: bytes) -> None:
+async def _send(stream: trio.abc.Stream, data: bytes) -> None:
     try:
         await stream.send_all(data)
     except trio.BrokenResourceError as error:
         raise ConnectionError(str(error.__cause__ or error)) from error
 
 
-async def _receive(stream: trio.SocketStream) -> bytes:
+async def _receive(stream: trio.abc.Stream) -> bytes:
     """Something, or ConnectionError at the end."""
     try:
         data = await stream.receive_some(_READ_BYTES)
@@ -236,7 +258,7 @@ async def _receive(stream: trio.SocketStream) -> bytes:
     return bytes(data)
 
 
-async def _one_answer(stream: trio.SocketStream) -> Reply:
+async def _one_answer(stream: trio.abc.Stream) -> Reply:
     decoder = wire.AnswerDecoder()
     while True:
         answer = decoder.feed(await _receive(stream), wire.INSTALL_SNAPSHOT)

@@ -16,6 +16,8 @@ from services.raft_node.core import events as ev
 from services.raft_node.core.types import LEADER, SnapshotMeta
 from services.raft_node.fsm.errors import FatalCommandError
 from services.raft_node.inbound import MAX_CONNECTIONS, Inbound, Slot
+from services.raft_node.installing import Installing
+from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.methods import Methods
 from services.raft_node.opening import Storage
@@ -98,6 +100,10 @@ class RaftNode:
         self.relay = Relay(self.server)
         self.methods = Methods(self)
         self.peers = Peers(self.feed, storage.snapshots, storage.settings)
+        self._leader_watch = LeaderWatch(self.feed)
+        self._installing = Installing(
+            self.replica, self.taking, self.guarded, lambda: time.time_ns() // 1_000_000
+        )
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises SocketPathError if the socket cannot be bound, StorageError and others when it cannot go on."""
@@ -231,8 +237,7 @@ class RaftNode:
         try:
             sock.setblocking(False)
             stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
-            snapshots = self.replica.snapshots
-            await Inbound(stream, source, self.feed, snapshots, lambda: time.time_ns() // 1_000_000).serve()
+            await Inbound(stream, source, self.feed, self._leader_watch, self._installing).serve()
         finally:
             self._connections -= 1
 
@@ -350,7 +355,8 @@ class RaftNode:
                 0 if contact == -math.inf else self._monotonic_ns(contact),
                 core.commit_index,
                 self.replica.applied_index,
-                core.has_committed_in_term,
+                # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
+                core.all_acknowledged_is_applied(self.replica.applied_index),
             )
         )
 

@@ -5,7 +5,9 @@ Everything random comes from one seed, and every server shows the oracle what it
 from __future__ import annotations
 
 import heapq
+import math
 import random
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -43,6 +45,7 @@ class SimCluster:
         slow_disks: float = 0.3,
         trailing_logs: int = 20,
         segment_bytes: int = 1 << 14,
+        max_append_entries: int = 8,
         max_in_flight_bytes: int = 1 << 20,
         keeps_lines: bool = True,
     ) -> None:
@@ -51,12 +54,15 @@ class SimCluster:
         self.drop, self.duplicate, self.late, self.delay_s_max = drop, duplicate, late, delay_s_max
         self.interrupted, self.slow_disks = interrupted, slow_disks
         self.trailing_logs, self.segment_bytes = trailing_logs, segment_bytes
+        self.max_append_entries = max_append_entries
         self.max_in_flight_bytes, self.keeps_lines = max_in_flight_bytes, keeps_lines
         self.oracle = Oracle()
         self.withdrawn: list[bytes] = []
         self.cut: dict[tuple[str, str], None] = {}
         """Directions in which nothing arrives."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
+        self._timeouts: deque[tuple[float, Callable[[Any], None]]] = deque()
+        """Of all calls, in the order in which they were made, as they all have the same time."""
         self._order = 0
         self._values = 0
         self.nodes: dict[str, SimServer] = {}
@@ -79,13 +85,23 @@ class SimCluster:
         self.at(self.now + delay_s, action)
 
     def step(self) -> None:
-        self.now, order, action = heapq.heappop(self._queue)
+        """The next thing happens."""
+        timeouts, queue = self._timeouts, self._queue
+        if timeouts and (not queue or timeouts[0][0] <= queue[0][0]):
+            self.now, finish = timeouts.popleft()
+            finish(None)
+            return
+        self.now, order, action = heapq.heappop(queue)
         assert order < _MAX_EVENTS, f"{order} events in {self.now} s: somebody is busy with nothing"
         action()
 
+    def _next_at(self) -> float:
+        next_at = self._queue[0][0] if self._queue else math.inf
+        return min(next_at, self._timeouts[0][0]) if self._timeouts else next_at
+
     def run_for(self, duration_s: float) -> None:
         end = self.now + duration_s
-        while self._queue and self._queue[0][0] <= end:
+        while self._next_at() <= end:
             self.step()
         self.now = end
 
@@ -93,17 +109,17 @@ class SimCluster:
         """Raises AssertionError if the condition does not come true within `limit_s` virtual seconds."""
         end = self.now + limit_s
         while not condition():
-            assert self._queue, "nothing will ever happen again"
-            assert self._queue[0][0] <= end, f"the condition did not come true within {limit_s} s"
+            assert self._next_at() <= end, f"the condition did not come true within {limit_s} s"
             self.step()
 
     def call(self, source: SimServer, target_id: str, request_id: int, request: Any, body: bytes | None) -> None:
         """An RPC: request, then answer; the caller hears of a failure after a timeout."""
-        source_life, answered = source.lives, [False]
+        source_life, answered = source.lives, False
 
         def finish(reply: Any) -> None:
-            if not answered[0] and source.lives == source_life and source.replica is not None:
-                answered[0] = True
+            nonlocal answered
+            if not answered and source.lives == source_life and source.replica is not None:
+                answered = True
                 source.event(ev.RpcReply(request_id, target_id, reply))
 
         def answer(reply: Any) -> None:
@@ -117,7 +133,7 @@ class SimCluster:
                 answer(None)
 
         self._carry(source.server.id, target_id, arrive)
-        self.after(RPC_TIMEOUT_S, lambda: finish(None))
+        self._timeouts.append((self.now + RPC_TIMEOUT_S, finish))
 
     def _carry(self, source: str, target: str, action: Callable[[], None]) -> None:
         rng, cut, link = self.rng, self.cut, (source, target)
@@ -126,7 +142,9 @@ class SimCluster:
             if self.drop and rng.random() < self.drop:
                 continue
             limit = _LATE_S if self.late and rng.random() < self.late else self.delay_s_max
-            self.after(rng.uniform(0.0001, limit), lambda: None if link in cut else action())
+            self._order += 1
+            when = self.now + 0.0001 + limit * rng.random()
+            heapq.heappush(self._queue, (when, self._order, lambda: None if link in cut else action()))
 
     def connections_end(self, gone: SimServer) -> None:
         """The others see that a process has ended, if the network lets them."""

@@ -32,6 +32,7 @@ def run_seed(size: int, seed: int) -> SimCluster:
         slow_disks=rng.choice([0.0, 0.3, 1.0]),
         trailing_logs=rng.choice([3, 20]),
         segment_bytes=rng.choice([1 << 12, 1 << 13]),
+        max_append_entries=rng.choice([1, 8]),
         max_in_flight_bytes=rng.choice([10, 1 << 20]),
         keeps_lines=False,
     )
@@ -55,6 +56,7 @@ class Nemesis:
             (0.06, self._crash_in_a_write),
             (0.06, self._cut_off),
             (0.06, self._cut_directions),
+            (0.06, self._leave_a_tail),
             (0.06, self._break_disk),
             (0.06, self._change_configuration),
             (0.05, self._transfer),
@@ -126,10 +128,13 @@ class Nemesis:
             leader.event(ev.TransferLeadership("t"))
 
     def _change_configuration(self) -> None:
-        if leader := self._leader():
-            target = self._any().server
-            command = self.rng.choice([ADD_VOTER, ADD_VOTER, ADD_NON_VOTER, DEMOTE_VOTER, REMOVE_SERVER])
-            leader.change_configuration(command, target.id, target.address)
+        """Often several at once, of which all but one must be refused."""
+        leader = self._leader()
+        for _ in range(self.rng.choice([1, 1, 3])):
+            if leader is not None and leader.replica is not None:
+                target = self._any().server
+                command = self.rng.choice([ADD_VOTER, ADD_VOTER, ADD_NON_VOTER, DEMOTE_VOTER, REMOVE_SERVER])
+                leader.change_configuration(command, target.id, target.address)
 
     # ---- faults ----------------------------------------------------------------------------------------------------
 
@@ -159,6 +164,17 @@ class Nemesis:
         for _ in range(self.rng.randint(1, 2 * len(names))):
             first, second = self.rng.sample(names, 2)
             self.cluster.cut[first, second] = None
+
+    def _leave_a_tail(self) -> None:
+        """A leader that reaches at most one other takes writes, and is gone: entries stay that no quorum has."""
+        if leader := self._leader():
+            others = [node for node in self.cluster.live() if node is not leader]
+            self.cluster.isolate(leader, *self.rng.sample(others, min(len(others), self.rng.randint(0, 1))))
+            self.cluster.write(leader, self.rng.randint(1, 4))
+            self.cluster.run_for(self.rng.choice([0.005, 0.02]))
+            if self.rng.random() < 0.7:
+                leader.kill(power=False)
+            self.cluster.cut.clear()
 
     def _mend_network(self) -> None:
         self.cluster.cut.clear()

@@ -118,7 +118,7 @@ class SimServer:
             HEARTBEAT_S,
             HEARTBEAT_S / 2,
             0.005,
-            max_append_entries=8,
+            max_append_entries=cluster.max_append_entries,
             trailing_logs=cluster.trailing_logs,
             max_in_flight_bytes=cluster.max_in_flight_bytes,
         )

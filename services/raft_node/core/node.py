@@ -310,7 +310,8 @@ class RaftCore:
 
     def _follower_timeout(self, now: float) -> None:
         state = self.state
-        heard_until = state.last_contact + (0.0 if state.leader_gone else self._patience_s)
+        patience_s = state.settings.lease_guard_s if state.leader_gone else self._patience_s
+        heard_until = state.last_contact + patience_s
         if now < heard_until and not state.is_sole_server:
             self._due = heard_until
             return

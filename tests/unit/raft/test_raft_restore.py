@@ -29,7 +29,7 @@ from shared.state.errors import StateFullError
 from shared.state.rebuilding import NewGeneration
 from shared.state.store import StateStore
 from shared.structs.wire import pack
-from tests.unit.raft.test_raft_core import A, B, core_of, make_leader, of, plain
+from tests.unit.raft.core_under_test import A, B, core_of, make_leader, of, plain
 
 ALONE = Configuration((A,))
 
