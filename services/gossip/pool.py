@@ -75,8 +75,7 @@ class Pool:
             area: LogGate(get_logger(f"{settings.logger_prefix}.{area}.{pool}")) for area in ("serf", "memberlist")
         }
         self._nursery: trio.Nursery | None = None
-        self._wake = trio.Event()
-        self._armed_for = math.inf
+        self._sleep = trio.CancelScope()
         self._exchanging = False
         self.has_left = False
         self.is_leaving = False
@@ -266,16 +265,24 @@ class Pool:
 
     async def _keep_time(self) -> None:
         while True:
-            deadline = self._armed_for = min(self.serf.deadline, *(gate.deadline for gate in self._logs.values()))
-            self._wake = trio.Event()
-            with trio.move_on_at(deadline):
-                await self._wake.wait()
+            with trio.CancelScope(deadline=self._deadline) as self._sleep:
+                await trio.sleep_forever()
             now = trio.current_time()
             for gate in self._logs.values():
                 if now >= gate.deadline:
                     gate.report(now)
             if now >= self.serf.deadline:
                 self._perform(self.serf.tick(now))
+
+    @property
+    def _deadline(self) -> float:
+        return min(self.serf.deadline, *(gate.deadline for gate in self._logs.values()))
+
+    def _set_alarm(self) -> None:
+        """Nobody is woken only to learn that there is less, or more, to wait for."""
+        deadline = self._deadline
+        if self._sleep.deadline != deadline:
+            self._sleep.deadline = deadline
 
     # ---- what goes out -------------------------------------------------------------------------------------------
 
@@ -293,8 +300,7 @@ class Pool:
                 self._perform_one(effect)
         if members:
             self._on_members(self.name, kind, members)
-        if self.serf.deadline < self._armed_for:
-            self._wake.set()
+        self._set_alarm()
 
     def _perform_one(self, effect: Effect) -> None:
         if isinstance(effect, SendPacket):
@@ -397,8 +403,8 @@ class Pool:
         if level == "debug" and not gate.logger.enabled(DEBUG):
             return
         gate.write(level, text, trio.current_time())
-        if gate.deadline < self._armed_for:
-            self._wake.set()
+        if gate.deadline < self._sleep.deadline:
+            self._set_alarm()
 
 
 class _Done:
