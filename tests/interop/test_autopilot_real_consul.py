@@ -77,11 +77,25 @@ def configure(agent: AnyAgent, min_quorum: int) -> None:
     assert agent.http("PUT", "/v1/operator/autopilot/configuration", settings).status == 200
 
 
-def without(agent: AnyAgent, gone: str) -> bool:
-    """Whether neither Raft nor the catalog knows `gone`."""
+def without(agent: AnyAgent, gone: str, left: int = 2) -> bool:
+    """Whether neither Raft nor the catalog knows `gone`, and both know `left` servers."""
     peers = {server["Node"] for server in agent.http("GET", RAFT).json()["Servers"]}
     nodes = {node["Node"] for node in agent.http("GET", "/v1/catalog/nodes").json()}
-    return gone not in peers | nodes and len(peers) == len(nodes) == 2
+    return gone not in peers | nodes and len(peers) == len(nodes) == left
+
+
+def operate_on_every_server(cluster: Cluster) -> None:
+    """What operators ask, asked of each: followers pass it on to a leader of the other kind."""
+    for number, agent in enumerate(cluster):
+        outcome = agent.cli("operator", "autopilot", "set-config", f"-max-trailing-logs={300 + number}")
+        assert outcome.stdout == "Configuration updated!\n", outcome
+        for other in cluster:
+            assert f"MaxTrailingLogs = {300 + number}\n" in other.cli("operator", "autopilot", "get-config").stdout
+        refused = agent.http("DELETE", "/v1/operator/raft/peer?id=nobody")
+        assert refused.status == 500
+        assert refused.body.endswith(b'id "nobody" was not found in the Raft configuration')
+    tables = {agent.cli("operator", "raft", "list-peers").stdout for agent in cluster}
+    assert len(tables) == 1
 
 
 @pytest.mark.parametrize("leader", ["a", pytest.param("real", marks=pytest.mark.slow)])
@@ -92,6 +106,7 @@ def test_servers_of_both_kinds_vote_are_healthy_and_leave(
     with cluster.running():
         wait_until(lambda: all_vote(cluster), 90, "three voters")
         wait_healthy(cluster)
+        operate_on_every_server(cluster)
         gone = cluster.leader()
         assert gone.cli("leave").returncode == 0
         assert gone.wait_exit() == 0
@@ -118,6 +133,10 @@ def test_the_leadership_goes_to_the_real_server_and_duties_with_it(
         dead.kill_everything()
         wait_until(lambda: without(real, "b"), 90, "the removal of the dead by the real leader")
         assert without(ours, "b")
+        assert ours.cli("leave").returncode == 0
+        assert ours.wait_exit() == 0
+        assert "failed to leave raft configuration gracefully" not in ours.output()
+        wait_until(lambda: without(real, "a", left=1), 60, "the end of the one that left")
 
 
 @pytest.mark.slow
