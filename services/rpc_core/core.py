@@ -67,7 +67,7 @@ class Core:
         self.pools = Pools(gossip)
         self.servers = ServerPool(split_host_port(config.rpc_bind_addr)[0])
         """Connections to other servers."""
-        self.forwarder = Forwarder(router, self.servers)
+        self.forwarder = Forwarder(router, self.servers, config.default_query_time_s)
         self.raft = raft
         self.gossip = gossip
         self.reader = reader

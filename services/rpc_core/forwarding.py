@@ -39,10 +39,11 @@ WRITES = frozenset(
 
 
 class Forwarder:
-    """One per process."""
+    """One per process. default_query_time_s: how long blocking queries wait that do not say it."""
 
-    def __init__(self, router: Router, pool: ServerPool) -> None:
+    def __init__(self, router: Router, pool: ServerPool, default_query_time_s: float) -> None:
         self._router, self._pool = router, pool
+        self.default_query_time_s = default_query_time_s
 
     async def answer(self, method: str, here: Callable[[], Awaitable[Any]], body: Callable[[], bytes]) -> Any:
         """What `here` returns, or what the leader answers. body: the request in msgpack, made when it is needed.
@@ -57,7 +58,8 @@ class Forwarder:
                 failure = NoLeaderError()
                 if elsewhere.address:
                     try:
-                        return await self._pool.call(elsewhere.address, method, body())
+                        repeatable = method not in WRITES
+                        return await self._pool.call(elsewhere.address, method, body(), repeatable=repeatable)
                     except ServerCallError as error:
                         failure = RpcError(str(error))
                         if not may_repeat(method, error):
@@ -70,8 +72,22 @@ class Forwarder:
             await self._router.pause()
 
     async def answer_wire(self, method: str, here: Callable[[], Awaitable[Any]], body: Any) -> Any:
-        """As `answer`, for a request in wire form."""
-        return await self.answer(method, here, lambda: rpc.pack(body))
+        """As `answer`, for a request in wire form. A blocking query that is repeated waits only for what is left of
+        its time."""
+        started = trio.current_time()
+        repeated = False
+
+        def packed() -> bytes:
+            nonlocal repeated
+            left = body
+            if repeated and isinstance(body, dict) and body.get("MinQueryIndex"):
+                total_ns = body.get("MaxQueryTime") or int(self.default_query_time_s * 1e9)
+                left_ns = total_ns - int((trio.current_time() - started) * 1e9)
+                left = {**body, "MaxQueryTime": max(left_ns, 1)}
+            repeated = True
+            return rpc.pack(left)
+
+        return await self.answer(method, here, packed)
 
 
 def may_repeat(method: str, error: ServerCallError) -> bool:

@@ -34,10 +34,10 @@ _sequence = itertools.count(1)
 class _Call:
     """One stream's call that waits for its answer."""
 
-    __slots__ = ("decoder", "on_reply")
+    __slots__ = ("decoder", "on_reply", "repeatable")
 
-    def __init__(self, on_reply: OnReply) -> None:
-        self.on_reply = on_reply
+    def __init__(self, on_reply: OnReply, repeatable: bool) -> None:
+        self.on_reply, self.repeatable = on_reply, repeatable
         self.decoder: rpc.ResponseDecoder | None = None
         """Only while an answer is incomplete."""
 
@@ -67,14 +67,14 @@ class ServerConnection:
         """Calls without an answer."""
         return len(self._calls)
 
-    def post(self, method: str, body: bytes, on_reply: OnReply) -> int:
-        """Send a call; `on_reply` is called later. Returns what `abandon` takes.
+    def post(self, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False) -> int:
+        """Send a call; `on_reply` is called later. Returns what `abandon` takes. repeatable: see `give_up`.
 
         Raises yamux.SessionClosedError or yamux.TooManyStreamsError, and then nothing was sent."""
         stream_id = self._idle_streams.pop() if self._idle_streams else self._session.open_stream()
         self.last_used = trio.current_time()
         self._session.send(stream_id, rpc.encode_request_header(next(_sequence), method) + body)
-        self._calls[stream_id] = _Call(on_reply)
+        self._calls[stream_id] = _Call(on_reply, repeatable)
         self._write_wanted.set()
         return stream_id
 
@@ -87,6 +87,12 @@ class ServerConnection:
         """Nobody waits for this call any more. The other side may still perform it."""
         if self._calls.pop(stream_id, None) is not None:
             self._end_stream(stream_id)
+
+    def give_up(self, reason: str) -> None:
+        """Fail the calls that are repeatable: another server is the one to ask."""
+        for stream_id, call in list(self._calls.items()):
+            if call.repeatable:
+                self._finish(stream_id, call, ConnectionEndedError(reason))
 
     def close(self) -> None:
         """End the connection now; calls under way fail."""

@@ -59,8 +59,11 @@ class ServerPool:
 
     # -- calls ---------------------------------------------------------------------------------------
 
-    async def call(self, address: str, method: str, body: bytes, *, timeout_s: float = math.inf) -> Any:
-        """The body of the answer. body: the request in msgpack. Raises ServerCallError.
+    async def call(
+        self, address: str, method: str, body: bytes, *, timeout_s: float = math.inf, repeatable: bool = False
+    ) -> Any:
+        """The body of the answer. body: the request in msgpack. repeatable: fail it when `leader_is` says that another
+        server leads. Raises ServerCallError.
 
         Cancelled, it lets go of the stream; the other server may still perform the call."""
         done = trio.Event()
@@ -71,7 +74,7 @@ class ServerPool:
             done.set()
 
         with trio.move_on_after(timeout_s):
-            connection, stream_id = await self._begin(address, method, body, on_reply)
+            connection, stream_id = await self._begin(address, method, body, on_reply, repeatable)
             try:
                 await done.wait()
             finally:
@@ -95,15 +98,22 @@ class ServerPool:
             return False
         return True
 
+    def leader_is(self, address: str) -> None:
+        """From now on only the server at `address` ("" for none) is worth waiting for with what can be repeated: one
+        that has lost its office may hang, with the connection to it alive."""
+        for other, connection in list(self._connections.items()):
+            if other != address:
+                connection.give_up("another server leads")
+
     async def _begin(
-        self, address: str, method: str, body: bytes, on_reply: OnReply
+        self, address: str, method: str, body: bytes, on_reply: OnReply, repeatable: bool
     ) -> tuple[ServerConnection, int]:
         """A session that turns out to have ended is replaced once."""
         redialed = False
         while True:
             connection = await self._connection(address)
             try:
-                return connection, connection.post(method, body, on_reply)
+                return connection, connection.post(method, body, on_reply, repeatable=repeatable)
             except yamux.TooManyStreamsError:
                 await connection.wait_for_room()
             except yamux.SessionClosedError as error:

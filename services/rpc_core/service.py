@@ -206,6 +206,7 @@ class RpcCore:
 
     def _on_leadership(self) -> None:
         self.core.router.leadership_changed()
+        self.core.servers.leader_is(self.core.router.leader_elsewhere())
         self._duties.leadership_changed()
 
     def _on_user_event(self, event: Mapping[str, Any]) -> None:

@@ -188,3 +188,37 @@ async def test_a_post_needs_a_connection_that_is_there(loopback: LoopbackPool) -
         assert pool.post(other.address, "A.B", rpc.pack(2), on_reply)
         await answered.wait()
     assert answers == [(2, None)]
+
+
+async def test_only_what_can_be_repeated_is_given_up_for_another_leader(loopback: LoopbackPool) -> None:
+    go_on, arrived = trio.Event(), 0
+
+    async def hang(call: rpc.Request) -> object:
+        nonlocal arrived
+        arrived += 1
+        await go_on.wait()
+        return call.body
+
+    other = made(loopback, hang)
+    outcomes: list[object] = []
+    async with running(other, loopback()) as pool:
+
+        async def call(body: str, repeatable: bool) -> None:
+            try:
+                outcomes.append(await pool.call(other.address, "A.B", rpc.pack(body), repeatable=repeatable))
+            except ConnectionEndedError as error:
+                outcomes.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(call, "read", True)
+            nursery.start_soon(call, "write", False)
+            while arrived < 2:
+                await trio.sleep(0.005)
+            pool.leader_is(other.address)
+            assert not outcomes
+            pool.leader_is("10.0.0.1:8300")
+            while not outcomes:
+                await trio.sleep(0.005)
+            assert outcomes == ["rpc error making call: another server leads"]
+            go_on.set()
+    assert outcomes[1:] == ["write"]

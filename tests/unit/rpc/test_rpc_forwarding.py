@@ -46,8 +46,11 @@ class Pool(ServerPool):
         self.answers = list(answers)
         self.calls: list[tuple[str, str, bytes]] = []
 
-    async def call(self, address: str, method: str, body: bytes, *, timeout_s: float = 0.0) -> Any:
+    async def call(
+        self, address: str, method: str, body: bytes, *, timeout_s: float = 0.0, repeatable: bool = False
+    ) -> Any:
         await trio.lowlevel.checkpoint()
+        assert repeatable == (method not in WRITES)
         self.calls.append((address, method, body))
         answer = self.answers.pop(0)
         if isinstance(answer, ServerCallError):
@@ -59,14 +62,14 @@ def router(page: Page) -> Router:
     return Router("dc1", HOLD_S, page, random.Random(1), OWN)
 
 
-async def ask(made: Router, pool: Pool, method: str = "KVS.Get") -> Any:
+async def ask(made: Router, pool: Pool, method: str = "KVS.Get", **options: int) -> Any:
     """A call as the endpoint table makes it; "here" is the answer of this server."""
 
     async def here() -> str:
         await made.answer_here(method, "dc1")
         return "here"
 
-    return await Forwarder(made, pool).answer_wire(method, here, {"Key": "a"})
+    return await Forwarder(made, pool, 300.0).answer_wire(method, here, {"Key": "a", **options})
 
 
 async def test_the_leader_answers_and_another_datacenter_is_unknown() -> None:
@@ -107,6 +110,19 @@ async def test_only_reads_are_repeated_when_a_connection_fails(
         with pytest.raises(RpcError, match="rpc error"):
             await ask(router(Page(FOLLOWER, OTHER)), pool, method)
         assert len(pool.calls) == 1
+
+
+async def test_a_repeated_query_waits_for_the_rest_of_its_time(autojump_clock: object) -> None:
+    for given_s, total_s in ((0, 300), (60, 60)):
+        pool = Pool(ConnectionEndedError("EOF"), ConnectionEndedError("EOF"), "done")
+        options = {"MinQueryIndex": 5, "MaxQueryTime": given_s * 10**9}
+        started = trio.current_time()
+        assert await ask(router(Page(FOLLOWER, OTHER)), pool, "KVS.Get", **options) == "done"
+        passed_s = trio.current_time() - started
+        waits = [next(iter(rpc.RequestDecoder().feed(rpc.encode_request_header(1, "m") + body))).body["MaxQueryTime"]
+                 for _, _, body in pool.calls]  # fmt: skip
+        assert waits[0] == given_s * 10**9
+        assert waits[2] == pytest.approx((total_s - passed_s) * 1e9)
 
 
 async def test_repeating_ends_with_the_hold_timeout(autojump_clock: object) -> None:
