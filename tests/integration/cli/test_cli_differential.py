@@ -8,24 +8,20 @@ PROCONSUL_CLI_AGENTS chooses.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
-from tests.loopback import LoopbackPool
+from tests.agents import Agent, RealConsul
 from tests.unit.cli.runner import Outcome, run_cli
 
 pytestmark = pytest.mark.real_consul
 
-AGENTS = tuple(os.environ.get("PROCONSUL_CLI_AGENTS", "consul,proconsul").split(","))
 TREE = "cli-test/"
-STILL = {"disable_coordinates": True}
+CONFIG = {"disable_coordinates": True}
 """Nothing in the catalog moves by itself between two programs that look at it."""
 
 
@@ -64,30 +60,17 @@ def _comparable(outcome: Outcome) -> tuple[int, bytes, bytes]:
     return outcome.status, cut(outcome.stdout), cut(outcome.stderr)
 
 
-@pytest.fixture(scope="module", params=AGENTS)
-def pair(
-    request: pytest.FixtureRequest,
-    real_consul: Path,
-    loopback: LoopbackPool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Pair]:
-    directory = tmp_path_factory.mktemp("agent")
-    agent: RealConsul | Agent
-    if request.param == "consul":
-        agent = RealConsul(loopback(), directory, real_consul, config=STILL)
-    else:
-        agent = Agent(loopback(), directory, config=STILL)
-    with agent.running():
-        wait_settled(agent)
-        for body in (
-            {"Node": "web1", "Address": "10.9.0.1", "NodeMeta": {"rack": "a"},
-             "Service": {"Service": "web", "Tags": ["z", "a"], "Port": 80}},
-            {"Node": "web2", "Address": "10.9.0.22", "ID": "11111111-2222-3333-4444-555555555555",
-             "TaggedAddresses": {"wan": "1.2.3.4", "lan": "10.9.0.22"}, "NodeMeta": {"rack": "b", "x": ""},
-             "Service": {"Service": "web-admin", "ID": "w2", "Tags": []}},
-        ):  # fmt: skip
-            assert agent.http("PUT", "/v1/catalog/register", body).status == 200
-        yield Pair(real_consul, agent)
+@pytest.fixture(scope="module")
+def pair(real_consul: Path, agent: RealConsul | Agent) -> Pair:
+    for body in (
+        {"Node": "web1", "Address": "10.9.0.1", "NodeMeta": {"rack": "a"},
+         "Service": {"Service": "web", "Tags": ["z", "a"], "Port": 80}},
+        {"Node": "web2", "Address": "10.9.0.22", "ID": "11111111-2222-3333-4444-555555555555",
+         "TaggedAddresses": {"wan": "1.2.3.4", "lan": "10.9.0.22"}, "NodeMeta": {"rack": "b", "x": ""},
+         "Service": {"Service": "web-admin", "ID": "w2", "Tags": []}},
+    ):  # fmt: skip
+        assert agent.http("PUT", "/v1/catalog/register", body).status == 200
+    return Pair(real_consul, agent)
 
 
 @pytest.mark.parametrize(

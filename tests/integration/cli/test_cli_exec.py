@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,11 +18,10 @@ from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
-AGENTS = tuple(os.environ.get("PROCONSUL_CLI_AGENTS", "consul,proconsul").split(","))
 PATIENCE_S = 60
 OURS, REAL = "ours", "real"
 QUICK = ["-wait=500ms", "-wait-repl=10ms"]
-ENABLED = {"disable_remote_exec": False}
+CONFIG = {"disable_remote_exec": False}
 
 
 class Programs:
@@ -58,22 +56,9 @@ class Programs:
         return ours[1]
 
 
-@pytest.fixture(scope="module", params=AGENTS)
-def programs(
-    request: pytest.FixtureRequest,
-    real_consul: Path,
-    loopback: LoopbackPool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Programs]:
-    directory = tmp_path_factory.mktemp("agent")
-    agent: RealConsul | Agent
-    if request.param == "consul":
-        agent = RealConsul(loopback(), directory, real_consul, config=ENABLED)
-    else:
-        agent = Agent(loopback(), directory, config=ENABLED)
-    with agent.running():
-        wait_settled(agent)
-        yield Programs(real_consul, agent)
+@pytest.fixture(scope="module")
+def programs(real_consul: Path, agent: RealConsul | Agent) -> Programs:
+    return Programs(real_consul, agent)
 
 
 @pytest.mark.parametrize(

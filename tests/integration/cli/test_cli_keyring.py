@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent, wait_until
-from tests.integration.cli.test_cli_differential import STILL, Pair
+from tests.integration.cli.test_cli_differential import CONFIG, Pair
 from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
@@ -20,7 +20,7 @@ FIRST, SECOND = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "EBESExQVFhcYGRo
 def pair(
     real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Pair]:
-    agent = Agent(loopback(), tmp_path_factory.mktemp("agent"), config={**STILL, "encrypt": FIRST})
+    agent = Agent(loopback(), tmp_path_factory.mktemp("agent"), config={**CONFIG, "encrypt": FIRST})
     with agent.running():
         yield Pair(real_consul, agent)
 

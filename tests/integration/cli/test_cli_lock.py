@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
-AGENTS = tuple(os.environ.get("PROCONSUL_CLI_AGENTS", "consul,proconsul").split(","))
 PATIENCE_S = 60
 LOCK_FLAG = 0x2DDCCBC058A50C18
 SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
@@ -81,22 +79,9 @@ def finish(process: subprocess.Popen[str], stdin: str = "") -> Outcome:
     return Outcome(process.returncode, *masked)
 
 
-@pytest.fixture(scope="module", params=AGENTS)
-def programs(
-    request: pytest.FixtureRequest,
-    real_consul: Path,
-    loopback: LoopbackPool,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Programs]:
-    directory = tmp_path_factory.mktemp("agent")
-    agent: RealConsul | Agent
-    if request.param == "consul":
-        agent = RealConsul(loopback(), directory, real_consul)
-    else:
-        agent = Agent(loopback(), directory)
-    with agent.running():
-        wait_settled(agent)
-        yield Programs(real_consul, agent)
+@pytest.fixture(scope="module")
+def programs(real_consul: Path, agent: RealConsul | Agent) -> Programs:
+    return Programs(real_consul, agent)
 
 
 @pytest.mark.parametrize(
