@@ -23,6 +23,7 @@ _log = get_logger("agent")
 CALL_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 60.0
 ALL_SEGMENTS = "_all"
+NO_WAN = "WAN Federation is disabled"
 
 
 class AgentMethods:
@@ -65,8 +66,8 @@ class AgentMethods:
             "Meta": node_meta(config),
         }
 
-    async def _members(self, payload: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Members of the LAN or (wan: true) of the WAN pool."""
+    async def _members(self, payload: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+        """Members of the LAN or (wan: true) of the WAN pool; None if the agent is not in that."""
         segment = payload.get("segment") or ""
         if payload.get("wan"):
             pool = WAN
@@ -74,6 +75,8 @@ class AgentMethods:
             pool = LAN
         else:
             raise RemoteError("rpc", "Network segments are not supported in this version of Consul")
+        if pool not in self._core.pools.names:
+            return None
         members: list[dict[str, Any]] = await self._gossip("Gossip.Members", {"pool": pool})
         return members
 
@@ -84,6 +87,8 @@ class AgentMethods:
         label = pool.upper()
         _log.info(f"({label}) joining", **{f"{pool}_addresses": addresses})
         try:
+            if pool not in self._core.pools.names:
+                raise RemoteError("rpc", NO_WAN)
             joined: int = await self._gossip(
                 "Gossip.Join", {"pool": pool, "addresses": addresses}, JOIN_TIMEOUT_S
             )
@@ -109,7 +114,8 @@ class AgentMethods:
         wan_name = node if node.endswith(suffix) else node + suffix
         try:
             await self._gossip("Gossip.ForceLeave", {"pool": LAN, "node": node, "prune": prune})
-            await self._gossip("Gossip.ForceLeave", {"pool": WAN, "node": wan_name, "prune": prune})
+            if WAN in self._core.pools.names:
+                await self._gossip("Gossip.ForceLeave", {"pool": WAN, "node": wan_name, "prune": prune})
         except IpcError as error:
             _log.warn("Failed to remove node", node=node, error=str(error))
             raise
@@ -136,8 +142,7 @@ class AgentMethods:
             },
             "raft": raft,
             "runtime": _runtime(),
-            "serf_lan": await self._gossip("Gossip.Stats", {"pool": LAN}),
-            "serf_wan": await self._gossip("Gossip.Stats", {"pool": WAN}),
+            **{f"serf_{pool}": await self._gossip("Gossip.Stats", {"pool": pool}) for pool in sorted(core.pools.names)},
         }
 
 

@@ -64,7 +64,7 @@ class Core:
         rng: random.Random,
     ) -> None:
         self.config = config
-        self.pools = Pools(gossip)
+        self.pools = Pools(gossip, wan=bool(config.serf_wan_bind_addr))
         self.servers = ServerPool(split_host_port(config.rpc_bind_addr)[0])
         """Connections to other servers."""
         self.forwarder = Forwarder(router, self.servers, config.default_query_time_s)

@@ -34,7 +34,7 @@ async def leave(core: Core) -> None:
         and member.status == MemberStatus.ALIVE
     ]
     removed = await _give_up_office(core)
-    for pool in ("wan", "lan"):
+    for pool in core.pools.names:
         try:
             await core.gossip.call("Gossip.Leave", {"pool": pool}, timeout_s=LEAVE_TIMEOUT_S)
         except IpcError as error:

@@ -28,9 +28,11 @@ OnMember = Callable[[Member], None]
 
 
 class Pools:
-    """Both pools."""
+    """The pools this agent is in: `names`, in the order in which they are joined and left. A server without a WAN port
+    is in none across datacenters."""
 
-    def __init__(self, gossip: Link) -> None:
+    def __init__(self, gossip: Link, *, wan: bool = True) -> None:
+        self.names = (WAN, LAN) if wan else (LAN,)
         self._gossip = gossip
         self.on_lan_member: OnMember | None = None
         """Called for each LAN member that changed; a forgotten one has status REAP."""
@@ -54,9 +56,9 @@ class Pools:
         return [server for server in servers if server is not None]
 
     def datacenters(self) -> list[str]:
-        """Datacenters with a server in the WAN pool, sorted."""
-        servers = (server_of(member) for member in self._members[WAN].values())
-        return sorted({server.datacenter for server in servers if server is not None})
+        """Datacenters with a server in the WAN pool, and that of the living servers around, sorted."""
+        servers = [server_of(member) for member in self._members[WAN].values()]
+        return sorted({server.datacenter for server in (*servers, *self.lan_servers()) if server is not None})
 
     def is_complete(self, now: float) -> bool:
         """Whether a node that is not in the LAN pool may be taken for gone. now: trio time."""
@@ -73,7 +75,7 @@ class Pools:
         while True:
             await self._fetch_wanted.wait()
             self._fetch_wanted = trio.Event()
-            for pool in (WAN, LAN):
+            for pool in self.names:
                 self._fetch(pool)
             await trio.sleep(RETRY_INTERVAL_S)
 

@@ -64,7 +64,13 @@ def members(call: Call) -> Any:
     if wan and segment not in ("", "_all"):
         raise BadRequestError("Cannot provide a segment with wan=true")
     payload = {"wan": wan, "segment": "" if wan else segment}
-    return call.rpc("Agent.Members", payload, lambda reply: [_member(member) for member in reply], retry_safe=True)
+
+    def members_of(reply: list[dict[str, Any]] | None) -> Any:
+        if reply is None:
+            return Response(200, {"Content-Type": "application/json", **VARY}, call.json_text(None))
+        return [_member(member) for member in reply]
+
+    return call.rpc("Agent.Members", payload, members_of, retry_safe=True)
 
 
 def join(call: Call) -> Any:

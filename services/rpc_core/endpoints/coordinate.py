@@ -10,6 +10,7 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from services.rpc_core.members import server_of
+from services.rpc_core.pool import WAN
 from shared.ipc import IpcError
 from shared.log import get_logger
 from shared.state.queries import coordinate
@@ -71,6 +72,8 @@ async def flush_for_ever(core: Core, *, task_status: trio.TaskStatus[None] = tri
 
 async def _list_datacenters(core: Core, body: Any) -> list[dict[str, Any]]:
     """Datacenters of the WAN pool with the coordinates of their servers there, as far as they are known."""
+    if WAN not in core.pools.names:
+        return []
     try:
         known = await core.gossip.call(
             "Gossip.Coordinates", {"pool": "wan"}, timeout_s=CALL_TIMEOUT_S, retry_safe=True
