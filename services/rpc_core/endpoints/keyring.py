@@ -7,11 +7,12 @@ from typing import Any
 import trio
 
 from services.rpc_core.core import Core
-from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.errors import RpcError
 from services.rpc_core.members import MemberStatus, Server, server_of
 from services.rpc_core.pool import LAN, WAN
 from services.rpc_core.server_errors import ServerCallError
 from services.rpc_core.wire import rpc
+from shared.gotext.quoting import quote
 from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
 from shared.structs.keyring import INSTALL, LIST, REMOVE, USE, KeyringRequest, KeyringResponse, KeyringResponses
@@ -30,7 +31,7 @@ async def _keyring_operation(core: Core, body: Any) -> dict[str, Any]:
     if args.local_only and args.operation != LIST:
         raise RpcError("argument error: LocalOnly can only be used for List operations")
     if args.operation not in SERF_OPERATIONS:
-        raise RpcError(f"invalid keyring operation {args.operation!r}")
+        raise RpcError(f"invalid keyring operation {quote(args.operation)}")
     responses = []
     beyond = not (args.local_only or args.forwarded) and bool(core.config.serf_wan_bind_addr)
     if beyond:
@@ -54,12 +55,10 @@ async def _in_pool(core: Core, args: KeyringRequest, pool: str) -> KeyringRespon
     )
     try:
         sums = await core.gossip.call("Gossip.Keyring", payload, timeout_s=POOL_TIMEOUT_S)
-    except RemoteError as error:
-        if error.code != "rpc":
-            raise from_neighbour(error) from None
-        return response.replace(error=str(error))
     except IpcError as error:
-        raise from_neighbour(error) from None
+        if isinstance(error, RemoteError) and error.code == "rpc":
+            return response.replace(error=str(error))
+        raise RpcError(str(error)) from None
     return response.replace(
         messages=sums["Messages"],
         keys=sums["Keys"],

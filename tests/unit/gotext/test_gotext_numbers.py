@@ -72,3 +72,20 @@ def test_other_forms_of_floats_are_refused(text: str) -> None:
 def test_floats_that_do_not_fit(text: str) -> None:
     with pytest.raises(numbers.RangeError, match="value out of range"):
         numbers.parse_float(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("0", 0), ("+7", 7), ("-12", -12), ("007", 7), (str(2**63 - 1), 2**63 - 1)])
+def test_decimal_integers(text: str, value: int) -> None:
+    assert numbers.parse_atoi(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "+", "x", "0x1", "1_0", " 1", "1 ", "1.0", "--1", "١"])
+def test_what_is_no_decimal_integer(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^strconv\.Atoi: parsing .*: invalid syntax$"):
+        numbers.parse_atoi(text)
+
+
+@pytest.mark.parametrize("text", [str(2**63), "-9223372036854775809", "9" * 5000])
+def test_decimal_integers_that_do_not_fit(text: str) -> None:
+    with pytest.raises(numbers.RangeError, match=r"^strconv\.Atoi: parsing .*: value out of range$"):
+        numbers.parse_atoi(text)
