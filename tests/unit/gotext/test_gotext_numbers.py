@@ -74,7 +74,9 @@ def test_floats_that_do_not_fit(text: str) -> None:
         numbers.parse_float(text)
 
 
-@pytest.mark.parametrize(("text", "value"), [("0", 0), ("+7", 7), ("-12", -12), ("007", 7), (str(2**63 - 1), 2**63 - 1)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0), ("+7", 7), ("-12", -12), ("007", 7), (str(2**63 - 1), 2**63 - 1)]
+)
 def test_decimal_integers(text: str, value: int) -> None:
     assert numbers.parse_atoi(text) == value
 
