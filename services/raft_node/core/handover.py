@@ -4,19 +4,16 @@ While it lasts nothing is proposed and no lease is claimed: voters will elect th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
-from services.raft_node.core.events import Send, TransferDone, TransferLeadership
+from services.raft_node.core.events import RpcReply, Send, TransferDone, TransferLeadership
 from services.raft_node.core.messages import TimeoutNow
-from services.raft_node.core.progress import InFlight, Progress
+from services.raft_node.core.progress import Progress
 from services.raft_node.core.state import TRANSFER_IN_PROGRESS
 from services.raft_node.core.types import VOTER, Server
 
 if TYPE_CHECKING:
     from services.raft_node.core.leader import Leader
-
-ASKED: Final = -1
-"""`InFlight.last_index` of a TimeoutNow. Its answer says nothing about terms, so it confirms nothing."""
 
 
 class Handover:
@@ -28,8 +25,9 @@ class Handover:
         self._state = leader.state
         self._tag = tag
         self._server = server
-        self._asked = False
         self._ever_asked = False
+        self._request_id = 0
+        """Of the TimeoutNow that was sent, 0 if there is none that may have arrived."""
 
     @classmethod
     def begin(cls, leader: Leader, event: TransferLeadership, now: float) -> Handover | None:
@@ -67,17 +65,20 @@ class Handover:
             return "cannot find peer"
         log, commit_index = self._state.log, self._state.commit_index
         # Everything is committed first: of what is not, nobody could be told what became of it.
-        if peer.match_index == log.last_index == commit_index and not self._asked:
+        if peer.match_index == log.last_index == commit_index and not self._request_id:
             # Once, unless it failed: each one makes the target begin another election.
-            self._asked = self._ever_asked = True
-            request_id = self._state.next_request_id()
-            peer.sent(request_id, InFlight(0, ASKED, now, True))
-            self._state.emit(Send(request_id, self._server, TimeoutNow(term=self._state.term)))
+            self._ever_asked = True
+            self._request_id = self._state.next_request_id()
+            self._state.emit(Send(self._request_id, self._server, TimeoutNow(term=self._state.term)))
         return ""
 
-    def lost(self) -> None:
-        """The RPC failed: the target may have been told, or not."""
-        self._asked = False
+    def took(self, event: RpcReply) -> bool:
+        """Whether this is the answer to TimeoutNow. It says nothing about terms, so it confirms nothing to a leader."""
+        if event.request_id != self._request_id:
+            return False
+        if event.reply is None:
+            self._request_id = 0  # the target may have been told, or not
+        return True
 
     def fail(self, error: str, now: float) -> None:
         """It did not work: nobody took over in time. If the target was told already, it or a server that it asks may

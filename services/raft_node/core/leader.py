@@ -23,7 +23,7 @@ from services.raft_node.core.events import (
     SendSnapshot,
     TransferLeadership,
 )
-from services.raft_node.core.handover import ASKED, Handover
+from services.raft_node.core.handover import Handover
 from services.raft_node.core.messages import (
     AppendEntries,
     AppendEntriesReply,
@@ -259,6 +259,8 @@ class Leader:
 
     def reply(self, event: RpcReply, now: float) -> None:
         """An answer of this term (a higher one has ended this leadership before), or None for a failure."""
+        if self._handover and self._handover.took(event):
+            return
         peer = self.progress.get(event.peer_id)
         flight = peer.take(event.request_id) if peer else None
         if peer is None or flight is None:
@@ -266,8 +268,6 @@ class Leader:
         reply = event.reply
         if reply is None:
             self._failed(peer, flight, now)
-            return
-        if flight.last_index == ASKED:
             return
         peer.answered(event.request_id, flight, now)
         if flight.heartbeat:
@@ -301,10 +301,7 @@ class Leader:
             self._advance_handover(now)
 
     def _failed(self, peer: Progress, flight: InFlight, now: float) -> None:
-        if flight.last_index == ASKED:
-            if self._handover:
-                self._handover.lost()
-        elif flight.heartbeat:
+        if flight.heartbeat:
             peer.heartbeat_failures += 1
             # Not longer than a server that is back would wait before it stands for election.
             pause_s = min(backoff_s(peer.heartbeat_failures), self.state.settings.heartbeat_timeout_s / 2)

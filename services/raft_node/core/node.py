@@ -344,7 +344,7 @@ class RaftCore:
         state.leader_gone = True
         spread_s = max(MIN_GONE_SPREAD_S, state.settings.heartbeat_timeout_s * GONE_SPREAD)
         lease_end = max(now, state.last_contact + state.settings.lease_guard_s)
-        self._due = min(self._due, lease_end + spread_s * state.rng.random())
+        self._due = min(state.last_contact + self._patience_s, lease_end + spread_s * state.rng.random())
 
     def _warn_once(self, message: str) -> None:
         if not self._warned:

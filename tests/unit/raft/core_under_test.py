@@ -111,3 +111,7 @@ def granted(effects: list[ev.Effect]) -> bool:
 
 LATER = 0.9
 """A moment at which a server that has just started is free to vote."""
+
+
+def install(index: int, term: int = 3) -> msg.InstallSnapshot:
+    return msg.InstallSnapshot(term, B.address, index, 2, THREE, 1, 100)

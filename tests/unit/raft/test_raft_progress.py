@@ -28,6 +28,15 @@ def test_after_a_failure_replication_goes_on_behind_what_matches() -> None:
     assert follower.retry_at > 2.0
 
 
+def test_a_follower_that_answers_a_heartbeat_is_not_waited_for_any_longer() -> None:
+    follower = progress()
+    for _ in range(12):
+        follower.failed(now=2.0)
+    assert follower.retry_at > 10.0
+    follower.reachable(now=2.5)
+    assert (follower.retry_at, follower.failures) == (2.5, 0)
+
+
 def test_only_voters_count() -> None:
     match = {"leader": 9, "voter": 4, "behind": 1, "non-voter": 99, "stranger": 99}
     assert quorum_index(match, ["leader", "voter", "behind"]) == 4

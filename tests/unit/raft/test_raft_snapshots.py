@@ -8,11 +8,7 @@ from services.raft_node.core.types import (
     HardState,
     SnapshotMeta,
 )
-from tests.unit.raft.core_under_test import THREE, B, append, ask, command, core_of, of, plain
-
-
-def install(index: int, term: int = 3) -> msg.InstallSnapshot:
-    return msg.InstallSnapshot(term, B.address, index, 2, THREE, 1, 100)
+from tests.unit.raft.core_under_test import THREE, append, ask, command, core_of, install, of, plain
 
 
 def test_an_installed_snapshot_replaces_state_and_log() -> None:

@@ -1,0 +1,124 @@
+"""What a leader may rely on: voters keep from electing another as long as its lease may live."""
+
+from __future__ import annotations
+
+import pytest
+
+from services.raft_node.core import events as ev
+from services.raft_node.core import messages as msg
+from services.raft_node.core.types import CANDIDATE, FOLLOWER, LEADER, HardState
+from tests.unit.raft.core_under_test import (
+    B,
+    append,
+    ask,
+    command,
+    core_of,
+    granted,
+    lines,
+    make_leader,
+    of,
+    sends,
+    vote,
+)
+
+GUARD_S = 0.6
+"""The lease of 0.5 s and a fifth."""
+
+
+def test_a_restarted_voter_waits_until_a_lease_that_it_has_forgotten_is_over() -> None:
+    core = core_of(hard=HardState(5))
+    assert not granted(ask(core, vote(6), GUARD_S - 0.01))
+    assert granted(ask(core, vote(6), GUARD_S + 0.01))
+
+
+def test_a_voter_of_a_new_cluster_waits_for_nobody() -> None:
+    assert granted(ask(core_of(), vote(2), 0.01))
+
+
+def test_a_transfer_does_not_wait_for_leases() -> None:
+    assert granted(ask(core_of(hard=HardState(5)), vote(6, transfer=True), 0.01))
+
+
+def test_a_refused_append_holds_the_voter_too() -> None:
+    """Its answer counts for the leader's lease, as it proves that the term is the leader's."""
+    core = core_of()
+    [answer] = of(ev.Answer, ask(core, append(2, (7, 2)), 3.0))
+    assert answer.reply == msg.AppendEntriesReply(2, 1, False, no_retry_backoff=True)
+    assert not granted(ask(core, vote(3), 3.0 + GUARD_S - 0.01))
+
+
+def test_a_newer_term_heard_of_does_not_free_the_voter() -> None:
+    core = core_of()
+    core.step(ev.Tick(), 2.5)  # it stands for election, and asks b with request 1
+    ask(core, append(2), 3.0)  # b has won
+    core.step(ev.RpcReply(1, "b", msg.RequestVoteReply(7, False)), 3.1)
+    assert (core.term, core.state.leader_address) == (7, "")
+    assert not granted(ask(core, vote(8), 3.0 + GUARD_S - 0.01))
+    assert granted(ask(core, vote(8), 3.0 + GUARD_S + 0.01))
+
+
+def test_a_voter_hears_out_a_silent_leader_for_the_heartbeat_timeout_only() -> None:
+    core = core_of()
+    ask(core, append(2), 3.0)
+    assert not granted(ask(core, vote(3), 3.99))
+    assert granted(ask(core, vote(3), 4.01))
+
+
+def test_the_answer_to_timeout_now_confirms_nothing() -> None:
+    core = core_of()
+    [probe] = sends(make_leader(core), B)
+    core.step(ev.Durable(2, 2), 5.0)
+    core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    core.step(ev.ReadIndex("r"), 5.1)
+    [asked] = [
+        send
+        for send in of(ev.Send, core.step(ev.TransferLeadership("t", "b"), 5.1))
+        if isinstance(send.request, msg.TimeoutNow)
+    ]
+    assert asked.request.term == 2
+    effects = core.step(ev.RpcReply(asked.request_id, "b", msg.TimeoutNowReply()), 5.2)
+    assert of(ev.ReadReady, effects) == []
+
+
+def test_after_a_transfer_that_failed_a_lease_needs_a_new_term() -> None:
+    core = core_of()
+    effects = make_leader(core)
+    core.step(ev.Durable(2, 2), 5.0)
+    for send in (*sends(effects, B), *sends(effects, B, heartbeat=True)):
+        core.step(ev.RpcReply(send.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    core.step(ev.TransferLeadership("t", "b"), 5.1)
+    for now in (5.4, 5.8, 6.05):  # b is well, and does nothing
+        for send in sends(core.step(ev.Tick(), now), B, heartbeat=True):
+            core.step(ev.RpcReply(send.request_id, "b", msg.AppendEntriesReply(2, 2, True)), now)
+    effects = core.step(ev.Tick(), 6.11)
+    assert ev.TransferDone("t", "leadership transfer timeout") in effects
+    assert (core.role, core.term, core.lease_end) == (CANDIDATE, 3, float("-inf"))
+
+
+@pytest.mark.parametrize(("term", "role"), [(0, CANDIDATE), (3, CANDIDATE), (2, FOLLOWER)])
+def test_timeout_now_of_a_term_that_is_over_is_ignored(term: int, role: str) -> None:
+    """0: from a server that sends no term."""
+    core = core_of()
+    ask(core, append(3))
+    ask(core, msg.TimeoutNow(term=term), 0.2)
+    assert core.role == role
+
+
+def test_timeout_now_means_nothing_to_a_leader() -> None:
+    core = core_of()
+    make_leader(core)
+    ask(core, msg.TimeoutNow(), 5.1)
+    assert (core.role, core.term) == (LEADER, 2)
+
+
+def test_local_reads_wait_for_what_earlier_leaders_have_acknowledged() -> None:
+    core = core_of(command(2, 1), command(3, 1))
+    make_leader(core)
+    assert not core.all_acknowledged_is_applied(3)
+    assert core.all_acknowledged_is_applied(4)
+
+
+def test_check_quorum() -> None:
+    core = core_of()
+    make_leader(core)
+    assert "failed to contact quorum of nodes, stepping down" in lines(core.step(ev.Tick(), 5.51))
