@@ -96,19 +96,21 @@ def test_the_same_seed_replays_the_same_run(seed: int) -> None:
 
 
 @pytest.mark.parametrize("nodes", sizes(3, 30, 300))
-def test_news_reach_everybody_in_logarithmic_time(seed: int, nodes: int) -> None:
+def test_news_spread_in_logarithmic_time(seed: int, nodes: int) -> None:
     sim = pool(nodes, seed)
     sim.run(1)
-    # Up to three intervals more: for the first send, and for bad luck with the last node.
+    # Up to three intervals more, for the first send and for bad luck with the last node. That somebody hears nothing
+    # of a rumour at all happens in a pool of 30 to one rumour in a hundred: e**-8 for each, if everybody sends it
+    # eight times to somebody.
     bound_s = theory.spread_s(nodes) + 3 * theory.GOSSIP_INTERVAL_S
-    assert spread_of_event(sim, 20).last_s <= bound_s
-    assert spread_of_join(sim, 20).last_s <= bound_s
+    assert spread_of_event(sim, 8).share_s(0.95) <= bound_s
+    assert spread_of_join(sim, 8).share_s(0.95) <= bound_s
     # Two rumours, one after the other: the intent to leave, sent to its limit, and then the leaving.
-    assert spread_of_leave(sim, 20).last_s <= 2 * bound_s
+    assert spread_of_leave(sim, 8).share_s(0.95) <= 2 * bound_s
 
 
 @pytest.mark.parametrize("nodes", sizes(30, 200))
-def test_news_reach_nearly_everybody_though_every_third_packet_is_lost(seed: int, nodes: int) -> None:
+def test_news_spread_though_every_third_packet_is_lost(seed: int, nodes: int) -> None:
     """A rumour is sent so often, and then no more; who never heard it has to wait for an exchange of states."""
     sim = pool(nodes, seed)
     sim.network.loss = 0.3
