@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
-from services.raft_node.core.messages import AppendEntriesReply
+from services.raft_node.core.messages import AppendEntries, AppendEntriesReply, Request
 from services.raft_node.core.types import (
     BARRIER,
     COMMAND,
@@ -205,7 +205,26 @@ class Replica:
 
     def event(self, event: ev.Event) -> None:
         """Lets the core see `event` and performs what follows."""
-        self._run(self.core.step(event, self._clock()))
+        effects = self.core.step(event, self._clock())
+        if self._syncing is not None:
+            effects = self._beside_the_disk(event, effects)
+        self._run(effects)
+
+    def _beside_the_disk(self, event: ev.Event, effects: Sequence[ev.Effect]) -> Sequence[ev.Effect]:
+        """Heartbeats and their answers do not wait for a disk that is slow: they say nothing about entries, only about
+        the term, which is durable unless it waits to be saved. Returns the other effects."""
+        if any(isinstance(effect, ev.SaveHardState) for effect in (*self._queue, *effects)):
+            return effects
+        is_heartbeat = isinstance(event, ev.RpcRequest) and _is_heartbeat(event.request)
+        rest: list[ev.Effect] = []
+        for effect in effects:
+            if isinstance(effect, ev.Send) and effect.heartbeat:
+                self._outlet.send(effect)
+            elif is_heartbeat and isinstance(effect, ev.Answer):
+                self._outlet.answer(effect)
+            else:
+                rest.append(effect)
+        return rest
 
     def propose(self, waiters: Sequence[Any], items: Sequence[tuple[int, bytes, bytes]]) -> None:
         """Queues entries for the next `flush`. The last of `waiters`, which go with the items one by one (None:
@@ -549,6 +568,10 @@ class Replica:
         self.applied_index = max(self.applied_index, index)
         self.machine_index, self.machine_term = index, term
         self._outlet.applied(index, changes)
+
+
+def _is_heartbeat(request: Request) -> bool:
+    return isinstance(request, AppendEntries) and not request.prev_log_index and not request.entries
 
 
 def load_snapshot(snapshots: Snapshots, meta: SnapshotMeta, machine: StateMachine) -> Any:

@@ -13,7 +13,7 @@ from collections import Counter
 from tests.simulation.raft_nemesis import run_seed
 
 SIZES = (3, 5)
-_REPORT_EVERY = 500
+_REPORT_EVERY = 100
 
 
 def run_range(first: int, end: int) -> int:
