@@ -343,7 +343,7 @@ class Serf:
         """End of every call: schedule what the new state needs, and hand out the effects."""
         self.swim.arm(now)
         self.members.arm(now)
-        if self.members.failed and (self._reconnect_timer is None or not self._reconnect_timer.active):
+        if self.members.any_failed() and (self._reconnect_timer is None or not self._reconnect_timer.active):
             self._reconnect_timer = self._timers.at(self._reconnect_phase.next_after(now), self._reconnect)
         if self.rumours and (self._queue_check_timer is None or not self._queue_check_timer.active):
             self._queue_check_timer = self._timers.at(

@@ -73,6 +73,9 @@ class Members:
     def failed(self) -> list[Member]:
         return [self._by_name[name] for name in self._failed]
 
+    def any_failed(self) -> bool:
+        return bool(self._failed)
+
     @property
     def left_names(self) -> tuple[str, ...]:
         return tuple(self._left)
