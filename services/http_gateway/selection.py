@@ -108,17 +108,11 @@ def translates(call: Call) -> bool:
 
 
 def wan_address(own: str, tagged: Mapping[str, str] | None) -> str:
-    """The address for use from another datacenter: wan, or the wan address of some family, or the own one."""
+    """The address for use from another datacenter: that of a family, IPv6 first, before the one called wan."""
     tagged = tagged or {}
-    return (
-        tagged.get("wan")
-        or own
-        or tagged.get("wan_ipv4")
-        or tagged.get("lan_ipv4")
-        or tagged.get("wan_ipv6")
-        or tagged.get("lan_ipv6")
-        or ""
-    )
+    v6 = tagged.get("wan_ipv6", tagged.get("lan_ipv6"))
+    v4 = tagged.get("wan_ipv4", tagged.get("lan_ipv4"))
+    return v6 or v4 or tagged.get("wan", own)
 
 
 def translate_service(service: Any, address: str, tagged: str, port: str) -> None:
