@@ -96,6 +96,8 @@ class RaftNode:
         )
         """A sole server that is back after a kill goes on as the leader that the page shows: nobody else can have
         become one, and the state has all that was acknowledged. So local reads need not stop meanwhile."""
+        self._ready = False
+        """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
         self.relay = Relay(self.server)
         self.methods = Methods(self)
@@ -276,13 +278,19 @@ class RaftNode:
 
     def role_changed(self, effect: ev.RoleChanged) -> None:
         self._write_page()
+        self._publish_leadership()
+
+    def _publish_leadership(self) -> None:
+        """Whoever waits for a change looks at the page then."""
+        core = self.replica.core
+        leader = core.state.leader_address
         self.server.publish(
             "leadership",
             {
-                "role": effect.role.lower(),
-                "term": effect.term,
-                "leader_id": effect.leader_id,
-                "leader_address": effect.leader_address,
+                "role": core.role.lower(),
+                "term": core.term,
+                "leader_id": core.state.configurations.latest.id_of(leader) if leader else "",
+                "leader_address": leader,
             },
         )
 
@@ -345,6 +353,8 @@ class RaftNode:
         state = core.state
         leader = state.leader_address
         contact = state.last_contact
+        # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
+        ready = core.all_acknowledged_is_applied(self.replica.applied_index)
         self._page.write(
             Leadership(
                 core.role.lower(),
@@ -355,10 +365,12 @@ class RaftNode:
                 0 if contact == -math.inf else self._monotonic_ns(contact),
                 core.commit_index,
                 self.replica.applied_index,
-                # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
-                core.all_acknowledged_is_applied(self.replica.applied_index),
+                ready,
             )
         )
+        if ready and not self._ready:
+            self._publish_leadership()
+        self._ready = ready
 
     def _lease_end_ns(self, lease_end: float) -> int:
         if lease_end == math.inf:

@@ -35,7 +35,7 @@ class Leadership(NamedTuple):
     leader_id, leader_address: of the known leader, "" if there is none.
     lease_end_ns: CLOCK_MONOTONIC; while role is leader and now is before it, local reads are current.
     last_contact_ns: CLOCK_MONOTONIC of the last word from the leader, 0 if there was none.
-    ready: a leader has finished its start-up work (establishing leadership, first barrier)."""
+    ready: a leader has applied all that earlier leaders have acknowledged."""
 
     role: str
     term: int
@@ -48,8 +48,10 @@ class Leadership(NamedTuple):
     ready: bool
 
     def may_serve_default(self, now_ns: int) -> bool:
-        """Whether a read in default mode may be answered from the local store. now_ns: CLOCK_MONOTONIC."""
-        return self.role == LEADER and self.lease_end_ns > now_ns
+        """Whether a read in default mode may be answered from the local store. now_ns: CLOCK_MONOTONIC.
+
+        A leader that has just been elected may not have applied yet what earlier ones have acknowledged."""
+        return self.role == LEADER and self.ready and self.lease_end_ns > now_ns
 
     @property
     def leads_alone(self) -> bool:

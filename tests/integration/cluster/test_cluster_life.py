@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -56,6 +57,26 @@ def test_a_component_of_the_leader_may_die(cluster: Cluster) -> None:
         leader.wait_restarted(component, leader.kill(component))
         cluster.write_somewhere(f"/v1/kv/without-{component}", b"1")
         everywhere(cluster, f"without-{component}", b"1")
+
+
+@pytest.mark.slow
+def test_reads_do_not_wait_for_a_leader_that_hangs(cluster: Cluster) -> None:
+    cluster.write_somewhere("/v1/kv/read", b"1")
+    old = cluster.leader()
+    follower = cluster.followers()[0]
+    assert isinstance(old, Agent)
+    follower.http("GET", "/v1/kv/read")  # the connection is there
+    paused = [old.pid, *old.children()]
+    try:
+        for pid in paused:
+            os.kill(pid, signal.SIGSTOP)
+        assert follower.http("GET", "/v1/kv/read").status == 200
+    finally:
+        for pid in reversed(paused):
+            os.kill(pid, signal.SIGCONT)
+    assert cluster.leader() is not old
+    cluster.write_somewhere("/v1/kv/read", b"2")
+    everywhere(cluster, "read", b"2")
 
 
 def test_a_whole_cluster_comes_back_with_its_state(cluster: Cluster) -> None:
