@@ -110,7 +110,7 @@ def write_through_all(cluster: Cluster, rng: random.Random) -> None:
     def last_index() -> int:
         return int(leader.http("GET", "/v1/catalog/nodes?stale").headers["x-consul-index"])
 
-    kinds = [Writes(rng, modify_index, last_index), Entries(rng, last_index)]
+    kinds: list[Writes | Entries] = [Writes(rng, modify_index, last_index), Entries(rng, last_index)]
     for _ in range(WRITES_EACH):
         write = rng.choice(kinds).next()
         answer = ask(rng.choice(cluster.alive()), write.method, write.path, write.body)
