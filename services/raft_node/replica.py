@@ -205,7 +205,7 @@ class Replica:
 
     def event(self, event: ev.Event) -> None:
         """Lets the core see `event` and performs what follows."""
-        effects = self.core.step(event, self._clock())
+        effects: Sequence[ev.Effect] = self.core.step(event, self._clock())
         if self._syncing is not None:
             effects = self._beside_the_disk(event, effects)
         self._run(effects)

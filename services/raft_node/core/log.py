@@ -152,9 +152,11 @@ class RaftLog:
         return entries
 
     def take_committed(self, commit_index: int, max_entries: int, max_bytes: int) -> list[Entry]:
-        """The next entries to apply, in order; empty if all that is committed was given out."""
+        """The next entries to apply, in order; empty if all that is committed was given out.
+
+        Only what is on this server's disk: what the disk may still refuse must not be in the state already."""
         first = self.applied_index + 1
-        last = min(commit_index, self.last_index, self.applied_index + max_entries)
+        last = min(commit_index, self.durable_index, self.applied_index + max_entries)
         if last < first:
             return []
         entries = self.read(first, last, max_bytes)

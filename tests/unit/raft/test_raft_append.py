@@ -104,3 +104,12 @@ def test_a_prefix_that_a_snapshot_covers_is_skipped() -> None:
     core = core_of(command(6, 2), snapshot=SnapshotMeta("s", 5, 2, THREE, 1))
     new = (command(4, 1), command(5, 2), command(6, 2), command(7, 2))
     assert of(ev.AppendLog, ask(core, append(2, (3, 1), new))) == [ev.AppendLog([command(7, 2)])]
+
+
+def test_what_is_not_on_the_disk_is_not_applied() -> None:
+    """However sure it is that it is committed: the disk may still refuse it, and then the log would lack it."""
+    core = core_of()
+    ask(core, append(1, (1, 1), (command(2, 1), command(3, 1)), commit=3))
+    assert [entry.index for entry in core.take_committed()] == [1]
+    core.step(ev.Durable(2, 1), 0.1)
+    assert [entry.index for entry in core.take_committed()] == [2]
