@@ -10,6 +10,7 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
 from services.rpc_core.leader.autopilot.protocol import WITH_IDS, WITH_NON_VOTERS, min_raft_protocol
+from services.rpc_core.leader.autopilot.succession import successor
 from services.rpc_core.leader.raft_server import RaftServer, stale_entries
 from services.rpc_core.members import Member, Server, server_of
 from shared.gotext.quoting import quote
@@ -111,9 +112,11 @@ async def change(core: Core, command: str, server_id: str, address: str) -> None
 
 
 async def transfer_leadership(core: Core, target: str = "") -> None:
-    """Hand the leadership to the server with the id `target`, or to any other voter. Raises RpcError."""
+    """Hand the leadership to the server with the id `target`, or to any other voter, a healthy one if there is one.
+    Raises RpcError."""
+    payload = {"target": target or successor(core.judgement)}
     try:
-        await core.raft.call("Raft.TransferLeadership", {"target": target}, timeout_s=CHANGE_TIMEOUT_S)
+        await core.raft.call("Raft.TransferLeadership", payload, timeout_s=CHANGE_TIMEOUT_S)
     except IpcError as error:
         raise from_neighbour(error) from None
 

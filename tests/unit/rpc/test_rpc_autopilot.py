@@ -12,6 +12,7 @@ from services.rpc_core.leader.autopilot.health import Judgement, RaftStats, Samp
 from services.rpc_core.leader.autopilot.promotion import promotable
 from services.rpc_core.leader.autopilot.protocol import NoServersError, min_raft_protocol
 from services.rpc_core.leader.autopilot.removal import plan
+from services.rpc_core.leader.autopilot.succession import successor
 from services.rpc_core.leader.raft_server import RaftServer
 from services.rpc_core.members import Member, MemberStatus
 from shared.structs.operator import AutopilotConfig, OperatorHealthReply
@@ -188,6 +189,14 @@ def test_no_vote_for_the_sick() -> None:
 
 def test_no_vote_for_strangers() -> None:
     assert promotable(configured("z", without_vote="z"), Judgement(), CONFIG, 1e9) == []
+
+
+def test_the_next_leader_is_a_healthy_voter_with_most_of_the_log() -> None:
+    stats = {"a": good(), "b": good(999), "c": good(1000), "d": good(1000, contact="1s"), "e": good(998)}
+    seen = sample("abcde", stats, configured=configured(*"abcde", without_vote="c"))
+    assert successor(judge(seen, CONFIG, Judgement())) == "id-b"
+    assert successor(judge(sample("a", {"a": good()}), CONFIG, Judgement())) == ""
+    assert successor(Judgement()) == ""
 
 
 # ---- the dead --------------------------------------------------------------------------------------------------------
