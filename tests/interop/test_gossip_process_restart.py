@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -55,8 +54,8 @@ def incarnation(at: str, node: str) -> int:
 
 
 def lamport_times(agent: Agent) -> dict[str, int]:
-    text = agent.cli("info").stdout.partition("serf_lan:")[2]
-    return {name: int(re.search(rf"{name}_time = (\d+)", text)[1]) for name in ("member", "event", "query")}  # type: ignore[index]
+    stats = agent.http("GET", "/v1/agent/self").json()["Stats"]["serf_lan"]
+    return {name: int(stats[f"{name}_time"]) for name in ("member", "event", "query")}
 
 
 def fire(agent: Agent | RealConsul, name: str) -> None:
