@@ -10,19 +10,16 @@ Done = Callable[[], None]
 
 
 class _Broadcast:
-    __slots__ = ("data", "name", "number", "on_done", "sent")
+    """rank: its place among those sent equally often: the largest first, then the newest."""
+
+    __slots__ = ("data", "name", "on_done", "rank", "sent")
 
     def __init__(self, data: bytes, number: int, name: str | None, on_done: Done | None) -> None:
         self.data = data
-        self.number = number
+        self.rank = (-len(data), -number)
         self.name = name
         self.on_done = on_done
         self.sent = 0
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Order within the same number of transmissions: largest first, then newest."""
-        return -len(self.data), -self.number
 
 
 class BroadcastQueue:
