@@ -37,6 +37,8 @@ pytestmark = pytest.mark.real_consul
 CONSULS = Timing()
 SIZE = 10
 LONG_S = 1800.0
+KEEP_THE_DEAD = {"autopilot": {"cleanup_dead_servers": False}}
+"""A leader sends dead servers that do not vote yet away at once: they would be seen to have left."""
 _FAILED = re.compile(r"^\s*(\S+) \[INFO\]\s+agent\.(?:server|client)\.serf\.lan: serf: EventMemberFailed: (\S+) ", re.M)
 
 
@@ -146,8 +148,9 @@ async def test_churn_in_a_mixed_pool_of_ten(
     for n, address in enumerate(addresses[:5]):
         directory, server = tmp_path / f"real{n}", 3 if n < 3 else 0
         real = ConsulMember(
-            address, directory, real_consul, f"real{n}", server=server, timing=timing, arguments=options
-        )
+            address, directory, real_consul, f"real{n}", server=server, timing=timing, arguments=options,
+            config=KEEP_THE_DEAD,
+        )  # fmt: skip
         members.append(real)
     members += [
         OurMember(address, tmp_path / f"ours{n}", f"ours{n}", timing, encrypt=KEY)
