@@ -85,8 +85,11 @@ class Nemesis:
     def turn(self) -> None:
         [(_, action)] = self.rng.choices(self._actions, self._weights)
         action()
-        for node in self.cluster.live():
+        leaders = self.cluster.leaders()
+        for node in leaders:
             self.cluster.oracle.may_read_locally(node)
+            if len(leaders) > 1:
+                node.read()  # one of them does not know yet that it is none
 
     def rest(self) -> None:
         """From now on clocks are as they should be."""

@@ -102,6 +102,16 @@ class Oracle:
                 assert known == term, f"two entries were committed at {index}"
             self.highest_committed = max(self.highest_committed, commit_index)
             server.seen_commit = commit_index
+            if state.role == LEADER:
+                self._stored_by_a_quorum(server, commit_index)
+
+    def _stored_by_a_quorum(self, leader: SimServer, index: int) -> None:
+        """What a leader has just committed is on the disks of a quorum; of dead servers it is believed."""
+        configuration = leader.core.state.configurations.latest
+        term = leader.core.log.term_at(index)
+        by_id = {server.server.id: server for server in self.servers}
+        having = [name for name in configuration.voter_ids() if by_id[name].has_stored(index, term)]
+        assert len(having) >= configuration.quorum, f"entry {index} is committed, but only on the disks of {having}"
 
     # ---- state machine safety, clients ---------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class SimServer:
         self.disk = SimDisk(random.Random(cluster.rng.getrandbits(32)))
         self.machine = SimMachine(cluster.oracle)
         self.replica: Replica | None = None
+        self.wal: WatchedWal
         self.lives = 0
         self.clock_rate, self.clock_offset_s = 1.0, 0.0
         self.outcomes: list[tuple[bytes, str]] = []
@@ -72,6 +73,13 @@ class SimServer:
     @property
     def applied_index(self) -> int:
         return self.replica.applied_index if self.replica is not None else 0
+
+    def has_stored(self, index: int, term: int | None) -> bool:
+        """Whether the entry is on its disk, or below what is; a dead server is given the benefit of the doubt."""
+        if self.replica is None:
+            return True
+        wal = self.wal
+        return index <= wal.last_index and (index < wal.first_index or wal.term_at(index) == term)
 
     def clock(self) -> float:
         return self.clock_offset_s + self.clock_rate * self.cluster.now
@@ -105,7 +113,7 @@ class SimServer:
         self.disk.make_directory(directory)
         wal = WatchedWal.open(self.disk, f"{directory}/wal", cluster.segment_bytes)
         assert isinstance(wal, WatchedWal)
-        wal.server = self
+        wal.server, self.wal = self, wal
         stable = StableStore.open(self.disk, f"{directory}/stable")
         snapshots = FileSnapshots(self.disk, f"{directory}/snapshots")
         if configuration is not None:

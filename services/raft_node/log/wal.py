@@ -66,6 +66,8 @@ class Wal:
         self._number = 0
         self.broken = False
         """What an append left behind could not be wiped out: it may come back if the process ends now."""
+        self._left_behind_from = 0
+        """First index of what was left behind: if it comes back, it cuts off what was stored from there on."""
         self._terms: list[tuple[int, int]] = []
         self._cached: tuple[str, int, list[Entry]] | None = None
         self.first_index = 1
@@ -235,9 +237,10 @@ class Wal:
         try:
             frame = fmt.encode_frame(entries, first, self._number + 1, self._segments[-1].seed)
             if self.broken or self._end + len(frame) > self._allocated:
-                self._begin_segment(
-                    self._segments[-1].header.sequence + 1, room=len(frame), first_index=self.last_index + 1
-                )
+                begin = self.last_index + 1
+                if self.broken:
+                    begin = min(begin, self._left_behind_from)
+                self._begin_segment(self._segments[-1].header.sequence + 1, room=len(frame), first_index=begin)
                 frame = fmt.encode_frame(entries, first, 1, self._segments[-1].seed)
             pending = Pending(first, last, _terms_of(entries), self._end, len(frame))
             try:
@@ -271,6 +274,8 @@ class Wal:
             self._disk.write(self._handle, bytes(pending.size), pending.offset)
             self._disk.sync(self._handle)
         except OSError:
+            left = self._left_behind_from if self.broken else pending.first_index
+            self._left_behind_from = min(left, pending.first_index)
             self.broken = True
 
     def _append_error(self, error: OSError) -> AppendError:

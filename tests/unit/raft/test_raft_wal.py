@@ -359,3 +359,26 @@ def test_frames_round_trip(items: list[tuple[int, int, bytes, bytes]], seed: int
     assert frame is not None
     assert decode_entries(data, frame) == batch
     assert frame_at(data, 0, seed ^ 1) is None
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_a_replacement_that_failed_and_came_back_does_not_make_a_gap(seed: int) -> None:
+    """The disk took it after all, and refused to wipe it out; the next append goes to a new segment."""
+    disk = SimDisk(random.Random(seed))
+    wal = opened(disk)
+    wal.append(entries(1, 6))
+    syncs_fail = True
+
+    def fault(operation: str, path: str) -> None:
+        if operation == "sync" and syncs_fail and path.endswith(".wal.tmp"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    disk.fault = fault
+    with pytest.raises(AppendError):
+        wal.append(entries(3, 1, term=2))
+    syncs_fail = False
+    assert wal.broken
+    wal.append(entries(3, 1, term=2))
+    wal.append(entries(4, 2, term=2))
+    disk.crash()
+    assert content(opened(disk)) == entries(1, 2) + entries(3, 3, term=2)
