@@ -11,6 +11,7 @@
     Raft.TransferLeadership  {"target": id or ""} -> None
     Raft.Snapshot            -> {"id", "index", "term"}; takes one now
     Raft.SaveSnapshot, Raft.RestoreSnapshot   see user_snapshots
+    Raft.Addresses           (notification) {id: "ip:port"}: where gossip sees the servers
     Raft.Handoff             (notification with one descriptor) {"source": address}: a connection of another server
     Metrics.Dump
 
@@ -70,6 +71,7 @@ class Methods:
         server.fast("Raft.ChangeConfiguration", self._change_configuration)
         server.fast("Raft.Bootstrap", self._bootstrap)
         server.fast("Raft.TransferLeadership", self._transfer)
+        server.fast("Raft.Addresses", lambda request: node.addresses.update(request.payload))
         server.fast("Raft.Handoff", self._handoff)
         server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         server.slow("Raft.Snapshot", self._snapshot)

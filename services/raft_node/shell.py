@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import trio
 
+from services.raft_node.addresses import AddressBook
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.types import LEADER, SnapshotMeta
@@ -101,7 +102,8 @@ class RaftNode:
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
         self.relay = Relay(self.server)
         self.methods = Methods(self)
-        self.peers = Peers(self.feed, storage.snapshots, storage.settings)
+        self.addresses = AddressBook()
+        self.peers = Peers(self.feed, storage.snapshots, storage.settings, self.addresses.connect)
         self._leader_watch = LeaderWatch(self.feed)
         self._installing = Installing(
             self.replica, self.taking, self.guarded, lambda: time.time_ns() // 1_000_000

@@ -195,6 +195,14 @@ class RpcCore:
     def _member_changed(self, member: Member) -> None:
         self._duties.member_changed(member)
         self._bootstrapping.member_changed(member)
+        if member.tags.get("role") == "consul":
+            self._tell_addresses()
+
+    def _tell_addresses(self) -> None:
+        """Raft finds a server that has another address than in its configuration by what gossip says."""
+        servers = self.core.pools.lan_servers()
+        here = [one for one in servers if one.node_id and one.datacenter == self.core.config.datacenter]
+        self._raft.notify("Raft.Addresses", {one.node_id: one.address for one in here})
 
     def _on_change(self, record: Any) -> None:
         self.core.hub.notify(record[1])
@@ -202,6 +210,7 @@ class RpcCore:
     def _on_raft_up(self) -> None:
         """Change records may have been missed: whoever waits looks for himself."""
         self.core.hub.wake_all()
+        self._tell_addresses()
         self._on_leadership()
 
     def _on_leadership(self) -> None:

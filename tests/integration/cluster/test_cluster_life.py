@@ -50,6 +50,28 @@ def test_the_next_write_after_the_death_of_the_leader_is_accepted(cluster: Clust
     assert "Raft data found, disabling bootstrap mode" in old.output()
 
 
+@pytest.mark.slow
+def test_servers_that_all_got_new_addresses_find_each_other(loopback: LoopbackPool, tmp_path: Path) -> None:
+    before = founders(loopback, tmp_path, [Agent, Agent, Agent])
+    with before.running():
+        before.write_somewhere("/v1/kv/moved", b"1")
+        everywhere(before, "moved", b"1")
+        for one in before:
+            assert isinstance(one, Agent)
+            one.kill_everything()
+    after = founders(loopback, tmp_path, [Agent, Agent, Agent])  # with the same directories
+    after.start()
+    try:
+        after.leader()
+        everywhere(after, "moved", b"1")
+        after.write_somewhere("/v1/kv/moved", b"2")
+        everywhere(after, "moved", b"2")
+    finally:
+        for one in after:
+            one.destroy()
+
+
+@pytest.mark.slow
 def test_a_component_of_the_leader_may_die(cluster: Cluster) -> None:
     for component in ("rpc_core", "raft_node", "gossip"):
         leader = cluster.leader()
@@ -79,6 +101,7 @@ def test_reads_do_not_wait_for_a_leader_that_hangs(cluster: Cluster) -> None:
     everywhere(cluster, "read", b"2")
 
 
+@pytest.mark.slow
 def test_a_whole_cluster_comes_back_with_its_state(cluster: Cluster) -> None:
     cluster.write_somewhere("/v1/kv/kept", b"1")
     for one in cluster:
@@ -90,6 +113,7 @@ def test_a_whole_cluster_comes_back_with_its_state(cluster: Cluster) -> None:
     cluster.write_somewhere("/v1/kv/kept", b"2")
 
 
+@pytest.mark.slow
 def test_a_server_joins_later_and_leaves_for_good(
     cluster: Cluster, loopback: LoopbackPool, tmp_path: Path
 ) -> None:
