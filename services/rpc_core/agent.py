@@ -5,17 +5,15 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import trio
 
-from services.rpc_core.core import Core
-from services.rpc_core.leave import leave
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.local.node_info import node_meta
 from services.rpc_core.pool import LAN, WAN
 from shared.ipc import IpcError, RemoteError, Request, Server
 from shared.log import get_logger
-from shared.state.leadership import LEADER
 from shared.version import CONSUL_REVISION
 
 _log = get_logger("agent")
@@ -23,14 +21,29 @@ _log = get_logger("agent")
 CALL_TIMEOUT_S = 10.0
 JOIN_TIMEOUT_S = 60.0
 ALL_SEGMENTS = "_all"
-NO_WAN = "WAN Federation is disabled"
+
+
+class Delegate(Protocol):
+    """What differs between a server and a client. no_wan: why it cannot join servers of other datacenters."""
+
+    @property
+    def no_wan(self) -> str: ...
+
+    def check_segment(self, segment: str) -> None:
+        """Raises RemoteError for a segment whose members it does not know."""
+
+    async def leave(self) -> None:
+        """Returns when the process may be stopped."""
+
+    async def stats(self) -> dict[str, dict[str, str]]:
+        """Its sections of `consul info`."""
 
 
 class AgentMethods:
     """The handlers. `serve` offers them on a socket. local_stats: figures of the agent's services and checks."""
 
-    def __init__(self, core: Core, local_stats: Callable[[], dict[str, str]]) -> None:
-        self._core, self._local_stats = core, local_stats
+    def __init__(self, core: AgentCore, delegate: Delegate, local_stats: Callable[[], dict[str, str]]) -> None:
+        self._core, self._delegate, self._local_stats = core, delegate, local_stats
 
     def serve(self, server: Server) -> None:
         methods: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
@@ -71,10 +84,10 @@ class AgentMethods:
         segment = payload.get("segment") or ""
         if payload.get("wan"):
             pool = WAN
-        elif segment in ("", ALL_SEGMENTS):
-            pool = LAN
         else:
-            raise RemoteError("rpc", "Network segments are not supported in this version of Consul")
+            pool = LAN
+            if segment != ALL_SEGMENTS:
+                self._delegate.check_segment(segment)
         if pool not in self._core.pools.names:
             return None
         members: list[dict[str, Any]] = await self._gossip("Gossip.Members", {"pool": pool})
@@ -88,7 +101,7 @@ class AgentMethods:
         _log.info(f"({label}) joining", **{f"{pool}_addresses": addresses})
         try:
             if pool not in self._core.pools.names:
-                raise RemoteError("rpc", NO_WAN)
+                raise RemoteError("rpc", self._delegate.no_wan)
             joined: int = await self._gossip(
                 "Gossip.Join", {"pool": pool, "addresses": addresses}, JOIN_TIMEOUT_S
             )
@@ -100,7 +113,7 @@ class AgentMethods:
 
     async def _leave(self, payload: Mapping[str, Any]) -> None:
         """Leave all pools. The caller then asks the supervisor to end the agent."""
-        await leave(self._core)
+        await self._delegate.leave()
 
     async def _force_leave(self, payload: Mapping[str, Any]) -> None:
         """Make a failed member a left one; with prune forget it altogether. Payload: node, prune."""
@@ -123,24 +136,14 @@ class AgentMethods:
     async def _stats(self, payload: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         """The sections of `consul info`."""
         core = self._core
-        config, leadership = core.config, core.router.leadership()
-        raft: dict[str, str] = await core.raft.call("Raft.Stats", timeout_s=CALL_TIMEOUT_S, retry_safe=True)
         return {
             "agent": self._local_stats(),
             "build": {
                 "prerelease": "",
                 "revision": CONSUL_REVISION[:8],
-                "version": config.version,
+                "version": core.config.version,
             },
-            "consul": {
-                "acl": "enabled" if config.acl.enabled else "disabled",
-                "bootstrap": _go_bool(config.bootstrap),
-                "known_datacenters": str(len(core.pools.datacenters())),
-                "leader": _go_bool(leadership.role == LEADER),
-                "leader_addr": leadership.leader_address,
-                "server": _go_bool(config.server),
-            },
-            "raft": raft,
+            **await self._delegate.stats(),
             "runtime": _runtime(),
             **{f"serf_{pool}": await self._gossip("Gossip.Stats", {"pool": pool}) for pool in sorted(core.pools.names)},
         }
@@ -154,10 +157,6 @@ def _handler(method: Callable[[Mapping[str, Any]], Awaitable[Any]]) -> Callable[
             raise RemoteError("bad_request", f"{request.method} needs {error}") from None
 
     return serve
-
-
-def _go_bool(value: bool) -> str:
-    return "true" if value else "false"
 
 
 def _runtime() -> dict[str, str]:

@@ -9,11 +9,11 @@ from typing import Any, Generic, TypeVar
 
 import trio
 
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.errors import NotReadyError, RpcError, from_neighbour
 from services.rpc_core.forwarding import Forwarder
 from services.rpc_core.leader.autopilot.health import Judgement
 from services.rpc_core.leader.session_timers import SessionTimers
-from services.rpc_core.limits import TokenBucket
 from services.rpc_core.pool import Pools
 from services.rpc_core.router import JITTER_FRACTION, Router
 from services.rpc_core.server_pool import ServerPool
@@ -22,6 +22,7 @@ from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import IpcError, Link, RemoteError
 from shared.state.answer import Answer
 from shared.state.errors import StateError
+from shared.state.leadership import LEADER
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
@@ -49,8 +50,8 @@ class Reply(Generic[T]):
         return {**self.meta.to_wire(), name: value}
 
 
-class Core:
-    """One per process. Endpoints get it as their first argument."""
+class Core(AgentCore):
+    """Of a server, one per process. Endpoints get it as their first argument."""
 
     def __init__(
         self,
@@ -63,17 +64,18 @@ class Core:
         router: Router,
         rng: random.Random,
     ) -> None:
-        self.config = config
-        self.pools = Pools(gossip, wan=bool(config.serf_wan_bind_addr))
-        self.servers = ServerPool(split_host_port(config.rpc_bind_addr)[0])
-        """Connections to other servers."""
+        super().__init__(
+            config,
+            gossip=gossip,
+            pools=Pools(gossip, wan=config.server and bool(config.serf_wan_bind_addr)),
+            servers=ServerPool(split_host_port(config.rpc_bind_addr)[0]),
+            rng=rng,
+        )
         self.forwarder = Forwarder(router, self.servers, config.default_query_time_s)
         self.raft = raft
-        self.gossip = gossip
         self.reader = reader
         self.hub = hub
         self.router = router
-        self.rng = rng
         self.session_timers = SessionTimers()
         self.established = trio.Event()
         """Set while this server leads and has finished what a new leader starts with."""
@@ -85,25 +87,18 @@ class Core:
         """Autopilot's view of the servers; empty unless this server leads."""
         self.coordinate_updates: dict[tuple[str, str], Any] = {}
         """Newest coordinate per (node, segment) that waits for the next batch."""
-        self.limiter = TokenBucket(config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time())
         self._blocking = 0
 
-    def configure(self, config: RuntimeConfig) -> None:
-        """Take over a reloaded configuration."""
-        if config.limits != self.config.limits:
-            self.limiter = TokenBucket(
-                config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time()
-            )
-        self.config = config
+    async def let_the_leader_go_first(self) -> None:
+        """The leader (which may be this server) registers a new node; the agent completes its entry after that.
 
-    def allow_call(self) -> bool:
-        """Count a call that the agent originates, and take a token of its rate limit for it."""
-        metrics.incr("consul.client.rpc")
-        return self.take_token()
-
-    def take_token(self) -> bool:
-        """Take a token of the agent's own rate limit (`limits.rpc_rate`)."""
-        return self.limiter.unlimited or self.limiter.allow(trio.current_time())
+        Returns when it has, or another server leads; at the latest after the hold timeout."""
+        with trio.move_on_after(self.router.hold_timeout_s):
+            while not self.reconciled.is_set():
+                leadership = self.router.leadership()
+                if leadership.known_leader and leadership.role != LEADER:
+                    return
+                await self.router.pause()
 
     # -- writing -------------------------------------------------------------------------------------
 

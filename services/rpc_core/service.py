@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -15,26 +14,21 @@ from services.rpc_core.agent import AgentMethods
 from services.rpc_core.bootstrapping import Bootstrapping
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
-from services.rpc_core.endpoints.event import SERF_PREFIX
 from services.rpc_core.endpoints.kvs import lock_delayed
 from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.errors import RpcError
 from services.rpc_core.hot_path import CatalogApplyEncoded, Door, KvsApplyEncoded
 from services.rpc_core.late_writes import LateWrites
-from services.rpc_core.leader.duties import NEW_LEADER_EVENT, LeaderDuties
+from services.rpc_core.leader.duties import LeaderDuties
 from services.rpc_core.listener import RpcListener
-from services.rpc_core.local import cache, coordinates
-from services.rpc_core.local.events import Events
-from services.rpc_core.local.local_agent import LoadError, LocalAgent
-from services.rpc_core.local.methods import LocalMethods
-from services.rpc_core.local.remote_exec import RemoteExec
-from services.rpc_core.local.watches.runner import WatchConfigError, Watches
+from services.rpc_core.local.parts import LocalParts
 from services.rpc_core.members import Member
 from services.rpc_core.router import Router
+from services.rpc_core.server_delegate import ServerDelegate
 from services.rpc_core.snapshots import Snapshots
-from shared import log, metrics
+from shared import metrics
 from shared.config.runtime import RuntimeConfig
-from shared.ipc import Link, Request, Server, SocketPathError
+from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
 from shared.service import ReloadRefusedError, ServiceContext, StartError
 from shared.state.keys import bytes_text
@@ -45,8 +39,6 @@ from shared.state.watch import WatchHub
 
 _log = get_logger("agent.server")
 
-CONSUL_PREFIX = "consul:"
-"""Events of other names are none of Consul's."""
 LEADERSHIP_LOOK_INTERVAL_S = 1.0
 """How often the leadership page is looked at even without an event: events can be lost, the page cannot."""
 
@@ -75,18 +67,15 @@ class RpcCore:
             rng=rng,
         )
         self._table = EndpointTable(self.core)
-        self.cache = cache.AgentCache(
+        self.local = LocalParts(
+            self.core,
             self._table.call_for_agent,
-            rng,
-            rate=config.cache.entry_fetch_rate,
-            burst=config.cache.entry_fetch_max_burst,
+            sync=self._table.call,
+            logger="agent.server",
+            before_sync=self.core.let_the_leader_go_first,
         )
         self._duties = LeaderDuties(self.core)
         self._bootstrapping = Bootstrapping(self.core)
-        self.local = LocalAgent(self.core, self._table.call)
-        self.events = Events(self.core, self._service_tags)
-        self._watches = Watches(config)
-        self._remote_exec = RemoteExec(self.core, self._table.call_for_agent)
         self._snapshots = Snapshots(self.core, snapshot_port.ask_server, self._begin_anew)
         self._listener = RpcListener(
             config.rpc_bind_addr,
@@ -112,19 +101,12 @@ class RpcCore:
         self._server.fast("Catalog.ApplyEncoded", catalog)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
-        AgentMethods(self.core, self.local.stats).serve(self._server)
-        LocalMethods(self.local).serve(self._server)
-        self.events.serve(self._server)
-        self.events.on_event(self._remote_exec.received)
+        AgentMethods(self.core, ServerDelegate(self.core), self.local.agent.stats).serve(self._server)
+        self.local.serve(self._server)
         self._snapshots.serve(self._server)
-        self._server.fast("Agent.StartSync", self._start_sync)
-        self._server.slow("Agent.CacheGet", partial(cache.serve, self.cache))
-        self.cache.on_end = lambda number: self._server.publish("cache", [number])
         self._raft.subscribe("changes", self._on_change)
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)
-        self._gossip.subscribe("events", self._on_user_event)
-        self._gossip.on_up(self.events.recover)
         self.core.pools.on_lan_member = self._member_changed
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -137,15 +119,8 @@ class RpcCore:
             await nursery.start(self._late_writes.run)
             await nursery.start(self._bootstrapping.run)
             await nursery.start(self._duties.run)
-            try:
-                await nursery.start(self.local.run)
-                await nursery.start(self._watches.run)
-            except (LoadError, WatchConfigError) as error:
-                raise StartError(str(error)) from error
-            await nursery.start(self.cache.run)
-            await nursery.start(self._remote_exec.run)
+            await nursery.start(self.local.run)
             await nursery.start(partial(coordinate.flush_for_ever, self.core))
-            await nursery.start(partial(coordinates.send_for_ever, self.core, self._table.call_for_agent))
             # The doors last: whoever comes in meets the agent's own data complete.
             try:
                 await nursery.start(self._server.run)
@@ -162,15 +137,7 @@ class RpcCore:
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
         )
-        self.cache.configure(config.cache.entry_fetch_rate, config.cache.entry_fetch_max_burst)
-        try:
-            await self.local.configure(config)
-        except LoadError as error:
-            raise ReloadRefusedError(f"Failed reloading {error.family}: {error}") from error
-        try:
-            self._watches.configure(config)
-        except WatchConfigError as error:
-            raise ReloadRefusedError(f"Failed reloading watches: {error}") from error
+        await self.local.configure(config)
         try:
             await self._duties.configuration_changed()
         except RpcError as error:
@@ -178,19 +145,9 @@ class RpcCore:
 
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right, and to run the watches."""
-        self.local.syncer.start()
-        self._watches.start()
-
-    def _start_sync(self, request: Request) -> None:
-        self.start_sync()
-        log.flush()  # the supervisor waits for this before it says that the agent runs
-        request.reply()
+        self.local.start_sync()
 
     # -- events --------------------------------------------------------------------------------------
-
-    def _service_tags(self) -> dict[str, list[str]]:
-        """For the filters of events."""
-        return {name: service.tags or [] for name, service in self.local.state.live_services().items()}
 
     def _member_changed(self, member: Member) -> None:
         self._duties.member_changed(member)
@@ -218,21 +175,10 @@ class RpcCore:
         self.core.servers.leader_is(self.core.router.leader_elsewhere())
         self._duties.leadership_changed()
 
-    def _on_user_event(self, event: Mapping[str, Any]) -> None:
-        if event["name"] == NEW_LEADER_EVENT:
-            payload = event["payload"]
-            name = payload.decode("utf-8", "replace") if isinstance(payload, bytes) else payload
-            _log.info("New leader elected", payload=name)
-            self.local.syncer.server_up()
-        elif event["name"].startswith(SERF_PREFIX):
-            self.events.received(event)
-        elif event["name"].startswith(CONSUL_PREFIX):
-            _log.warn("Unhandled local event", event=event["name"])
-
     async def _begin_anew(self) -> None:
         """The state was replaced: the leader's timers, and what the catalog says of this agent, are of the old one."""
         await self._duties.reassert()
-        self.local.syncer.server_up()
+        self.local.agent.syncer.server_up()
 
     async def _look_at_leadership(self) -> None:
         while True:

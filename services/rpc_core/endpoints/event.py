@@ -6,26 +6,10 @@ from typing import Any
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError, from_neighbour
+from services.rpc_core.event_request import SERF_PREFIX, EventFireRequest
 from shared.ipc import IpcError, RemoteError
-from shared.structs.query import QueryOptions
-from shared.structs.schema import BYTES, STR, attr
 
 CALL_TIMEOUT_S = 10.0
-SERF_PREFIX = "consul:event:"
-"""What Serf's name of a user event begins with."""
-
-
-class EventFireRequest(QueryOptions):
-    """payload: the envelope of the event, which only agents look into."""
-
-    datacenter: str = attr("Datacenter", STR)
-    name: str = attr("Name", STR)
-    payload: bytes | None = attr("Payload", BYTES)
-
-
-async def fire(core: Core, datacenter: str, name: str, payload: bytes, token: str) -> None:
-    """Send an event to the nodes of `datacenter`. Raises RpcError."""
-    await _fire(core, EventFireRequest(datacenter=datacenter, name=name, payload=payload, token=token))
 
 
 async def _fire(core: Core, args: EventFireRequest) -> None:

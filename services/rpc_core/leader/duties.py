@@ -13,6 +13,7 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
+from services.rpc_core.event_request import NEW_LEADER_EVENT
 from services.rpc_core.leader.autopilot.autopilot import Autopilot
 from services.rpc_core.leader.establish import NOTHING, autopilot_defaults, inherit
 from services.rpc_core.leader.member_duties import MemberDuties
@@ -30,7 +31,6 @@ from shared.structs.kv import TombstoneRequest
 _log = get_logger("agent.server")
 _autopilot_log = get_logger("agent.server.autopilot")
 
-NEW_LEADER_EVENT = "consul:new-leader"
 BARRIER_TIMEOUT_S = 120.0
 RECONCILE_INTERVAL_S = 60.0
 RETRY_ESTABLISH_S = 5.0

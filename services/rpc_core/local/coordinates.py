@@ -9,7 +9,7 @@ import random
 
 import trio
 
-from services.rpc_core.core import Core
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.errors import RpcError
 from services.rpc_core.local.sync import EndpointCall
 from shared.ipc import IpcError
@@ -28,7 +28,7 @@ def wait_s(members: int, rate_target: float, interval_min_s: float, rng: random.
 
 
 async def send_for_ever(
-    core: Core, call: EndpointCall, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    core: AgentCore, call: EndpointCall, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Sends until cancelled; does nothing while coordinates are disabled."""
     task_status.started()

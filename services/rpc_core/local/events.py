@@ -11,10 +11,11 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.core import Core
-from services.rpc_core.endpoints import event as event_endpoint
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.errors import RpcError
+from services.rpc_core.event_request import SERF_PREFIX, EventFireRequest
 from services.rpc_core.local import user_event
+from services.rpc_core.local.sync import EndpointCall
 from services.rpc_core.local.user_event import EventError, LocalServices, UserEvent
 from shared.ipc import IpcError, RemoteError, Request, Server
 from shared.log import get_logger
@@ -36,11 +37,12 @@ class Events:
 
     on_event(callback)  callback(event) for each event that is meant for this node; `_rexec` included unless
                         `disable_remote_exec` is set
+    call                Consul's RPC methods by name, wherever they are answered
     services            tells the agent's services, for the filters of events"""
 
-    def __init__(self, core: Core, services: LocalServices = dict) -> None:
+    def __init__(self, core: AgentCore, call: EndpointCall, services: LocalServices = dict) -> None:
         self.services = services
-        self._core = core
+        self._core, self._call = core, call
         self._kept: deque[UserEvent] = deque(maxlen=KEPT)
         self._waiting: dict[Request, None] = {}
         self._look_over_at = WAITING_LOOK_OVER
@@ -56,9 +58,7 @@ class Events:
     # -- receiving -----------------------------------------------------------------------------------
 
     def received(self, serf_event: Mapping[str, Any]) -> None:
-        """A record of gossip's topic `events` whose name begins with event_endpoint.SERF_PREFIX."""
-        name = serf_event["name"].removeprefix(event_endpoint.SERF_PREFIX)
-        get_logger("agent.server").debug("User event", event=name)
+        """A record of gossip's topic `events` whose name begins with SERF_PREFIX."""
         payload = serf_event["payload"] or b""
         try:
             event = user_event.decode(payload, serf_event["ltime"])
@@ -80,7 +80,7 @@ class Events:
             self._core.gossip.post("Gossip.PastEvents", {"pool": "lan"}, on_done, timeout_s=RECOVER_TIMEOUT_S)
 
     def _remember(self, past: list[Mapping[str, Any]]) -> None:
-        prefix = event_endpoint.SERF_PREFIX
+        prefix = SERF_PREFIX
         came_meanwhile = {event.id: event for event in self._kept}
         remembered: list[UserEvent] = []
         for serf_event in past:
@@ -122,7 +122,14 @@ class Events:
         """Send an event to all nodes of a datacenter; the event with its id. Raises EventError, RpcError."""
         user_event.check(event)
         event = replace(event, id=user_event.new_id(self._core.rng))
-        await event_endpoint.fire(self._core, datacenter, event.name, user_event.encode(event), token)
+        request = EventFireRequest(
+            datacenter=datacenter,
+            name=event.name,
+            payload=user_event.encode(event),
+            token=token,
+            allow_stale=True,  # any server will do
+        )
+        await self._call("Internal.EventFire", request.to_wire())
         return event
 
     async def _fire(self, request: Request) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from services.rpc_core.core import Core
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.local import definitions
 from services.rpc_core.local.aliased import StateAliased, StateNotify
 from services.rpc_core.local.checks.definition import definition_from_config
@@ -18,7 +18,7 @@ from services.rpc_core.local.runners import Runners
 from services.rpc_core.local.service_manager import Registration, ServiceManager
 from services.rpc_core.local.sidecar import sidecar_of
 from services.rpc_core.local.state import LocalState
-from services.rpc_core.local.sync import EndpointCall, StateSyncer
+from services.rpc_core.local.sync import EndpointCall, StateSyncer, Wait
 from shared.config.runtime import RuntimeConfig
 from shared.log import get_logger
 from shared.structs.catalog import CRITICAL, HealthCheck, NodeService
@@ -48,9 +48,10 @@ class _Saved:
 
 
 class LocalAgent:
-    """One per process. call: Consul's RPC methods by name, wherever they are answered."""
+    """One per process. call: Consul's RPC methods by name, wherever they are answered. before_sync: what is waited
+    for ahead of the first sync."""
 
-    def __init__(self, core: Core, call: EndpointCall) -> None:
+    def __init__(self, core: AgentCore, call: EndpointCall, before_sync: Wait | None = None) -> None:
         config = core.config
         self.config = config
         self.state = LocalState(
@@ -65,7 +66,7 @@ class LocalAgent:
         self.registry = Registry(config, self.state, self.runners, self.files)
         self._lock = trio.Lock()
         self.manager = ServiceManager(self.registry, call, self._lock)
-        self.syncer = StateSyncer(core, self.state, call)
+        self.syncer = StateSyncer(core, self.state, call, before_sync)
 
     def _check_agent(self) -> CheckAgent:
         return CheckAgent(self.config, StateAliased(self.state, self._call, self.config))

@@ -19,7 +19,7 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.core import Core
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.errors import RpcError
 from services.rpc_core.local import programs
 from services.rpc_core.local.events import REMOTE_EXEC
@@ -76,7 +76,7 @@ class _Failed(Exception):
 class RemoteExec:
     """One per agent: `received` takes the events, `run` does what they ask for."""
 
-    def __init__(self, core: Core, call: Call) -> None:
+    def __init__(self, core: AgentCore, call: Call) -> None:
         """call: Consul's RPC methods by name, wherever they are answered."""
         self._core, self._call = core, call
         self._events_in, self._events_out = trio.open_memory_channel[UserEvent](JOBS_WAITING_MAX)

@@ -7,7 +7,7 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.core import Core
+from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.errors import RpcError
 from services.rpc_core.local import node_info
 from services.rpc_core.local.pushes import Kind, Outcome, Push, Pushes
@@ -15,7 +15,6 @@ from services.rpc_core.local.schedule import SyncKind, SyncSchedule
 from services.rpc_core.local.state import LocalState
 from shared.config.runtime import RuntimeConfig
 from shared.log import get_logger
-from shared.state.leadership import LEADER
 from shared.structs.catalog import HealthCheck, NodeServiceList
 from shared.structs.query import NodeSpecificRequest
 
@@ -33,11 +32,15 @@ EndpointCall = Callable[[str, Any], Awaitable[Any]]
 """A Consul RPC method with its wire struct, wherever it is answered. Raises RpcError."""
 
 
-class StateSyncer:
-    """One per agent. call: how it reaches the catalog."""
+Wait = Callable[[], Awaitable[None]]
 
-    def __init__(self, core: Core, state: LocalState, call: EndpointCall) -> None:
+
+class StateSyncer:
+    """One per agent. call: how it reaches the catalog. before: what is waited for ahead of the first sync."""
+
+    def __init__(self, core: AgentCore, state: LocalState, call: EndpointCall, before: Wait | None = None) -> None:
         self._core = core
+        self._before = before
         self._state = state
         self._call = call
         self._schedule = SyncSchedule(core.rng, trio.current_time(), core.config.ae_interval_s)
@@ -85,7 +88,8 @@ class StateSyncer:
         """Syncs until cancelled, beginning with `start`."""
         task_status.started()
         await self._started.wait()
-        await self._let_the_leader_go_first()
+        if self._before is not None:
+            await self._before()
         while True:
             self._schedule.members = len(self._core.pools.lan())
             self._state.end_deferral(trio.current_time())
@@ -106,16 +110,6 @@ class StateSyncer:
             await self._push_all()
         except RpcError as error:
             _log.error("failed to sync changes", error=str(error))
-
-    async def _let_the_leader_go_first(self) -> None:
-        """The leader (which may be this server) registers a new node; the agent completes its entry after that."""
-        core = self._core
-        with trio.move_on_after(core.router.hold_timeout_s):
-            while not core.reconciled.is_set():
-                leadership = core.router.leadership()
-                if leadership.known_leader and leadership.role != LEADER:
-                    return
-                await core.router.pause()
 
     async def _sync_changes(self) -> None:
         try:

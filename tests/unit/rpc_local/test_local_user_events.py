@@ -131,7 +131,11 @@ class Request:
 @pytest.fixture
 def events() -> Events:
     config = SimpleNamespace(node_name="node1", disable_remote_exec=True)
-    made = Events(SimpleNamespace(config=config, rng=random.Random(1)))  # type: ignore[arg-type]
+
+    async def call(method: str, body: Any) -> Any:
+        raise AssertionError(method)
+
+    made = Events(SimpleNamespace(config=config, rng=random.Random(1)), call)  # type: ignore[arg-type]
     made.server = Server()  # type: ignore[attr-defined]
     made.serve(made.server)  # type: ignore[attr-defined]
     return made
