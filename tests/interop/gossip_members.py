@@ -25,6 +25,7 @@ from shared.config import sections
 from shared.ipc import IpcError
 from tests.agents import PATIENCE_S, Agent, RealConsul
 from tests.integration.gossip.gossip_process import Caller, GossipProcess
+from tests.promises import within_s
 
 ALIVE, LEAVING, LEFT, FAILED = 1, 2, 3, 4
 GONE = 0
@@ -70,6 +71,11 @@ class Timing:
         """Without confirmations, where some are expected; in a pool too small for them it is the minimum."""
         wanted = self.suspicion_mult - 2
         return self.suspicion_min_s(nodes) * (SUSPICION_MAX_MULT if wanted and nodes - 2 >= wanted else 1)
+
+    def detection_s_min(self, nodes: int) -> float:
+        """Before that nobody may be taken for dead. Kept to the letter with --long only: where a process gets no
+        processor for a while, a suspicion may be running already when it is killed."""
+        return self.suspicion_min_s(nodes) if within_s(0.0) == 0.0 else 0.0
 
     def detection_s_max(self, nodes: int) -> float:
         """Until everybody knows that a member died, if nobody is slow.
