@@ -153,13 +153,16 @@ class Api:
         nodes, tags = _field(payload, "nodes", list, []), _field(payload, "tags", dict, {})
         filters = [encode_node_filter(tuple(nodes))] if nodes else []
         filters += [encode_tag_filter(tag, expression) for tag, expression in tags.items()]
+        relay_factor = _field(payload, "relay_factor", int, 0)
+        if not 0 <= relay_factor <= 255:
+            raise RemoteError("bad_request", "relay_factor must be from 0 to 255")
         try:
             done = await self._pool(request).query(
                 _field(payload, "name", str),
                 _field(payload, "payload", bytes, b""),
                 tuple(filters),
                 _field(payload, "ack", bool, False),
-                _field(payload, "relay_factor", int, 0),
+                relay_factor,
                 _field(payload, "timeout_s", float, 0.0),
             )
         except SerfError as error:
