@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
@@ -21,7 +23,7 @@ def pipelining(**settings: int) -> RaftCore:
     return core
 
 
-def propose(core: RaftCore, data: bytes, now: float = 5.0) -> list[ev.Send]:
+def propose(core: RaftCore, data: bytes, now: float = 5.0) -> list[Any]:
     return sends(core.step(ev.Propose("p", [(COMMAND, data, b"")]), now), B)
 
 
