@@ -74,8 +74,8 @@ def test_followers_have_to_take_the_snapshot() -> None:
     assert {send.server.id for send in of(ev.SendSnapshot, effects)} == {"b", "c"}
     assert not of(ev.Commit, effects)
     for send in of(ev.SendSnapshot, effects):
-        reply = msg.InstallSnapshotReply(core.term, True)
-        core.step(ev.RpcReply(send.request_id, send.server.id, reply), 5.3)
+        installed = msg.InstallSnapshotReply(core.term, True)
+        core.step(ev.RpcReply(send.request_id, send.server.id, installed), 5.3)
     effects = core.step(ev.Propose("t", [(COMMAND, b"x", b"")]), 5.4)
     sent = [send for send in of(ev.Send, effects) if send.request.entries]
     assert [entry.index for send in sent for entry in send.request.entries] == [51, 51]

@@ -35,7 +35,7 @@ def opened(disk: SimDisk) -> Wal:
 def content(wal: Wal | MemoryLog) -> list[Entry]:
     if wal.last_index < wal.first_index:
         return []
-    found = []
+    found: list[Entry] = []
     while not found or found[-1].index < wal.last_index:
         found += wal.read(found[-1].index + 1 if found else wal.first_index, wal.last_index, 500)
     return found
