@@ -60,12 +60,11 @@ async def add_server(
     if stale is None:
         return False
     for one in stale:
-        what, value = ("address", one.address) if one.address == server.address else ("ID", one.server_id)
         try:
             await change(core, REMOVE_SERVER, one.server_id, one.address)
         except RpcError as error:
-            raise RpcError(f"error removing server with duplicate {what} {quote(value)}: {error}") from None
-        _log.info(f"removed server with duplicate {what}", **{what.lower(): value})
+            raise RpcError(f"error removing server with duplicate address {quote(one.address)}: {error}") from None
+        _log.info("removed server with duplicate address", address=one.address)
     try:
         if oldest >= WITH_NON_VOTERS:
             await change(core, ADD_NON_VOTER, server.node_id, server.address)

@@ -24,7 +24,8 @@ class RaftServer:
 def stale_entries(configured: Sequence[RaftServer], server_id: str, address: str) -> list[RaftServer] | None:
     """Entries that have to go before a server can be added, None if it is there already.
 
-    An entry with only one of its id and address is its former self, or a server that had its address."""
+    Another server that had its address has gone. Its own entry with another address stays: adding it renews the
+    address and keeps the vote. (Consul removes it first, so that the leader may remove itself.)"""
     if any(one.server_id == server_id and one.address == address for one in configured):
         return None
-    return [one for one in configured if one.server_id == server_id or one.address == address]
+    return [one for one in configured if one.address == address]

@@ -66,6 +66,12 @@ def test_servers_that_all_got_new_addresses_find_each_other(loopback: LoopbackPo
         everywhere(after, "moved", b"1")
         after.write_somewhere("/v1/kv/moved", b"2")
         everywhere(after, "moved", b"2")
+        addresses = {f"{one.address}:8300" for one in after}
+        wait_until(
+            lambda: set(after.leader().http("GET", "/v1/status/peers").json()) == addresses, what="the new addresses"
+        )
+        assert after.voters() == {"n1", "n2", "n3"}
+        assert "RemoveServer" not in after.leader().output()
     finally:
         for one in after:
             one.destroy()
