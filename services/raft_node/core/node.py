@@ -241,13 +241,15 @@ class RaftCore:
 
     def _append_failed(self, event: AppendFailed, now: float) -> None:
         state = self.state
-        if event.first_index > state.log.last_index:
+        # What a snapshot has covered meanwhile is not missing, only what was to follow it.
+        first_lost = max(event.first_index, state.log.snapshot_index + 1)
+        if first_lost > state.log.last_index:
             return
         state.say("error", "failed to commit logs", ("error", event.error))
-        state.log.cut(event.first_index)
+        state.log.cut(first_lost)
         # Nothing of it is applied: that comes after the disk. A commit index above the log would claim to have it.
         state.commit_index = min(state.commit_index, state.log.last_index)
-        state.configurations.cut(event.first_index)
+        state.configurations.cut(first_lost)
         state.configurations_changed()
         if self.leader is not None:
             self.leader.append_failed(event, now)

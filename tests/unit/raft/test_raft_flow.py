@@ -67,3 +67,14 @@ def test_what_a_disk_refused_is_not_taken_for_committed() -> None:
     assert (core.commit_index, core.log.last_index) == (1, 1)
     request = install(3, term=2)
     assert of(ev.ReceiveSnapshot, ask(core, request, 0.3)) == [ev.ReceiveSnapshot("t", request)]
+
+
+def test_what_a_disk_refused_before_a_snapshot_came_takes_nothing_from_it() -> None:
+    core = core_of()
+    ask(core, append(2, (1, 1), (command(2, 2),)))  # its disk is slow
+    core.step(ev.SnapshotReceived("t", install(50, term=2)), 0.2)
+    ask(core, append(2, (50, 2), (command(51, 2),)), 0.3)
+    core.step(ev.AppendFailed(2, "disk full"), 0.4)
+    assert (core.log.last_index, core.log.last_term, core.commit_index) == (50, 2, 50)
+    core.step(ev.AppendFailed(2, "disk full"), 0.5)
+    assert core.log.last_index == 50
