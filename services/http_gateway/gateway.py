@@ -41,6 +41,9 @@ from shared.state.watch import WatchHub
 
 _log = log.get_logger("agent.http")
 
+_SERVER_S = 45.0
+"""How long after the hold timeout a client's connection to a server that hangs is given up at the latest."""
+
 
 class Links:
     """The neighbours a gateway talks to."""
@@ -86,7 +89,7 @@ class Gateway:
         """At start and on reload."""
         self.config = config
         self.policy = Policy(config)
-        self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + 1.0
+        self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + (1.0 if config.server else _SERVER_S)
         self.cache, self.repeats = AnswerCache(), Repeats()
         self.known_values.distrust_all()
         self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)

@@ -24,7 +24,7 @@ from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
 from shared.service import ServiceContext, StartError
 from shared.state.leadership import FILE as LEADERSHIP_FILE
-from shared.state.leadership import LeadershipPage
+from shared.state.leadership import LeadershipPage, NoLeadershipPage
 from shared.state.reader import StateReader
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class HttpGateway:
             clock=trio.current_time,
             rng=rng,
             reader=StateReader(config.state_dir) if config.server else None,
-            page=LeadershipPage.open(os.path.join(config.state_dir, LEADERSHIP_FILE)),
+            page=_page(config),
         )
         self.lane = Lane(
             self.gateway,
@@ -90,7 +90,8 @@ class HttpGateway:
         config = self._config
         async with trio.open_nursery() as nursery:
             links = self._links
-            for link in (links.raft, links.rpc, links.gossip, links.supervisor, links.dns):
+            others = (links.rpc, links.gossip, links.supervisor, links.dns)
+            for link in (links.raft, *others) if config.server else others:
                 await nursery.start(link.run)
             try:
                 await nursery.start(self._server.run)
@@ -174,6 +175,12 @@ class HttpGateway:
             blocking.expire(trio.current_time())
             self.gateway.end_batch()
             self.lane.flush()
+
+
+def _page(config: RuntimeConfig) -> LeadershipPage:
+    if not config.server:
+        return NoLeadershipPage()
+    return LeadershipPage.open(os.path.join(config.state_dir, LEADERSHIP_FILE))
 
 
 def _network(address: str) -> str:

@@ -1,7 +1,9 @@
 """rpc_core: the server's RPC. Endpoints for local processes (rpc.sock) and the network (8300), leader duties,
 and the agent's own entry in the catalog. What is not listed here is private.
 
-service.RpcCore, service.main   the process
+main.main                       the process
+service.RpcCore                 a server's
+client.service.ClientRpcCore    a client's: every call goes to a server
 endpoints.table.EndpointTable   every method by its Consul name
 hot_path                        key/value and catalog writes without a task
 listener.RpcListener            port 8300: first byte, limits, hand-over

@@ -1,4 +1,4 @@
-from services.rpc_core.service import main
+from services.rpc_core.main import main
 from shared.service import run_service
 
 if __name__ == "__main__":

@@ -34,6 +34,13 @@ class NoPathToDatacenterError(RpcError):
         super().__init__("No path to datacenter")
 
 
+class NoServersError(RpcError):
+    """A client agent knows of no server."""
+
+    def __init__(self) -> None:
+        super().__init__("No known Consul servers")
+
+
 class NotReadyError(RpcError):
     def __init__(self) -> None:
         super().__init__("Not ready to serve consistent reads")

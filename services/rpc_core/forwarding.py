@@ -74,20 +74,29 @@ class Forwarder:
     async def answer_wire(self, method: str, here: Callable[[], Awaitable[Any]], body: Any) -> Any:
         """As `answer`, for a request in wire form. A blocking query that is repeated waits only for what is left of
         its time."""
-        started = trio.current_time()
-        repeated = False
+        return await self.answer(method, here, WireRequest(body, self.default_query_time_s).packed)
 
-        def packed() -> bytes:
-            nonlocal repeated
-            left = body
-            if repeated and isinstance(body, dict) and body.get("MinQueryIndex"):
-                total_ns = body.get("MaxQueryTime") or int(self.default_query_time_s * 1e9)
-                left_ns = total_ns - int((trio.current_time() - started) * 1e9)
-                left = {**body, "MaxQueryTime": max(left_ns, 1)}
-            repeated = True
-            return rpc.pack(left)
 
-        return await self.answer(method, here, packed)
+class WireRequest:
+    """A request in wire form that may have to be sent again: a blocking query then waits only for what is left of its
+    time. default_query_time_s: the time of those that do not say it."""
+
+    __slots__ = ("_body", "_default_query_time_s", "_repeated", "_started")
+
+    def __init__(self, body: Any, default_query_time_s: float) -> None:
+        self._body, self._default_query_time_s = body, default_query_time_s
+        self._started = trio.current_time()
+        self._repeated = False
+
+    def packed(self) -> bytes:
+        """In msgpack, for the next attempt."""
+        body = self._body
+        if self._repeated and isinstance(body, dict) and body.get("MinQueryIndex"):
+            total_ns = body.get("MaxQueryTime") or int(self._default_query_time_s * 1e9)
+            left_ns = total_ns - int((trio.current_time() - self._started) * 1e9)
+            body = {**body, "MaxQueryTime": max(left_ns, 1)}
+        self._repeated = True
+        return rpc.pack(body)
 
 
 def may_repeat(method: str, error: ServerCallError) -> bool:

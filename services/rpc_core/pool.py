@@ -29,10 +29,11 @@ OnMember = Callable[[Member], None]
 
 class Pools:
     """The pools this agent is in: `names`, in the order in which they are joined and left. A server without a WAN port
-    is in none across datacenters."""
+    is in none across datacenters. tells: whether it logs which servers come and go."""
 
-    def __init__(self, gossip: Link, *, wan: bool = True) -> None:
+    def __init__(self, gossip: Link, *, wan: bool = True, tells: bool = True) -> None:
         self.names = (WAN, LAN) if wan else (LAN,)
+        self._tells = tells
         self._gossip = gossip
         self.on_lan_member: OnMember | None = None
         """Called for each LAN member that changed; a forgotten one has status REAP."""
@@ -128,7 +129,7 @@ class Pools:
                     "Handled event for server in area", event=f"member-{event}", server=member.name, area=WAN
                 )
             return
-        if server is not None and server.segment == "":
+        if self._tells and server is not None and server.segment == "":
             action = "Removing" if event in _GONE_EVENTS else "Updating" if event == "update" else "Adding"
             _log.info(f"{action} LAN server", server=str(server))
         if self.on_lan_member is not None:

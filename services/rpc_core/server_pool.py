@@ -7,6 +7,8 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import trio
@@ -33,9 +35,11 @@ class _Dialing:
 
 
 class ServerPool:
-    """bind_host: the address calls come from, so that firewalls and limits by address know this server."""
+    """bind_host: the address calls come from, so that firewalls and limits by address know this agent.
+    idle_timeout_s: how long a connection without calls is kept."""
 
-    def __init__(self, bind_host: str) -> None:
+    def __init__(self, bind_host: str, *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
+        self._idle_timeout_s = idle_timeout_s
         self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
         self._connections: dict[str, ServerConnection] = {}
         self._dialing: dict[str, _Dialing] = {}
@@ -53,7 +57,7 @@ class ServerPool:
     def _reap(self) -> None:
         now = trio.current_time()
         for address, connection in list(self._connections.items()):
-            if not connection.calls and now - connection.last_used >= IDLE_TIMEOUT_S:
+            if not connection.calls and now - connection.last_used >= self._idle_timeout_s:
                 connection.close()
                 del self._connections[address]
 
@@ -89,14 +93,33 @@ class ServerPool:
 
     def post(self, address: str, method: str, body: bytes, on_reply: OnReply) -> bool:
         """Send a call on a connection that is there already; False if there is none: then nothing was sent."""
+        return self.begin(address, method, body, on_reply) is not None
+
+    def begin(
+        self, address: str, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False
+    ) -> Callable[[], None] | None:
+        """As `post`; returns what lets go of the call, or None. repeatable: as for `call`."""
         connection = self._connections.get(address)
         if connection is None or not connection.usable:
-            return False
+            return None
         try:
-            connection.post(method, body, on_reply)
+            stream_id = connection.post(method, body, on_reply, repeatable=repeatable)
         except (yamux.SessionClosedError, yamux.TooManyStreamsError):
-            return False
-        return True
+            return None
+        return partial(connection.abandon, stream_id)
+
+    async def begin_soon(
+        self, address: str, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False
+    ) -> Callable[[], None]:
+        """As `begin`, on a connection that is made for it if there is none. Raises DialError: then nothing was sent."""
+        connection, stream_id = await self._begin(address, method, body, on_reply, repeatable)
+        return partial(connection.abandon, stream_id)
+
+    def give_up(self, address: str, reason: str) -> None:
+        """Nothing is to be expected from the server at `address` any more: calls that can be repeated fail now."""
+        connection = self._connections.get(address)
+        if connection is not None:
+            connection.give_up(reason)
 
     def leader_is(self, address: str) -> None:
         """From now on only the server at `address` ("" for none) is worth waiting for with what can be repeated: one

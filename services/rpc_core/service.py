@@ -1,4 +1,4 @@
-"""rpc_core as a process: links to raft_node and gossip, rpc.sock, the RPC port, leader duties, own sync."""
+"""rpc_core of a server: links to raft_node and gossip, rpc.sock, the RPC port, leader duties, own sync."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
-from shared.service import ReloadRefusedError, ServiceContext, StartError
+from shared.service import ReloadRefusedError, StartError
 from shared.state.keys import bytes_text
 from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
@@ -189,20 +189,3 @@ class RpcCore:
 
     def _hand_over(self, fd: int, source: str) -> bool:
         return self._raft.send_fds("Raft.Handoff", {"source": source}, [fd])
-
-
-async def main(ctx: ServiceContext) -> None:
-    """Entry of the process."""
-    await ctx.wait_turn()
-    service = RpcCore(ctx.config)
-    ctx.on_reload(service.configure)
-    ctx.on_stop(_say_stopping)
-    async with trio.open_nursery() as nursery:
-        await nursery.start(service.run)
-        if not ctx.supervised:  # else the supervisor says when: after the agent has joined
-            service.start_sync()
-        ctx.ready()
-
-
-async def _say_stopping() -> None:
-    _log.info("shutting down server")

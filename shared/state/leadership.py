@@ -146,6 +146,16 @@ class LeadershipPage:
             self._mapping = None
 
 
+class NoLeadershipPage(LeadershipPage):
+    """Of an agent without a raft_node. What an earlier life as a server has left on the disk is not looked at."""
+
+    def __init__(self) -> None:
+        super().__init__("", None)
+
+    def read(self) -> Leadership:
+        return NOBODY
+
+
 def _newest_whole(mapping: mmap.mmap) -> bytes | None:
     first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
     newest = 0 if first >= second else 1

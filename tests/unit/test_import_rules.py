@@ -16,6 +16,7 @@ CORE_FILES = (
         f"rpc_core/local/{name}.py"
         for name in ("content_hash", "definitions", "exposed", "pushes", "same", "schedule", "sidecar", "state")
     ),
+    *(f"rpc_core/client/{name}.py" for name in ("attempts", "server_list")),
     *(f"rpc_core/leader/autopilot/{name}.py" for name in ("health", "promotion", "protocol", "removal", "succession")),
     *(f"rpc_core/leader/{name}.py" for name in ("raft_server", "reconcile", "session_timers", "tombstones")),
 )

@@ -113,7 +113,8 @@ def agent_metrics(call: Call) -> Any:
     if as_page and config.telemetry.prometheus_retention_time_s <= 0:
         text = b"Prometheus is not enabled since its retention time is not positive"
         return Response(415, {}, text)
-    neighbours = (links.supervisor, links.raft, links.gossip, links.rpc, links.dns)
+    raft = (links.raft,) if config.server else ()
+    neighbours = (links.supervisor, *raft, links.gossip, links.rpc, links.dns)
 
     def finished(dumps: list[Any]) -> None:
         dumps.append(metrics.dump())

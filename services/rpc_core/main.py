@@ -1,0 +1,37 @@
+"""The process: rpc_core of a server or of a client, by configuration. Only what that one needs is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from shared.log import get_logger
+from shared.service import ServiceContext
+
+if TYPE_CHECKING:
+    from services.rpc_core.client.service import ClientRpcCore
+    from services.rpc_core.service import RpcCore
+
+
+async def main(ctx: ServiceContext) -> None:
+    """Entry of the process."""
+    made: type[RpcCore] | type[ClientRpcCore]
+    if ctx.config.server:
+        from services.rpc_core.service import RpcCore as made
+    else:
+        from services.rpc_core.client.service import ClientRpcCore as made
+    await ctx.wait_turn()
+    service = made(ctx.config)
+    kind = "server" if ctx.config.server else "client"
+
+    async def say_stopping() -> None:
+        get_logger(f"agent.{kind}").info(f"shutting down {kind}")
+
+    ctx.on_reload(service.configure)
+    ctx.on_stop(say_stopping)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(service.run)
+        if not ctx.supervised:  # else the supervisor says when: after the agent has joined
+            service.start_sync()
+        ctx.ready()
