@@ -209,9 +209,14 @@ class GossipSim:
             self._run_next()
         self.now = end
 
-    def run_until(self, condition: Callable[[], bool], limit_s: float) -> None:
+    def run_until(self, condition: Callable[[], bool], limit_s: float, every_s: float = 0.0) -> None:
+        """every_s: how often to look, for conditions that cost much; 0 is after everything that happens."""
         end = self.now + limit_s
         while not condition():
+            if every_s:
+                assert self.now < end, f"not within {limit_s} s"
+                self.run(every_s)
+                continue
             if not self._queue or self._queue[0][0] > end:
                 raise AssertionError(f"not within {limit_s} s: {self.views() if len(self.nodes) < 20 else ''}")
             self._run_next()

@@ -213,7 +213,7 @@ def test_a_flapping_member_disturbs_nobody_else(seed: int, nodes: int) -> None:
         sim.run_until(lambda: all(node.status_of(flapping) == Status.FAILED for node in others), 120)  # noqa: B023
         sim.revive(flapping)
         sim.run(5)
-    sim.run_until(lambda: sim.all_agree(nodes), 120)
+    sim.run_until(lambda: sim.all_agree(nodes), 120, every_s=1.0)
     assert {subject for kind, subject in sim.seen_at if kind == "failed"} == {flapping.name}
     assert flapping.serf.swim.me.incarnation > 1
 
@@ -234,7 +234,7 @@ def test_a_minute_of_churn_on_a_lossy_network_kills_nobody_else(seed: int, nodes
         sim.nodes[10].stall(3)
         sim.run(10)
         sim.crash(other)                                       # it has left, and ends
-    sim.run_until(lambda: sim.all_agree(nodes - 3), 120)
+    sim.run_until(lambda: sim.all_agree(nodes - 3), 120, every_s=1.0)
     watcher = sim.nodes[20]
     assert {watcher.status_of(node) for node in crashed} == {Status.FAILED}
     assert {watcher.status_of(node) for node in left} == {Status.LEFT}
@@ -261,11 +261,11 @@ def test_a_partition_is_seen_by_both_sides_and_heals(seed: int, nodes: int, shar
             for node in own
         )
 
-    sim.run_until(parted, 240)
+    sim.run_until(parted, 240, every_s=1.0)
     sim.run(40)                                                # SWIM itself has forgotten the dead by then
     sim.network.heal()
     # Every 30 s each side tries about as many reconnects as it lost members.
-    sim.run_until(lambda: sim.all_agree(nodes), 180)
+    sim.run_until(lambda: sim.all_agree(nodes), 180, every_s=1.0)
 
 
 # ---- costs -------------------------------------------------------------------------------------------------------
