@@ -24,11 +24,11 @@ class ResolveError(Exception):
 
 
 async def resolve(text: str, default_port: int) -> list[JoinTarget]:
-    """Everything that `text` stands for. Raises ResolveError."""
-    name, slash, rest = text.partition("/")
-    if not slash:
-        name, rest = "", text
-    elif not name:
+    """Everything that `text` stands for. Raises ResolveError.
+
+    A name may hold slashes and anything else, as peers choose theirs; no host or address holds one."""
+    name, slash, rest = text.rpartition("/")
+    if slash and not name:
         raise ResolveError("empty node name provided")
     host, port = split_port(rest, default_port)
     try:
@@ -63,7 +63,7 @@ async def _lookup(host: str) -> list[bytes]:
     with trio.move_on_after(_LOOKUP_TIMEOUT_S):
         try:
             found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):                    # ValueError: nothing that DNS could be asked for
             raise ResolveError(f"lookup {host}: no such host") from None
         return list(dict.fromkeys(socket.inet_pton(entry[0], str(entry[4][0]).partition("%")[0]) for entry in found))
     raise ResolveError(f"lookup {host}: i/o timeout")
@@ -77,8 +77,12 @@ async def _lookup_over_tcp(host: str) -> list[bytes]:
     if server is None:
         return []
     import dnslib  # joins are rare, and this takes a while to import
+    from dnslib.label import DNSLabelError
 
-    question = dnslib.DNSRecord.question(host, "ANY").pack()
+    try:
+        question = dnslib.DNSRecord.question(host, "ANY").pack()
+    except (DNSLabelError, ValueError):                  # too long a name, or with other letters
+        return []
     with trio.move_on_after(_LOOKUP_TIMEOUT_S):
         try:
             stream = await trio.open_tcp_stream(server, 53)

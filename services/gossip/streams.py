@@ -204,15 +204,16 @@ class Streams:
     @asynccontextmanager
     async def _dial(self, to: Address, timeout_s: float) -> AsyncIterator[trio.SocketStream]:
         family = socket.AF_INET if len(to.ip) == 4 else socket.AF_INET6
-        sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock = trio.socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:                         # no descriptor is left, or the host has no IPv6
+            raise _DialError(f"dial tcp {to}: socket: {_reason(error)}") from None
         try:
             with trio.move_on_after(timeout_s) as scope:
                 try:
                     await sock.connect((socket.inet_ntop(family, to.ip), to.port))
                 except OSError as error:
-                    # trio's own text names the address once more.
-                    reason = os.strerror(error.errno).lower() if error.errno else str(error)
-                    raise _DialError(f"dial tcp {to}: connect: {reason}") from None
+                    raise _DialError(f"dial tcp {to}: connect: {_reason(error)}") from None
             if scope.cancelled_caught:
                 raise _DialError(f"dial tcp {to}: i/o timeout")
             metrics.incr("consul.memberlist.tcp.connect")
@@ -238,6 +239,11 @@ def _within(seconds: float, text: str) -> Iterator[None]:
         yield
     if scope.cancelled_caught:
         raise ExchangeError(text)
+
+
+def _reason(error: OSError) -> str:
+    """In Go's words; trio's own text names the address once more."""
+    return os.strerror(error.errno).lower() if error.errno else str(error)
 
 
 def _peer_name(stream: trio.SocketStream) -> str:

@@ -346,3 +346,21 @@ async def test_another_cluster_and_a_thief_of_names_are_refused_on_both_sides(ma
             [member] = [one for one in await call_a("Members", pool="lan") if one["Name"] == "b"]
             assert member["Addr"] == b.address
             await call_a.wait_statuses({"a": ALIVE, "b": ALIVE})
+
+
+async def test_no_name_of_a_server_ends_the_process(make: Make, loopback: Loopback) -> None:
+    """Servers are brought into the WAN pool, and after a restart into the LAN pool, by names that they choose."""
+    names = ["x/\udcff", "x/" + "y" * 100, "x/y.\0", "x/" + "a." * 200, "/", "..", "x\ny 127.0.0.1:1"]
+    server = {"role": "consul", "port": "8300", "vsn": "2", "build": "1.8.7:", "wan_join_port": "9"}
+    with make("a", server=True) as a:
+        async with a.link() as call:
+            await call.wait_statuses({"a": ALIVE})
+            addresses = [loopback() for _ in names]
+            attacker = Attacker(addresses[0], a.address)
+            for name, address in zip(names, addresses, strict=True):
+                attacker.send(alive(name, address, **server))
+            await wait_for(lambda: len(lines(a, "Failed to flood-join server at address")) >= len(names))
+            attacker.close()
+            assert len(await call.statuses()) == len(names) + 1
+            assert a.process is not None
+            assert a.process.poll() is None

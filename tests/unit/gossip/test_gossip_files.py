@@ -122,6 +122,18 @@ async def test_addresses_with_and_without_a_node_name() -> None:
         await resolve("/127.0.0.1", 8301)
 
 
+@pytest.mark.parametrize("name", ["a/b", "a/\0", "a/\udcff", "/", "x/" + "y" * 100, "x/" + "a." * 400, "x/a..b"])
+async def test_no_name_of_a_member_keeps_its_address_from_being_found(name: str) -> None:
+    [target] = await resolve(f"{name}/127.0.0.1:8301", 1)
+    assert (target.name, target.address) == (name, Address(bytes((127, 0, 0, 1)), 8301))
+
+
+@pytest.mark.parametrize("host", ["a\0.b", "\udcff.b", "a..b", "y" * 100, "y" * 100 + ".b", "a." * 400, "."])
+async def test_what_dns_cannot_be_asked_for_is_not_found(host: str) -> None:
+    with pytest.raises(ResolveError, match=r"^lookup .*: no such host$"):
+        await resolve(host, 8301)
+
+
 def test_pools_and_their_timing_come_from_the_configuration() -> None:
     config = RuntimeConfig.dev("/run", node_name="n", ports=sections.Ports(serf_lan=1, serf_wan=2))
     assert pools_of(config) == ["wan", "lan"]
