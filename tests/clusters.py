@@ -136,6 +136,23 @@ def server(
     return kind(address, directory, arguments=arguments, dev=False, node_name=name, config=config, mode=mode)
 
 
+def client(
+    kind: Kind,
+    address: str,
+    directory: Path,
+    name: str,
+    *,
+    join: Sequence[str],
+    config: dict[str, Any] | None = None,
+    arguments: Sequence[str] = (),
+) -> AnyAgent:
+    """One client agent that looks for servers at the addresses `join`, again and again."""
+    flags = ["-retry-interval", "1s", *arguments]
+    for other in join:
+        flags += ["-retry-join", other]
+    return kind(address, directory, arguments=flags, dev=False, node_name=name, config=config or {}, mode=())
+
+
 def founders(
     loopback: LoopbackPool, directory: Path, kinds: Sequence[Kind], config: dict[str, Any] | None = None
 ) -> Cluster:

@@ -120,7 +120,7 @@ def _ordered(value: Any) -> Any:
     return value
 
 
-def _compared(known: Run, tried: Run, step: Request | Step) -> list[str]:
+def compared_in_time(known: Run, tried: Run, step: Request | Step) -> list[str]:
     """Stale answers may lag behind on either side: they are asked for until they do not."""
     give_up_at = time.monotonic() + (PATIENCE_S if "stale" in str(step) else 0.0)
     while (lines := compared(known.take(step), lambda: tried.take(step))) and time.monotonic() < give_up_at:
@@ -135,7 +135,7 @@ def test_same_answers_of_a_follower(clusters: Clusters, name: str) -> None:
     known, tried = (Run(partial(ask_follower, cluster)) for cluster in clusters)
     found = []
     for step in SCRIPTS[name]:
-        lines = _compared(known, tried, step)
+        lines = compared_in_time(known, tried, step)
         if lines and str(step) in KNOWN_DIFFERENCES and _is_ours(clusters[1].servers[0]):
             warnings.warn(f"{step}: {KNOWN_DIFFERENCES[str(step)]}", stacklevel=1)
             continue

@@ -1,0 +1,123 @@
+"""The same requests to a real client agent of real servers and to one of ours: equal answers.
+
+The scenarios are those of a lone agent. PROCONSUL_DIFFERENTIAL=consul compares real ones with real ones."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
+from tests.clusters import FOUNDING, JOINING, AnyAgent, Cluster, client, server
+from tests.integration.cluster.test_cluster_differential import SCRIPTS, ask_follower, compared_in_time
+from tests.integration.differential.exchange import Request
+from tests.integration.differential.pairs import COMPARED, STILL, assert_none, shown
+from tests.integration.differential.script import Run, Step
+from tests.loopback import LoopbackPool
+
+pytestmark = pytest.mark.real_consul
+
+SETUPS = {
+    "proconsul": (False, [False]),
+    "consul": (True, [True]),
+    "ours on real servers": (False, [True]),
+    "real on our servers": (True, [False]),
+    "ours on three of ours": (False, [False, False, False]),
+    "ours on mixed servers": (False, [True, False, False]),
+}
+"""What is compared with a real client of a real server: whether the client is a real one, and the servers. The first
+server leads."""
+SLOW = tuple(SETUPS)[2:]
+SHORT = ("session creation", "txn keys", "status", "kv", "catalog", "health")
+"""What is compared without --long."""
+KNOWN_DIFFERENCES: dict[str, str] = {
+    "PUT /v1/agent/join/": "the reason why an empty address does not resolve is worded otherwise",
+}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+        for name in SETUPS
+        if (name == "consul") == (COMPARED == ["consul"])
+    ],
+)
+def clusters(
+    request: pytest.FixtureRequest,
+    real_consul: Path,
+    loopback: LoopbackPool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Cluster, Cluster]]:
+    """A real client of a real server first, then those that are compared with them. The first of each is the client."""
+    real = partial(RealConsul, binary=real_consul)
+    count = len(SETUPS[request.param][1])
+    with contextlib.ExitStack() as stack:
+        made = []
+        for is_real, servers in ((True, [True] * count), SETUPS[request.param]):
+            directory = tmp_path_factory.mktemp("client")
+            kinds = [real if one else Agent for one in (is_real, *servers)]
+            made.append(stack.enter_context(client_of_servers(kinds, loopback, directory)))
+        yield made[0], made[1]
+
+
+@contextlib.contextmanager
+def client_of_servers(kinds: list[Any], loopback: LoopbackPool, directory: Path) -> Iterator[Cluster]:
+    """`node1`, a client of the first kind, and its servers `node2` (the leader) and so on. All are in the catalog."""
+    addresses = [loopback() for _ in kinds]
+    config = {**STILL, "performance": {"raft_multiplier": 2}}
+    servers = [
+        server(
+            kind,
+            address,
+            directory / f"node{number}",
+            f"node{number}",
+            mode=FOUNDING if number == 2 else JOINING,
+            join=addresses[1:],
+            config=config,
+        )
+        for number, kind, address in zip(range(2, len(kinds) + 1), kinds[1:], addresses[1:], strict=True)
+    ]
+    asked = client(kinds[0], addresses[0], directory / "node1", "node1", join=addresses[1:], config=STILL)
+    try:
+        with Cluster(servers).running():
+            asked.start()
+            asked.wait_ready()
+            wait_in_catalog(asked)
+            yield Cluster([asked, *servers])
+    finally:
+        asked.destroy()
+
+
+def wait_in_catalog(agent: AnyAgent) -> None:
+    """Until the client has said all about itself, and its leader that it lives."""
+
+    def complete() -> bool:
+        name = agent.node_name
+        node = agent.http("GET", f"/v1/catalog/node/{name}").json()
+        checks = agent.http("GET", f"/v1/health/node/{name}").json()
+        return bool(node and node["Node"]["TaggedAddresses"] and checks)
+
+    wait_until(complete, 2 * PATIENCE_S, f"{agent.node_name} in the catalog")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in SHORT else pytest.mark.slow) for name in SCRIPTS]
+)
+def test_same_answers_of_a_client(clusters: tuple[Cluster, Cluster], name: str) -> None:
+    known, tried = (Run(partial(ask_follower, cluster)) for cluster in clusters)
+    steps: list[Request | Step] = SCRIPTS[name]
+    found = []
+    for step in steps:
+        lines = compared_in_time(known, tried, step)
+        if lines and str(step) in KNOWN_DIFFERENCES and isinstance(clusters[1].servers[0], Agent):
+            warnings.warn(f"{step}: {KNOWN_DIFFERENCES[str(step)]}", stacklevel=1)
+            continue
+        found += shown(step, lines)
+    assert_none(found)
