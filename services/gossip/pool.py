@@ -44,6 +44,11 @@ from shared.config.runtime import RuntimeConfig
 from shared.log import DEBUG, get_logger
 from shared.service import StartError
 
+# A process that was stopped reads what has arrived before it acts on what is overdue: the refutation of a suspicion
+# that ran out meanwhile may be among it.
+_LATE_S = 0.5
+_CATCH_UP_S = 0.1
+
 OnMembers = Callable[[PoolName, str, list[Member]], None]
 OnUserEvent = Callable[[PoolName, UserEvent], None]
 
@@ -267,6 +272,8 @@ class Pool:
         while True:
             with trio.CancelScope(deadline=self._deadline) as self._sleep:
                 await trio.sleep_forever()
+            if trio.current_time() > self.serf.deadline + _LATE_S:
+                await trio.sleep(_CATCH_UP_S)
             now = trio.current_time()
             for gate in self._logs.values():
                 if now >= gate.deadline:

@@ -46,12 +46,15 @@ class Pool:
     """The ten, and what was done to them.
 
     excused: (name, from, to) in seconds of the epoch: when a member may be called failed; to is infinity while it is
-    being disturbed. detections_s: how long it took until everybody knew of a death."""
+    being disturbed. stopped: (name, from, to), who was stopped for a moment itself: a suspicion that began before may
+    have run out while its refutation waited to be read, and real agents act on it first; they take it back at once.
+    detections_s: how long it took until everybody knew of a death."""
 
     def __init__(self, members: list[PoolMember], timing: Timing, rng: random.Random) -> None:
         self.members, self.timing, self._rng = members, timing, rng
         self.by_name = {member.name: member for member in members}
         self.excused: list[tuple[str, float, float]] = []
+        self.stopped: list[tuple[str, float, float]] = []
         self.detections_s: list[float] = []
         self.done: dict[str, int] = {}
 
@@ -66,6 +69,8 @@ class Pool:
         began = time.time()
         await getattr(self, f"_{action}")(victims)
         await self.all_alive()
+        if action == "short_freeze":
+            self.stopped += [(victim.name, began, time.time() + 1) for victim in victims]
         if not action.startswith("short"):
             self.excused += [(victim.name, began, time.time()) for victim in victims]
 
@@ -128,6 +133,7 @@ class Pool:
             (at, observer, name)
             for at, observer, name in self.deaths()
             if not any(name == one and start <= at <= end for one, start, end in self.excused)
+            and not any(observer == one and start <= at <= end for one, start, end in self.stopped)
         ]
 
 
