@@ -156,13 +156,15 @@ class SimServer:
         self.cluster.connections_end(self)
 
     def freeze(self) -> None:
-        """The process is stopped: what would happen to it happens when it goes on."""
+        """The process is stopped: what would happen to it happens when it goes on, in any order, as timers, sockets
+        and disks have none between them."""
         if self.replica is not None and self._frozen is None:
             self._frozen = []
 
     def thaw(self) -> None:
         if self._frozen is not None:
             waiting, self._frozen = self._frozen, None
+            self.cluster.rng.shuffle(waiting)
             for action in waiting:
                 self.run(action)
             self.event(ev.Tick())
