@@ -5,6 +5,7 @@ stream can cost more than a known amount of memory, whatever it claims about its
 
 UDP_RECEIVE = 65536                      # largest datagram, as memberlist's receive buffer
 PACKET_BUDGET = 1400                     # what we put into one datagram before compression
+RUMOUR = 1366                            # of it, what is left for a single part in an encrypted compound
 PACKET_INFLATED = 128 * 1024             # all layers of one datagram together, after decompression
 PACKET_PARTS = 1024                      # messages in one datagram, over all compounds
 PACKET_DEPTH = 6                         # compound and compress layers inside each other
@@ -25,7 +26,8 @@ STREAM_MAP = 131072                      # entries of one msgpack map: status ti
 
 USER_EVENT = 512                         # name + payload, and the encoded message
 EVENT_RING = 4 * 1024 * 1024             # names and payloads of all remembered events; 4000 of the largest honest ones
-EVENT_NAMES = 100                        # different names under which events are counted
+COUNTED_NAMES = 100                      # different names under which events are counted, and as many for queries
+COUNTED_NAME = 128                       # characters of such a name
 QUERY = 1024                             # encoded query
 QUERY_RESPONSE = 1024                    # encoded answer, also when wrapped for a relay
 KEY_RESPONSE = 8192                      # answer to a key query that is looked at; members of Consul keep to 1024

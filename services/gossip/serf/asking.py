@@ -20,6 +20,7 @@ from services.gossip.codec.serf_messages import (
     encode_serf,
 )
 from services.gossip.serf import keys
+from services.gossip.serf.counters import CountersByName
 from services.gossip.serf.effects import Effect
 from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Status
@@ -53,6 +54,7 @@ class Asking:
         self._rng = rng
         self._timers = timers
         self._emit = emit
+        self._count_query = CountersByName("consul.serf.queries", emit).incr
         self._keyring = keyring
         self._save_keyring = save_keyring
         self._running = RunningQueries(emit)
@@ -113,7 +115,7 @@ class Asking:
         if verdict != "new":
             return False
         self._emit(Metric("incr", "consul.serf.queries"))
-        self._emit(Metric("incr", f"consul.serf.queries.{query.name}"))
+        self._count_query(query.name)
         pass_on = not query.flags & FLAG_NO_BROADCAST
         own = self._serf.settings
         if not is_meant(query.filters, own.name, self._serf.tags, lambda text: self._log("warn", text)):

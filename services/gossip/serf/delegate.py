@@ -19,6 +19,7 @@ from services.gossip.codec.serf_messages import (
     decode_state,
     encode_state,
 )
+from services.gossip.serf.counters import CountersByName
 from services.gossip.serf.effects import Effect, UserEvent
 from services.gossip.serf.lamport import LTIME_MAX
 from services.gossip.serf.member import Member, Status
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 MergeCheck = Callable[[Sequence[Member]], str | None]
 _REMEMBERED = 128
-_COUNTED_NAME = 128
 
 # Every rumour reaches a member many times, in the same bytes.
 _decoded = lru_cache(_REMEMBERED)(decode_serf)
@@ -44,7 +44,7 @@ class SerfDelegate:
         self._serf = serf
         self._merge_check = merge_check
         self._emit = emit
-        self._event_names: set[str] = set()
+        self._count_event = CountersByName("consul.serf.events", emit).incr
         self.ignore_old_events = False
         """Set while the answer to an own join is merged: what was before does not concern us."""
 
@@ -127,18 +127,10 @@ class SerfDelegate:
         if verdict != "new":
             return False
         self._emit(Metric("incr", "consul.serf.events"))
-        self._count_by_name(event.name)
+        self._count_event(event.name)
         self._serf.recorder.on_user_event(event.ltime)
         self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
         return True
-
-    def _count_by_name(self, name: str) -> None:
-        """Peers choose names: only so many, short and printable ones become measurements."""
-        if name not in self._event_names:
-            if len(self._event_names) >= limits.EVENT_NAMES or len(name) > _COUNTED_NAME or not name.isprintable():
-                return
-            self._event_names.add(name)
-        self._emit(Metric("incr", f"consul.serf.events.{name}"))
 
     def ack_payload(self) -> bytes | None:
         return self._serf.coordinates.ack_payload()

@@ -51,7 +51,9 @@ def take_in(line: str, run: str, gone: dict[str, Member]) -> None:
 def _member(record: list[Any]) -> Member:
     """Raises ValueError, TypeError."""
     name, addr, port, tags, vsn, status, status_ltime = record
-    checked = isinstance(name, str) and isinstance(tags, dict) and isinstance(port, int)
-    if not checked or not isinstance(status_ltime, int) or Status(status) not in (Status.FAILED, Status.LEFT):
+    ip, versions = bytes.fromhex(addr), bytes.fromhex(vsn)
+    is_member = isinstance(name, str) and isinstance(tags, dict) and isinstance(status_ltime, int)
+    is_reachable = len(ip) in (4, 16) and type(port) is int and 0 <= port < 65536 and len(versions) == 6
+    if not is_member or not is_reachable or Status(status) not in (Status.FAILED, Status.LEFT):
         raise ValueError("not a member that is gone")
-    return Member(name, bytes.fromhex(addr), port, tags, bytes.fromhex(vsn), Status(status), status_ltime)
+    return Member(name, ip, port, tags, versions, Status(status), status_ltime)

@@ -43,7 +43,7 @@ class BroadcastQueue:
 
         One that fits into no packet is dropped at once: it could only wait for ever.
         on_done: called when it was sent to the limit, replaced or dropped. Returns how many were dropped."""
-        if len(data) > limits.PACKET_BUDGET:
+        if len(data) > limits.RUMOUR:
             if on_done is not None:
                 on_done()
             return 1

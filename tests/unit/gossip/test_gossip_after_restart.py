@@ -67,7 +67,14 @@ def test_any_member_survives_and_no_line_does_harm(
     assert found.problems == []
 
 
-@pytest.mark.parametrize("damage", ["[]", '["a",1,2,3,4,5,6]', '["a","zz",1,{},"",4,1]', '["a","",1,{},"",1,1]', "7"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "[]", "7", '["a",1,2,3,4,5,6]', '["a","zz",1,{},"010502020504",4,1]', '["a","",1,{},"010502020504",4,1]',
+        '["a","0a000002",1,{},"",4,1]', '["a","0a000002",65536,{},"010502020504",4,1]',
+        '["a","0a000002",1,{},"010502020504",1,1]', '["a","0a000002",1,{},"010502020504",4,null]',
+    ],
+)  # fmt: skip
 def test_damaged_lines_are_passed_over(damage: str) -> None:
     assert replayed(f"# gone 7 {damage}") == {}
 

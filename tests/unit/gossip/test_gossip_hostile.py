@@ -302,15 +302,20 @@ def test_honest_events_are_all_remembered() -> None:
     assert not [effect for effect in pool.effects if isinstance(effect, UserEvent)]
 
 
-def test_names_of_events_do_not_become_any_number_of_measurements() -> None:
+@pytest.mark.parametrize("kind", ["events", "queries"])
+def test_names_of_events_and_queries_do_not_become_any_number_of_measurements(kind: str) -> None:
     pool = Pool()
-    for number in range(3000):
-        pool.hear_serf(UserEventMessage(1 + number // 200, f"event-{number}", b"", False))
-    pool.hear_serf(UserEventMessage(20, "x" * 500, b"", False))
-    pool.hear_serf(UserEventMessage(20, "line\nbreak:1|c", b"", False))
+    names = [*(f"name-{number}" for number in range(3000)), "x" * 500, "line\nbreak:1|c"]
+    for number, name in enumerate(names):
+        if kind == "events":
+            pool.hear_serf(UserEventMessage(1 + number // 200, name, b"", False))
+        else:
+            pool.hear_serf(
+                QueryMessage(1 + number // 200, number, PEER.ip, 1, "p", None, 0, 0, 10**9, name, None)
+            )
     counted = pool.counted()
-    assert counted["consul.serf.events"] == 3002
-    assert len(counted) < 150
+    assert counted[f"consul.serf.{kind}"] == 3002
+    assert 100 <= len(counted) < 150
     assert all(len(name) < 200 and name.isprintable() for name in counted)
 
 
@@ -331,6 +336,17 @@ def test_rumours_too_large_to_be_passed_on_are_not_kept(kind: str) -> None:
             pool.effects.clear()
 
     assert grown(flood) < 8 * MIB
+
+
+@pytest.mark.parametrize("size", range(limits.RUMOUR - 40, limits.PACKET_BUDGET))
+def test_a_rumour_is_sent_to_the_end_or_not_at_all(size: int) -> None:
+    """One that no packet has room for would wait for ever, and a pool with rumours does not rest."""
+    pool = Pool(Keyring([b"k" * 16]))
+    pool.pass_time(30)
+    pool.hear_serf(UserEventMessage(5, "e", bytes(size), False))
+    assert [effect.name for effect in pool.effects if isinstance(effect, UserEvent)] == ["e"]
+    pool.pass_time(30)
+    assert pool.serf.stats()["event_queue"] == "0"
 
 
 def test_intents_of_nobody_are_few_and_short() -> None:
