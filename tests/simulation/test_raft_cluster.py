@@ -171,3 +171,21 @@ def test_a_lease_excludes_other_leaders() -> None:
                 node.boot()
         assert cluster.oracle.lease_checks > 50
         assert len(cluster.oracle.leaders) > 1
+
+
+def test_a_lease_outlives_the_memory_of_a_voter() -> None:
+    """The third server, which does not hear the leader, asks it for a vote as soon as it has been restarted."""
+    for seed in range(10):
+        cluster = SimCluster(3, seed, slow_disks=0)
+        leader = cluster.leader()
+        cluster.run_for(0.2)
+        voter, third = [node for node in cluster.live() if node is not leader]
+        for ends in ((leader, third), (third, leader)):
+            cluster.cut[ends[0].server.id, ends[1].server.id] = None
+        cluster.run_for(3 * HEARTBEAT_S)
+        assert leader.has_lease()
+        for _ in range(10):
+            voter.kill(power=False)
+            voter.boot()
+            cluster.run_for(HEARTBEAT_S / 2)
+        cluster.settle()

@@ -44,6 +44,23 @@ def test_entries_of_older_terms_are_committed_only_with_one_of_the_own() -> None
     assert of(ev.Commit, effects) == [ev.Commit(4)]
 
 
+def test_that_a_quorum_has_an_entry_of_an_older_term_commits_nothing() -> None:
+    """Another leader may still replace it (Raft paper, figure 8)."""
+    core = core_of(command(2, 1), command(3, 1))
+    core.state.settings = core.state.settings._replace(max_append_entries=1)
+    [probe] = sends(make_leader(core), B)
+    core.step(ev.Durable(4, 2), 5.0)
+    rejected = msg.AppendEntriesReply(2, 1, False, no_retry_backoff=True)
+    [old] = sends(core.step(ev.RpcReply(probe.request_id, "b", rejected), 5.0), B)
+    assert [entry.index for entry in old.request.entries] == [2]
+    effects = core.step(ev.RpcReply(old.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    [older, new] = sends(effects, B)
+    effects += core.step(ev.RpcReply(older.request_id, "b", msg.AppendEntriesReply(2, 2, True)), 5.0)
+    assert of(ev.Commit, effects) == []
+    effects = core.step(ev.RpcReply(new.request_id, "b", msg.AppendEntriesReply(2, 3, True)), 5.0)
+    assert of(ev.Commit, effects) == [ev.Commit(4)]
+
+
 def test_a_refused_probe_goes_back_to_what_the_follower_has() -> None:
     core = core_of(*[command(index, 1) for index in range(2, 40)])
     [probe] = sends(make_leader(core), B)
