@@ -1,9 +1,9 @@
 """Calls that this server cannot answer go to the leader, by the rules of Consul's ForwardRPC.
 
 A handler that may not answer here raises ElsewhereError; then the very same request is sent to the leader. While there
-is no leader, or it says that it is none, the call is tried again after a random pause, at most
+is no leader, it says that it is none, or it cannot be reached, the call is tried again after a random pause, at most
 `performance.rpc_hold_timeout` after its first failure. What the other server answers with is final, errors too, except
-for reads whose connection failed."""
+for reads whose connection failed. (Consul gives up at once where the leader cannot be reached.)"""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 NO_LEADER = "No cluster leader"
+NO_CONNECTION = "rpc error getting client: failed to get conn"
 
 
 class ServerCallError(Exception):
@@ -17,10 +18,10 @@ class ServerCallError(Exception):
 class DialError(ServerCallError):
     """There is no connection, so nothing was sent."""
 
-    retry_reads = True
+    retry_always = True
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"rpc error getting client: failed to get conn: {reason}")
+        super().__init__(f"{NO_CONNECTION}: {reason}")
 
 
 class ConnectionEndedError(ServerCallError):
@@ -37,5 +38,5 @@ class RemoteCallError(ServerCallError):
 
     def __init__(self, text: str) -> None:
         super().__init__(f"rpc error making call: {text}")
-        self.retry_always = NO_LEADER in text
+        self.retry_always = NO_LEADER in text or NO_CONNECTION in text  # of the server that it would have asked
         self.retry_reads = "stream closed" in text or "session shutdown" in text

@@ -100,10 +100,21 @@ async def test_who_is_no_leader_any_more_is_asked_again(autojump_clock: object) 
         assert await ask(router(Page(FOLLOWER, OTHER)), pool, method) == 1
 
 
-@pytest.mark.parametrize("failure", [DialError("dial tcp: refused"), ConnectionEndedError("EOF")])
-async def test_only_reads_are_repeated_when_a_connection_fails(
-    failure: ServerCallError, autojump_clock: object
-) -> None:
+@pytest.mark.parametrize(
+    "failure",
+    [
+        DialError("dial tcp: refused"),
+        RemoteCallError("rpc error getting client: failed to get conn: dial tcp: refused"),
+    ],
+)
+async def test_what_was_never_sent_is_sent_again(failure: ServerCallError, autojump_clock: object) -> None:
+    for method in ("KVS.Get", "KVS.Apply"):
+        pool = Pool(failure, failure, "done")
+        assert await ask(router(Page(FOLLOWER, OTHER)), pool, method) == "done"
+
+
+async def test_only_reads_are_repeated_when_a_connection_ends(autojump_clock: object) -> None:
+    failure = ConnectionEndedError("EOF")
     assert await ask(router(Page(FOLLOWER, OTHER)), Pool(failure, "read"), "KVS.Get") == "read"
     for method in WRITES:
         pool = Pool(failure)
