@@ -49,6 +49,8 @@ from shared.service import StartError
 _LATE_S = 0.5
 _CATCH_UP_S = 0.1
 
+_RECORDS_AT_ONCE = 500                         # of a peer's state: 20 ms of work if all of them are new
+
 OnMembers = Callable[[PoolName, str, list[Member]], None]
 OnUserEvent = Callable[[PoolName, UserEvent], None]
 
@@ -250,23 +252,29 @@ class Pool:
             return Ack(message.seq_no)
         return None
 
-    def _after_stream(self, message: StreamMessage) -> None:
+    async def _after_stream(self, message: StreamMessage) -> None:
         """States are merged after the answer is out, so that the peer gets ours as it was."""
         if isinstance(message, PushPull):
             try:
-                self._merge(message)
+                await self._merge(message)
             except MergeError as error:
                 self._log("memberlist", "error", f"memberlist: Failed push/pull merge: {error}")
         elif isinstance(message, User):
             self._perform(self.serf.receive_user(message.payload, trio.current_time()))
 
-    def _merge(self, state: PushPull, *, ignore_old: bool = False) -> None:
-        """Raises MergeError."""
+    async def _merge(self, state: PushPull, *, ignore_old: bool = False) -> None:
+        """Merge a peer's state, a large one in pieces, between which others get their turn. Raises MergeError."""
         try:
-            self._perform(self.serf.merge(state, trio.current_time(), ignore_old=ignore_old))
+            self.serf.check_merge(state)
         except MergeError:
             metrics.incr("consul.memberlist.merge.refused")
             raise
+        for start in range(0, len(state.nodes), _RECORDS_AT_ONCE):
+            if start:
+                await trio.lowlevel.checkpoint()
+            records = state.nodes[start : start + _RECORDS_AT_ONCE]
+            self._perform(self.serf.merge_nodes(records, trio.current_time()))
+        self._perform(self.serf.merge_user_state(state, trio.current_time(), ignore_old=ignore_old))
 
     async def _keep_time(self) -> None:
         while True:
@@ -361,7 +369,7 @@ class Pool:
         answer = await self._streams.push_pull(to, self.serf.push_pull(join))
         # The answer's flag is ours repeated; what decides about the merge check is what we set out to do.
         state = PushPull(join, answer.nodes, answer.user_state)
-        self._merge(state, ignore_old=ignore_old)
+        await self._merge(state, ignore_old=ignore_old)
         metrics.sample("consul.memberlist.pushPullNode", (trio.current_time() - started) * 1000)
 
     async def _rejoin(self) -> None:

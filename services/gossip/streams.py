@@ -3,7 +3,7 @@
 import os
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import trio
@@ -26,7 +26,7 @@ _THREAD_FROM = 65536                       # larger messages are decoded in a th
 
 Log = Callable[[str, str], None]
 OnMessage = Callable[[StreamMessage], StreamMessage | None]
-AfterReply = Callable[[StreamMessage], None]
+AfterReply = Callable[[StreamMessage], Awaitable[None]]
 
 
 class ExchangeError(Exception):
@@ -36,7 +36,8 @@ class ExchangeError(Exception):
 class Streams:
     """Listens, and opens exchanges. keyring: None for a plain pool.
 
-    on_message(message) -> the reply, or None; after_reply(message) is called once it has been sent."""
+    on_message(message) -> the reply, or None; after_reply(message) is called once it has been sent, within the
+    exchange's time."""
 
     def __init__(
         self,
@@ -161,7 +162,7 @@ class Streams:
         reply = self._on_message(message)
         if reply is not None:
             await self._send(stream, reply)
-        self._after_reply(message)
+        await self._after_reply(message)
 
     async def _read(self, stream: trio.SocketStream, *, silent_eof: bool = False) -> StreamMessage | None:
         """The message of this direction; None if the peer closed without a word and that is fine."""

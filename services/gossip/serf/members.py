@@ -101,6 +101,7 @@ class Members:
         known = self._by_name.get(node.name)
         member = Member(node.name, node.addr, node.port, self.tags_of(node.meta), node.vsn)
         if known is None:
+            self._make_room()
             intent = self._intents.get(node.name)
             if intent is not None:
                 status = Status.LEAVING if intent.kind == "leave" else Status.ALIVE
@@ -247,6 +248,13 @@ class Members:
         expired = [name for name, one in self._intents.items() if now - one.at > self._settings.intent_timeout_s]
         for name in expired:
             del self._intents[name]
+
+    def _make_room(self) -> None:
+        """SWIM bounds who is alive. Where ever new names come and go, who went first is forgotten before its time."""
+        while len(self._by_name) >= self._settings.swim.max_nodes and (self._left or self._failed):
+            name = next(iter(self._left or self._failed))
+            self._log("info", f"serf: EventMemberReap: {name}")
+            self._erase(self._by_name[name])
 
     def _erase(self, member: Member) -> None:
         self._failed.pop(member.name, None)

@@ -1,7 +1,7 @@
 """Swim: one pool's member list, kept current by probing, gossip and state exchanges."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from services.gossip.codec import limits
 from services.gossip.codec.keyring import OVERHEAD as ENCRYPTION_OVERHEAD
@@ -16,6 +16,7 @@ from services.gossip.codec.messages import (
     IndirectPing,
     Message,
     Nack,
+    NodeRecord,
     Ping,
     Suspect,
     User,
@@ -149,14 +150,20 @@ class Swim:
         """Our whole state, for a stream."""
         return PushPull(join, tuple(node.record() for node in self.nodes), self._delegate.local_state())
 
-    def merge(self, state: PushPull, now: float) -> None:
-        """Merge a peer's state. Raises MergeError, and then nothing of it was taken over."""
+    def check_merge(self, state: PushPull) -> None:
+        """Raises MergeError if a peer's state must not be merged."""
         reason = incompatibility(self.nodes, state.nodes)
         if reason is None and state.join:
             reason = self._delegate.check_merge(state.nodes)
         if reason is not None:
             raise MergeError(reason)
-        self._rules.merge(state.nodes, now)
+
+    def merge_nodes(self, nodes: Sequence[NodeRecord], now: float) -> None:
+        """Take over some or all nodes of a state that was checked."""
+        self._rules.merge(nodes, now)
+
+    def merge_user_state(self, state: PushPull, now: float) -> None:
+        """The rest of it, after its nodes."""
         if state.user_state:
             self._delegate.merge_state(state.user_state, state.join, now)
 

@@ -101,6 +101,15 @@ class NodeTable:
         self._rng.shuffle(order)
         self._order = order
 
+    def forget_half_of_the_left(self) -> None:
+        """Make room: those that left longest ago are dropped after all."""
+        left = sorted((node.changed_at, node.name) for node in self if node.state == STATE_LEFT)
+        dropped = {name for _, name in left[: (len(left) + 1) // 2]}
+        for name in dropped:
+            del self._by_name[name]
+        self._counts[STATE_LEFT] -= len(dropped)
+        self._order = [name for name in self._order if name not in dropped]
+
     def sample(self, count: int, wanted: Callable[[Node], bool]) -> list[Node]:
         """Up to `count` different random nodes that are wanted.
 

@@ -1,6 +1,6 @@
 """What a rumour does to the member list: the alive, suspect and dead rules, refutation, suspicion timeouts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from services.gossip.codec import limits
@@ -132,7 +132,7 @@ class Rules:
         self._nodes.put(gone)
         self._delegate.node_left(gone, now)
 
-    def merge(self, records: tuple[NodeRecord, ...], now: float) -> None:
+    def merge(self, records: Sequence[NodeRecord], now: float) -> None:
         """Take over a peer's view. A node it calls dead is only suspected here: it may still refute."""
         me, bind_port = self._settings.name, self._settings.bind_port
         for record in records:
@@ -163,7 +163,7 @@ class Rules:
             return f"memberlist: ignoring alive message for {where}: it has no name or no usable address"
         if len(alive.meta) > limits.META or len(alive.node.encode("utf-8", "surrogateescape")) > limits.NAME:
             return f"memberlist: ignoring alive message for {where}: its name or Meta is too long"
-        if len(self._nodes) >= self._settings.max_nodes and self._nodes.get(alive.node) is None:
+        if self._nodes.get(alive.node) is None and not self._has_room():
             return f"memberlist: ignoring alive message for {where}: the list is full"
         reason = self._delegate.check_alive(alive)
         if reason is not None:
@@ -174,6 +174,12 @@ class Rules:
             if known is None or known.addr != alive.addr:
                 return f"memberlist: Rejected node {alive.node} ({format_ip(alive.addr)}): address is not allowed"
         return None
+
+    def _has_room(self) -> bool:
+        limit = self._settings.max_nodes
+        if len(self._nodes) >= limit and self._nodes.count(STATE_LEFT):
+            self._nodes.forget_half_of_the_left()
+        return len(self._nodes) < limit
 
     def _may_take_over(self, known: Node, alive: Alive, now: float) -> bool:
         """Another address uses a known name: fine if that node is gone for good, else a conflict."""

@@ -11,7 +11,9 @@ class SwimSettings:
 
     name: this node's name in the pool. advertise: the address others reach it at.
     vsn: six bytes, see facts of the Alive message. allowed: None lets members live anywhere.
-    encrypted: packets grow by the encryption overhead, so less fits."""
+    encrypted: packets grow by the encryption overhead, so less fits.
+    max_nodes: of the member list, and of the members that Serf knows, those that are gone included.
+    max_relays: pings for others that are under way."""
 
     name: str
     advertise: Address

@@ -391,6 +391,36 @@ def test_a_full_list_takes_nobody_else() -> None:
     assert len(refused) == 200 - 49
 
 
+@pytest.mark.parametrize("goodbye", [True, False])
+def test_members_under_ever_new_names_are_bounded_and_leave_room_for_honest_ones(goodbye: bool) -> None:
+    settings = SerfSettings(SwimSettings("me", ME, max_nodes=50), {"role": "node", "dc": "dc1"})
+    serf = Serf(settings, random.Random(1), LanRules("dc1", "mine", "me", ""))
+    now, kinds = 1.0, Counter[str]()
+    serf.start(now)
+
+    def hear(*messages: Message) -> None:
+        for effect in serf.receive(messages, PEER, now):
+            if isinstance(effect, MemberEvent):
+                kinds[effect.kind] += 1
+
+    for number in range(500):
+        name = f"n{number}"
+        hear(alive(name, Address(bytes((10, 9, number >> 8, number & 255)), 1)))
+        if goodbye:
+            hear(User(encode_serf(LeaveIntent(number + 1, name))))
+        hear(Dead(1, name, name if goodbye else "peer"))
+        now += 10
+        serf.tick(now)
+        assert len(serf.members) <= 50
+        assert len(serf.swim.nodes) <= 50
+    assert kinds["join"] == 500
+    assert kinds["reap"] == 500 - 49
+    hear(alive("honest"))
+    member = serf.members.get("honest")
+    assert member is not None
+    assert member.status == Status.ALIVE
+
+
 def test_a_ring_of_foreign_events_is_bounded_as_well() -> None:
     pool = Pool()
     past = tuple(

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from services.gossip.codec.messages import Ping
-from services.gossip.codec.stream import PushPull
+from services.gossip.codec.stream import PushPull, StreamMessage
 from services.gossip.streams import ExchangeError, Streams
 from services.gossip.swim.address import Address
 
@@ -16,9 +16,12 @@ NOBODY = Address(bytes(15) + b"\1", 8301)
 
 @pytest.fixture
 def streams() -> Iterator[Streams]:
+    async def nothing_more(message: StreamMessage) -> None:
+        pass
+
     opened = Streams(
         "127.0.0.1", 0, 5.0, None, True, True,
-        log=lambda level, text: None, on_message=lambda message: None, after_reply=lambda message: None,
+        log=lambda level, text: None, on_message=lambda message: None, after_reply=nothing_more,
     )  # fmt: skip
     yield opened
     opened.close()

@@ -120,6 +120,11 @@ class Rig:
     def alive(self, name: str, incarnation: int = 1, last: int = 2, meta: bytes = b"m", vsn: bytes = VSN) -> None:
         self.hear(Alive(incarnation, name, ip(last), 8301, meta, vsn))
 
+    def merge(self, state: PushPull) -> None:
+        self.swim.check_merge(state)
+        self.swim.merge_nodes(state.nodes, self.now)
+        self.swim.merge_user_state(state, self.now)
+
     def run(self, seconds: float) -> None:
         end = self.now + seconds
         while self.timers.deadline <= end:
@@ -476,7 +481,7 @@ def test_a_merge_takes_over_the_living_and_suspects_the_dead() -> None:
         record("a", STATE_DEAD), record("b", STATE_LEFT, last=3), record("c", STATE_SUSPECT, last=4),
         record("d", STATE_ALIVE, last=5), record("e", STATE_DEAD, last=6), record("f", STATE_LEFT, last=7),
     )
-    rig.swim.merge(PushPull(False, nodes, b"serf"), rig.now)
+    rig.merge(PushPull(False, nodes, b"serf"))
     assert [rig.state(name) for name in "abcdef"] == [
         STATE_SUSPECT, STATE_LEFT, STATE_SUSPECT, STATE_ALIVE, None, None,
     ]
@@ -490,7 +495,7 @@ def test_incompatible_versions_merge_nothing(vsn: bytes) -> None:
     rig = Rig()
     nodes = (record("a", STATE_ALIVE), record("b", STATE_ALIVE, last=3, vsn=vsn))
     with pytest.raises(MergeError, match="is incompatible"):
-        rig.swim.merge(PushPull(False, nodes, b""), rig.now)
+        rig.merge(PushPull(False, nodes, b""))
     assert rig.state("a") is None
 
 
@@ -498,8 +503,8 @@ def test_consul_can_refuse_a_join_but_a_periodic_sync_only_single_nodes() -> Non
     rig = Rig()
     rig.upper.refuse = "no"
     with pytest.raises(MergeError, match="no"):
-        rig.swim.merge(PushPull(True, (record("a", STATE_ALIVE),), b""), rig.now)
-    rig.swim.merge(PushPull(False, (record("a", STATE_ALIVE),), b"s"), rig.now)
+        rig.merge(PushPull(True, (record("a", STATE_ALIVE),), b""))
+    rig.merge(PushPull(False, (record("a", STATE_ALIVE),), b"s"))
     assert rig.state("a") is None
     assert rig.upper.merged == [b"s"]
 
@@ -549,6 +554,21 @@ def test_the_member_list_is_bounded() -> None:
     for number in range(2, 20):
         rig.alive(f"n{number}", last=number)
     assert len(rig.swim.nodes) == 5
+
+
+def test_those_that_left_make_room_in_a_full_list() -> None:
+    rig = Rig(max_nodes=5)
+    for number in range(2, 30):
+        rig.now += 1
+        rig.alive(f"n{number}", last=number)
+        rig.hear(Dead(1, f"n{number}", f"n{number}"))
+        assert len(rig.swim.nodes) <= 5
+        assert len(list(rig.swim.nodes)) == sum(map(rig.swim.nodes.count, range(4)))
+    assert [rig.state(f"n{number}") for number in (2, 29)] == [None, STATE_LEFT]
+    for number in range(30, 40):
+        rig.alive(f"n{number}", last=number)
+    rig.run(10)
+    assert {node.name for node in rig.swim.nodes} == {"me", "n30", "n31", "n32", "n33"}
 
 
 def test_port_zero_means_our_own_port() -> None:
