@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 NO_LEADER = "No cluster leader"
 NO_CONNECTION = "rpc error getting client: failed to get conn"
+_ENDED_THERE = re.compile(r"^rpc error making call: .*(?:EOF|connection reset by peer|broken pipe|i/o timeout)$")
+"""What a server answers whose own connection to the leader ended."""
 
 
 class ServerCallError(Exception):
@@ -39,4 +43,4 @@ class RemoteCallError(ServerCallError):
     def __init__(self, text: str) -> None:
         super().__init__(f"rpc error making call: {text}")
         self.retry_always = NO_LEADER in text or NO_CONNECTION in text  # of the server that it would have asked
-        self.retry_reads = "stream closed" in text or "session shutdown" in text
+        self.retry_reads = "stream closed" in text or "session shutdown" in text or bool(_ENDED_THERE.match(text))

@@ -29,7 +29,7 @@ from shared.gotext.processes import StartError
 from shared.log import get_logger
 from shared.structs import gojson
 from shared.structs.errors import JsonError
-from shared.structs.kv import LOCK
+from shared.structs.kv import LOCK, DirEntry
 from shared.structs.schema import BYTES, DURATION, STR, STRS, Struct, attr
 
 _log = get_logger("agent")
@@ -167,7 +167,7 @@ class _Run:
             _log.debug("remote exec aborted, job spec missing")
             raise _Failed
         try:
-            return Job.from_json(gojson.loads(entries[0]["Value"] or b""))
+            return Job.from_json(gojson.loads(DirEntry.from_wire(entries[0]).value or b""))
         except JsonError as error:
             _log.error("failed to decode remote exec spec", error=str(error))
             raise _Failed from None

@@ -115,6 +115,8 @@ async def test_errors_of_the_other_server(loopback: LoopbackPool) -> None:
             ("Permission denied", False, False),
             ("No cluster leader", True, False),
             ("rpc error making call: stream closed", False, True),
+            ("rpc error making call: EOF", False, True),
+            ("rpc error getting client: failed to get conn: dial tcp: refused", True, False),
         ):
             with pytest.raises(RemoteCallError) as caught:
                 await pool.call(other.address, "A.B", rpc.pack(text))
