@@ -17,6 +17,7 @@ from services.raft_node.installing import Installing
 from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import SnapshotWriter
+from services.raft_node.outgoing import Outgoing
 from shared.log import get_logger
 
 _log = get_logger("agent.server.raft")
@@ -84,7 +85,7 @@ class Inbound:
         self._installing = installing
         self._leader = ""
         self._slots: deque[Slot] = deque()
-        self._ready = trio.Event()
+        self._outgoing = Outgoing(stream, STALL_TIMEOUT_S)
         self._room = trio.Event()
 
     async def serve(self) -> None:
@@ -92,11 +93,13 @@ class Inbound:
         async with self._stream:
             try:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._send_answers)
+                    nursery.start_soon(self._outgoing.run)
                     await self._receive()
                     nursery.cancel_scope.cancel()
             except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
                 _log.debug("raft connection ended", remote_address=self._source)
+            finally:
+                self._outgoing.close()
         self._watch.ended(self._leader)
 
     async def _receive(self) -> None:
@@ -134,20 +137,14 @@ class Inbound:
         return _Body(slot, self._installing) if slot.body is not None else None
 
     def answers_ready(self) -> None:
-        self._ready.set()
-
-    async def _send_answers(self) -> None:
-        while True:
-            await self._ready.wait()
-            self._ready = trio.Event()
-            parts = []
-            while self._slots and (data := self._slots[0].data) is not None:
-                parts.append(data)
-                self._slots.popleft()
+        """Sends what is answered, in order."""
+        parts = []
+        while self._slots and (data := self._slots[0].data) is not None:
+            parts.append(data)
+            self._slots.popleft()
+        if parts:
             self._room.set()
-            if parts:
-                with trio.fail_after(STALL_TIMEOUT_S):
-                    await self._stream.send_all(b"".join(parts))
+            self._outgoing.write(b"".join(parts))
 
 
 class _Body:

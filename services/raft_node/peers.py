@@ -17,7 +17,9 @@ from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Pre
 from services.raft_node.core.types import Server, Settings
 from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import SnapshotReader, Snapshots
+from services.raft_node.outgoing import Outgoing
 from shared.config.runtime import split_host_port
+from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 
 _log = get_logger("agent.server.raft")
@@ -26,7 +28,7 @@ RAFT_BYTE: Final = b"\x01"
 """First byte of a connection to the server port: what follows is Raft."""
 IO_TIMEOUT_S: Final = 10.0
 IDLE_TIMEOUT_S: Final = 60.0
-QUEUE_LENGTH: Final = 256
+OUTSTANDING_MAX: Final = 256
 _SNAPSHOT_BYTES_PER_TIMEOUT: Final = 256 << 10
 _READ_BYTES: Final = 64 << 10
 
@@ -141,13 +143,26 @@ class _Lane:
         self._connect = connect
         self._timeout_s = timeout_s
         self._queue: deque[ev.Send] = deque()
+        """Requests from before the connection."""
         self._outstanding: deque[_Outstanding] = deque()
+        self._outgoing: Outgoing | None = None
+        self._last_used = trio.current_time()
         self._wake = trio.Event()
 
     def offer(self, effect: ev.Send) -> None:
-        """Queues a request. When more wait than a healthy connection ever has, the lane breaks and all fail."""
-        self._queue.append(effect)
-        self._wake.set()
+        """Sends a request, or queues it while there is no connection. When more wait for an answer than a healthy
+        connection ever has, the lane breaks and all fail."""
+        if self._outgoing is None or len(self._outstanding) >= OUTSTANDING_MAX:
+            self._queue.append(effect)
+            self._wake.set()
+        else:
+            self._write(self._outgoing, effect)
+
+    def _write(self, outgoing: Outgoing, effect: ev.Send) -> None:
+        self._last_used = trio.current_time()
+        kind = wire.request_kind(effect.request)
+        self._outstanding.append(_Outstanding(effect.request_id, kind, self._last_used + self._timeout_s))
+        outgoing.write(wire.encode_request(effect.request))
 
     async def run(self) -> None:
         try:
@@ -160,11 +175,14 @@ class _Lane:
             self.ended = True
 
     async def _something_to_send(self) -> bool:
-        with trio.move_on_after(IDLE_TIMEOUT_S):
-            while not self._queue:
-                self._wake = trio.Event()
+        """False when nothing was sent for a while. Returns at once while something is queued."""
+        while not self._queue:
+            self._wake = trio.Event()
+            with trio.move_on_at(self._last_used + IDLE_TIMEOUT_S):
                 await self._wake.wait()
-        return bool(self._queue)
+            if not self._queue and self._last_used + IDLE_TIMEOUT_S <= trio.current_time():
+                return False
+        return True
 
     async def _converse(self) -> None:
         with trio.fail_after(self._timeout_s):
@@ -172,20 +190,26 @@ class _Lane:
         async with stream:
             with trio.fail_after(self._timeout_s):
                 await _send(stream, RAFT_BYTE)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._read, stream)
-                while await self._something_to_send():
-                    if len(self._queue) > QUEUE_LENGTH:
-                        raise trio.TooSlowError
-                    requests = list(self._queue)
-                    self._queue.clear()
-                    give_up_at = trio.current_time() + self._timeout_s
-                    for effect in requests:
-                        kind = wire.request_kind(effect.request)
-                        self._outstanding.append(_Outstanding(effect.request_id, kind, give_up_at))
-                    with trio.fail_at(give_up_at):
-                        await _send(stream, b"".join([wire.encode_request(e.request) for e in requests]))
-                nursery.cancel_scope.cancel()
+            outgoing = Outgoing(stream, self._timeout_s)
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._read, stream)
+                    nursery.start_soon(self._send_left_over, outgoing)
+                    while self._queue:
+                        self._write(outgoing, self._queue.popleft())
+                    self._outgoing = outgoing
+                    if await self._something_to_send():
+                        raise trio.TooSlowError  # only what there is no room for is queued now
+                    nursery.cancel_scope.cancel()
+            finally:
+                self._outgoing = None
+                outgoing.close()
+
+    async def _send_left_over(self, outgoing: Outgoing) -> None:
+        try:
+            await outgoing.run()
+        except trio.BrokenResourceError as error:
+            raise ConnectionError(str(error.__cause__ or error)) from error
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         decoder = wire.AnswerDecoder()
@@ -197,7 +221,12 @@ class _Lane:
                 if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
                     raise trio.TooSlowError
                 continue
-            self._take(decoder, data)
+            flusher = Flusher.current()
+            flusher.begin()  # what follows from an answer, results above all, leaves now
+            try:
+                self._take(decoder, data)
+            finally:
+                flusher.end()
 
     def _take(self, decoder: wire.AnswerDecoder, data: bytes) -> None:
         while self._outstanding:
