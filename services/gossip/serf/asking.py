@@ -24,11 +24,12 @@ from services.gossip.serf.counters import CountersByName
 from services.gossip.serf.effects import Effect
 from services.gossip.serf.errors import SerfError
 from services.gossip.serf.member import Status
+from services.gossip.serf.name_vote import NameVote
 from services.gossip.serf.queries import Collector, QueryRing, RunningQueries, default_timeout_s, is_meant
 from services.gossip.swim.address import Address
 from services.gossip.swim.effects import Log, Metric
 from services.gossip.swim.nodes import Node
-from services.gossip.swim.timers import Timers
+from services.gossip.swim.timers import Timers, void
 
 if TYPE_CHECKING:
     from services.gossip.serf.core import Serf
@@ -58,6 +59,7 @@ class Asking:
         self._keyring = keyring
         self._save_keyring = save_keyring
         self._running = RunningQueries(emit)
+        self._name_vote: NameVote | None = None
 
     def start(
         self,
@@ -103,6 +105,16 @@ class Asking:
         collector = keys.KeyAnswers(token, self._alive_count(), self._log)
         payload = encode_key_request(key)
         self.start(_INTERNAL + operation, payload, now, relay_factor=relay_factor, collector=collector)
+
+    def ask_whose_name(self) -> None:
+        """Let the members decide whether this node keeps its name; NameVoted follows. One vote at a time."""
+        if self._name_vote is not None and not self._name_vote.ended:
+            return
+        own = self._serf.settings
+        vote = self._name_vote = NameVote(own.swim.advertise, self._log)
+        name = own.name.encode("utf-8", "surrogateescape")
+        # A timer of its own: the message with the other node's claim is still being looked at.
+        self._timers.at(0.0, lambda now: void(self.start(f"{_INTERNAL}conflict", name, now, collector=vote)))
 
     def on_query(self, query: QueryMessage, now: float) -> bool:
         """Somebody asks. True if the query is to be passed on, which is so even if it is not meant for us."""

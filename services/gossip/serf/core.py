@@ -31,7 +31,7 @@ from services.gossip.serf.user_events import EventRing
 from services.gossip.swim.address import Address
 from services.gossip.swim.core import Swim
 from services.gossip.swim.effects import Log, StartPushPull
-from services.gossip.swim.timers import Phase, Timer, Timers
+from services.gossip.swim.timers import Phase, Timer, Timers, void
 
 
 class Serf:
@@ -74,7 +74,7 @@ class Serf:
             self._emit,
         )
         self.coordinates = Coordinates(settings.name, rng, self._emit)
-        self._delegate = SerfDelegate(self, merge_check, self._emit)
+        self._delegate = SerfDelegate(self, merge_check, self._timers, self._emit)
         incarnation = 0 if recovered is None else recovered.incarnation
         self.swim = Swim(settings.swim, self._delegate, self._timers, rng, self._emit, incarnation)
         self.asking = Asking(self, rng, self._timers, self._emit, keyring, save_keyring)
@@ -238,7 +238,7 @@ class Serf:
         if len(data) > limit:
             raise SerfError(f"encoded user event exceeds configured limit of {limit} bytes after encoding")
         self.events.clock.take()
-        self._delegate.deliver(event)
+        self._delegate.deliver(event, now)
         self.rumours.add(self.rumours.events, data)
         return self._finish(now)
 
@@ -381,7 +381,3 @@ def check_tags(tags: dict[str, str]) -> bytes:
     if len(meta) > limits.META:
         raise SerfError(f"Encoded length of tags exceeds limit of {limits.META} bytes")
     return meta
-
-
-def void(value: object) -> None:
-    """For lambdas whose value does not matter."""

@@ -19,6 +19,7 @@ from services.gossip.codec.serf_messages import (
     decode_state,
     encode_state,
 )
+from services.gossip.serf.coalescing import Coalescer
 from services.gossip.serf.counters import CountersByName
 from services.gossip.serf.effects import Effect, UserEvent
 from services.gossip.serf.lamport import LTIME_MAX
@@ -26,6 +27,7 @@ from services.gossip.serf.member import Member, Status
 from services.gossip.swim.address import Address, format_ip
 from services.gossip.swim.effects import Log, Metric
 from services.gossip.swim.nodes import Node
+from services.gossip.swim.timers import Timers
 
 if TYPE_CHECKING:
     from services.gossip.serf.core import Serf
@@ -40,10 +42,13 @@ _decoded = lru_cache(_REMEMBERED)(decode_serf)
 class SerfDelegate:
     """Connects one pool's SWIM with its Serf part. See swim.delegate.Delegate for what the methods promise."""
 
-    def __init__(self, serf: "Serf", merge_check: MergeCheck, emit: Callable[[Effect], None]) -> None:
+    def __init__(
+        self, serf: "Serf", merge_check: MergeCheck, timers: Timers, emit: Callable[[Effect], None]
+    ) -> None:
         self._serf = serf
         self._merge_check = merge_check
         self._emit = emit
+        self._coalescer = Coalescer(serf.settings.coalesce_s, serf.settings.quiescent_s, timers, emit)
         self._count_event = CountersByName("consul.serf.events", emit).incr
         self.ignore_old_events = False
         """Set while the answer to an own join is merged: what was before does not concern us."""
@@ -66,8 +71,10 @@ class SerfDelegate:
         self._log(
             "error",
             f"serf: Node name conflicts with another node at {theirs}. Names must be unique! "
-            "(Resolution enabled: false)",
+            f"(Resolution enabled: {str(self._serf.settings.resolves_conflicts).lower()})",
         )
+        if self._serf.settings.resolves_conflicts:
+            self._serf.asking.ask_whose_name()
 
     def check_alive(self, alive: Alive) -> str | None:
         tags = self._serf.members.tags_of(alive.meta)
@@ -101,7 +108,7 @@ class SerfDelegate:
                 rumours.add(rumours.intents, payload)
         elif isinstance(message, UserEventMessage):
             self._log("debug", f"serf: messageUserEventType: {message.name}")
-            if self.deliver(message):
+            if self.deliver(message, now):
                 rumours.add(rumours.events, payload)
         elif isinstance(message, QueryMessage):
             self._log("debug", f"serf: messageQueryType: {message.name}")
@@ -115,7 +122,7 @@ class SerfDelegate:
             self._log("debug", f"serf: Relaying response to addr: {to}")
             serf.swim.send_user(to, message.payload)
 
-    def deliver(self, event: UserEventMessage) -> bool:
+    def deliver(self, event: UserEventMessage, now: float) -> bool:
         """Hand a user event to the application if it is new."""
         events = self._serf.events
         verdict = events.accept(event)
@@ -129,7 +136,7 @@ class SerfDelegate:
         self._emit(Metric("incr", "consul.serf.events"))
         self._count_event(event.name)
         self._serf.recorder.on_user_event(event.ltime)
-        self._emit(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce))
+        self._coalescer.take(UserEvent(event.ltime, event.name, event.payload or b"", event.coalesce), now)
         return True
 
     def ack_payload(self) -> bytes | None:
@@ -181,7 +188,7 @@ class SerfDelegate:
             serf.events.ignore_before(state.event_ltime)
         for past in filter(None, state.events or ()):
             for event in filter(None, past.events or ()):
-                self.deliver(UserEventMessage(past.ltime, event.name, event.payload, False))
+                self.deliver(UserEventMessage(past.ltime, event.name, event.payload, False), now)
 
     def _log(self, level: Literal["debug", "info", "warn", "error"], text: str) -> None:
         self._emit(Log("serf", level, text))

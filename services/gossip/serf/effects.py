@@ -44,6 +44,13 @@ class QueryDone:
 
 
 @dataclass(frozen=True, slots=True)
+class NameVoted:
+    """Another node claims this one's name, and the members were asked. kept: this node has to end if it is false."""
+
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CommandDone:
     """The command that was given with `token` has ended; `error` is None if it did what it should."""
 
@@ -74,6 +81,7 @@ Effect = (
     | QueryAck
     | QueryAnswer
     | QueryDone
+    | NameVoted
     | CommandDone
     | SnapshotAppend
     | SnapshotReplace

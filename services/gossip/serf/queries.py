@@ -11,7 +11,7 @@ from services.gossip.codec.serf_messages import (
     QueryResponseMessage,
     decode_filter,
 )
-from services.gossip.serf.effects import CommandDone, Effect, QueryAck, QueryAnswer, QueryDone
+from services.gossip.serf.effects import Effect, QueryAck, QueryAnswer, QueryDone
 from services.gossip.serf.lamport import LamportClock
 from services.gossip.swim.effects import Log, Metric
 
@@ -155,5 +155,5 @@ class Collector(ABC):
         """Take an answer; True if nothing more is to be waited for."""
 
     @abstractmethod
-    def done(self) -> CommandDone:
+    def done(self) -> Effect:
         """What whoever asked is told in the end, complete or not."""

@@ -8,7 +8,10 @@ from services.gossip.swim.settings import SwimSettings
 @dataclass(frozen=True, slots=True)
 class SerfSettings:
     """Durations are seconds. Defaults are those of Consul, which differ from Serf's own in reconnect_timeout_s,
-    leave_propagate_s and queue_min; name conflicts are only reported, as Consul has it."""
+    leave_propagate_s and queue_min.
+
+    resolves_conflicts, coalesce_s, quiescent_s: Serf's votes about names and its coalescing of user events, which
+    Consul has off, and so have its pools here. See NameVote and Coalescer."""
 
     swim: SwimSettings
     tags: dict[str, str] = field(default_factory=dict)
@@ -23,6 +26,9 @@ class SerfSettings:
     queue_check_interval_s: float = 30.0
     queue_depth_warning: int = 128
     ring_size: int = 512
+    resolves_conflicts: bool = False
+    coalesce_s: float = 0.0
+    quiescent_s: float = 0.0
 
     @property
     def name(self) -> str:

@@ -7,6 +7,10 @@ from collections.abc import Callable
 Action = Callable[[float], None]
 
 
+def void(value: object) -> None:
+    """For lambdas whose value does not matter."""
+
+
 class Timer:
     """A pending call; cancel() is safe at any time."""
 

@@ -18,7 +18,7 @@ from services.gossip.codec.messages import ALIVE, DEAD, SUSPECT, USER, Message, 
 from services.gossip.codec.packet import decode_packet, encode_packet
 from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
 from services.gossip.serf import Member, Serf, SerfSettings, Status
-from services.gossip.serf.effects import CommandDone, Effect, MemberEvent, QueryAck, QueryAnswer, UserEvent
+from services.gossip.serf.effects import CommandDone, Effect, MemberEvent, NameVoted, QueryAck, QueryAnswer, UserEvent
 from services.gossip.swim import MergeError, SwimSettings
 from services.gossip.swim.address import Address
 from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull, TcpPing
@@ -43,6 +43,7 @@ class SimNode:
         self.events: list[tuple[str, str]] = []
         self.user_events: list[UserEvent] = []
         self.answers: list[QueryAck | QueryAnswer] = []
+        self.votes: list[bool] = []
         self.done: dict[object, CommandDone] = {}
         self.logs: list[str] = []
         self.traffic = Traffic()
@@ -110,6 +111,9 @@ class SimNode:
     def _done(self, effect: CommandDone) -> None:
         self.done[effect.token] = effect
 
+    def _voted(self, effect: NameVoted) -> None:
+        self.votes.append(effect.kept)
+
     def _log(self, effect: Log) -> None:
         if effect.text.endswith(_FAILED_PROBE):
             self.sim.counters[FAILED_PROBES] += 1
@@ -128,7 +132,8 @@ def _ignore(node: SimNode, effect: Effect) -> None:
 _PERFORM: dict[type, Callable[[SimNode, Effect], None]] = {
     SendPacket: SimNode._send, MemberEvent: SimNode._member, UserEvent: SimNode._user_event,
     StartPushPull: SimNode._push_pull, TcpPing: SimNode._tcp_ping, QueryAck: SimNode._answer,
-    QueryAnswer: SimNode._answer, CommandDone: SimNode._done, Log: SimNode._log, Metric: SimNode._metric,
+    QueryAnswer: SimNode._answer, NameVoted: SimNode._voted, CommandDone: SimNode._done, Log: SimNode._log,
+    Metric: SimNode._metric,
 }  # type: ignore[dict-item]
 
 Entry = tuple[float, int, SimNode | None, object, object]
@@ -138,7 +143,7 @@ class GossipSim:
     """Runs the nodes of one pool. `now` is virtual seconds.
 
     codec: packets and streams pass through their encoded form, encryption included; without it single messages do,
-    each only once. keeps_logs: nodes keep their log lines. swim: settings that all nodes share.
+    each only once. keeps_logs: nodes keep their log lines. swim, serf: settings that all nodes share.
 
     counters: how often each metric was counted or sampled, over all nodes.
     trace: a checksum over all packets that arrived and when, for comparing runs.
@@ -152,6 +157,7 @@ class GossipSim:
         keyring: Keyring | None = None,
         merge_check: Callable[[Sequence[Member]], str | None] = lambda members: None,
         swim: dict[str, float] | None = None,
+        serf: dict[str, object] | None = None,
         codec: bool = True,
         keeps_logs: bool = True,
     ) -> None:
@@ -166,6 +172,7 @@ class GossipSim:
         self.seen_at: defaultdict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self.trace = 0
         self._swim = swim or {}
+        self._serf = serf or {}
         self._queue: list[Entry] = []
         self._sequence = 0
         self._decoded: dict[bytes, Message] = {}
@@ -179,6 +186,7 @@ class GossipSim:
         settings = SerfSettings(
             SwimSettings(name, address, encrypted=self.keyring is not None, **self._swim, **swim),  # type: ignore[arg-type]
             {"role": "node", "dc": "dc1", "id": name},
+            **self._serf,  # type: ignore[arg-type]
         )
         node = SimNode(self, name, index, settings)
         self.nodes.append(node)

@@ -148,6 +148,20 @@ def test_two_nodes_with_one_name_the_first_one_stays(seed: int) -> None:
     assert any("Conflicting address for n1" in line for line in sim.nodes[0].logs)
 
 
+def test_where_names_are_voted_on_the_newcomer_has_to_go(seed: int) -> None:
+    sim = GossipSim(5, seed, serf={"resolves_conflicts": True})
+    sim.join_all()
+    sim.run_until(lambda: sim.all_agree(5), 10)
+    thief = sim.add("n1", 5)
+    sim.join(thief, sim.nodes[0])
+    sim.run_until(lambda: bool(thief.votes), 30)
+    assert thief.votes == [False]
+    sim.crash(thief)
+    sim.run(30)
+    assert all(sim.nodes[1].votes)                        # it may have heard of the other one, and have asked, too
+    assert sim.all_agree(5)
+
+
 def test_a_user_event_reaches_every_member_once(seed: int) -> None:
     sim = GossipSim(9, seed)
     sim.network.loss, sim.network.duplicate = 0.1, 0.2
@@ -158,6 +172,18 @@ def test_a_user_event_reaches_every_member_once(seed: int) -> None:
     sim.run(60)
     for node in sim.nodes:
         assert [(event.name, event.payload) for event in node.user_events] == [("deploy", b"v7")]
+
+
+def test_where_events_are_coalesced_the_last_of_a_name_is_enough(seed: int) -> None:
+    sim = GossipSim(9, seed, serf={"coalesce_s": 5.0, "quiescent_s": 2.0})
+    sim.join_all()
+    sim.run_until(lambda: sim.all_agree(9), 30)
+    for version in range(20):
+        sim.nodes[4].perform(sim.nodes[4].serf.user_event("deploy", b"%d" % version, True, sim.now))
+    sim.nodes[4].perform(sim.nodes[4].serf.user_event("page", b"", False, sim.now))
+    sim.run(60)
+    for node in sim.nodes:
+        assert [(event.name, event.payload) for event in node.user_events] == [("page", b""), ("deploy", b"19")]
 
 
 def test_a_joiner_does_not_hear_of_events_from_before(seed: int) -> None:
