@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import trio
 
 from services.rpc_core.agent_core import AgentCore
+from services.rpc_core.local.local_agent import LocalAgent
 from services.rpc_core.local.node_info import node_meta
 from services.rpc_core.pool import LAN, WAN
 from shared.ipc import IpcError, RemoteError, Request, Server
@@ -40,10 +41,10 @@ class Delegate(Protocol):
 
 
 class AgentMethods:
-    """The handlers. `serve` offers them on a socket. local_stats: figures of the agent's services and checks."""
+    """The handlers. `serve` offers them on a socket."""
 
-    def __init__(self, core: AgentCore, delegate: Delegate, local_stats: Callable[[], dict[str, str]]) -> None:
-        self._core, self._delegate, self._local_stats = core, delegate, local_stats
+    def __init__(self, core: AgentCore, delegate: Delegate, local: LocalAgent) -> None:
+        self._core, self._delegate, self._local = core, delegate, local
 
     def serve(self, server: Server) -> None:
         methods: dict[str, Callable[[Mapping[str, Any]], Awaitable[Any]]] = {
@@ -113,6 +114,7 @@ class AgentMethods:
 
     async def _leave(self, payload: Mapping[str, Any]) -> None:
         """Leave all pools. The caller then asks the supervisor to end the agent."""
+        self._local.syncer.pause()  # else it might bring back to the catalog what the leader takes out of it
         await self._delegate.leave()
 
     async def _force_leave(self, payload: Mapping[str, Any]) -> None:
@@ -137,7 +139,7 @@ class AgentMethods:
         """The sections of `consul info`."""
         core = self._core
         return {
-            "agent": self._local_stats(),
+            "agent": self._local.stats(),
             "build": {
                 "prerelease": "",
                 "revision": CONSUL_REVISION[:8],

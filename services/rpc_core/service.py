@@ -101,7 +101,7 @@ class RpcCore:
         self._server.fast("Catalog.ApplyEncoded", catalog)
         self._server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         self._table.serve(self._server)
-        AgentMethods(self.core, ServerDelegate(self.core), self.local.agent.stats).serve(self._server)
+        AgentMethods(self.core, ServerDelegate(self.core), self.local.agent).serve(self._server)
         self.local.serve(self._server)
         self._snapshots.serve(self._server)
         self._raft.subscribe("changes", self._on_change)

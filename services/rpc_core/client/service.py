@@ -53,7 +53,7 @@ class ClientRpcCore:
         methods.serve(self.caller, server)
         server.fast("Metrics.Dump", lambda request: request.reply(metrics.dump()))
         delegate = ClientDelegate(self.core, self.manager.servers)
-        AgentMethods(self.core, delegate, self.local.agent.stats).serve(server)
+        AgentMethods(self.core, delegate, self.local.agent).serve(server)
         self.local.serve(server)
         ClientSnapshots(self.core, self.manager).serve(server)
 
