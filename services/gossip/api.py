@@ -141,9 +141,7 @@ class Api:
             raise RemoteError("bad_request", f"unknown key operation {operation!r}, want one of {OPERATIONS}")
         try:
             key = base64_text.decode(_field(payload, "key", str, "").encode("utf-8", "surrogateescape"))
-            done = await self._pool(request).key_operation(
-                operation, key, _field(payload, "relay_factor", int, 0)
-            )
+            done = await self._pool(request).key_operation(operation, key, _relay_factor(payload))
         except (SerfError, ValueError) as error:
             raise RemoteError("rpc", str(error)) from None
         return {**done.result, "Error": done.error or ""}
@@ -153,16 +151,13 @@ class Api:
         nodes, tags = _field(payload, "nodes", list, []), _field(payload, "tags", dict, {})
         filters = [encode_node_filter(tuple(nodes))] if nodes else []
         filters += [encode_tag_filter(tag, expression) for tag, expression in tags.items()]
-        relay_factor = _field(payload, "relay_factor", int, 0)
-        if not 0 <= relay_factor <= 255:
-            raise RemoteError("bad_request", "relay_factor must be from 0 to 255")
         try:
             done = await self._pool(request).query(
                 _field(payload, "name", str),
                 _field(payload, "payload", bytes, b""),
                 tuple(filters),
                 _field(payload, "ack", bool, False),
-                relay_factor,
+                _relay_factor(payload),
                 _field(payload, "timeout_s", float, 0.0),
             )
         except SerfError as error:
@@ -199,6 +194,13 @@ def _field(payload: Mapping[str, Any], name: str, kind: type, default: Any = _MI
     if not isinstance(value, kind):
         raise RemoteError("bad_request", f"{name} must be a {kind.__name__}")
     return value
+
+
+def _relay_factor(payload: Mapping[str, Any]) -> int:
+    relay_factor: int = _field(payload, "relay_factor", int, 0)
+    if not 0 <= relay_factor <= 255:
+        raise RemoteError("bad_request", "relay_factor must be from 0 to 255")
+    return relay_factor
 
 
 def member_wire(member: Member) -> dict[str, Any]:

@@ -94,6 +94,11 @@ async def test_a_pool_of_one(make: Make) -> None:
             for bad in ({"pool": "moon"}, {"pool": 7}):
                 with pytest.raises(RemoteError):
                     await call("Members", **bad)
+            for factor in (-1, 256):
+                with pytest.raises(RemoteError, match="relay_factor must be from 0 to 255"):
+                    await call("Keyring", operation="list-keys", relay_factor=factor)
+                with pytest.raises(RemoteError, match="relay_factor must be from 0 to 255"):
+                    await call("Query", name="who", relay_factor=factor)
         lines = process.log().splitlines()
         assert lines[0].endswith(f"[INFO]  agent.server.serf.wan: serf: EventMemberJoin: one.dc1 {process.address}")
         assert lines[1].endswith(f"[INFO]  agent.server.serf.lan: serf: EventMemberJoin: one {process.address}")
