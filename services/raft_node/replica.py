@@ -26,6 +26,7 @@ from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.log.snapshots import Snapshots
 from services.raft_node.log.wal import Pending
 from services.raft_node.machine import NoRoomError, StateMachine
+from services.raft_node.sync_policy import SyncPolicy
 
 ENQUEUE_TIMEOUT: Final = "timed out enqueuing operation"
 
@@ -34,15 +35,8 @@ MAX_PENDING: Final = 16384
 MAX_PENDING_BYTES: Final = 256 << 20
 _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
-SLOW_SYNC_S: Final = 0.004
-"""Moving average of fdatasync above which it always goes to a thread, so that nobody waits for the disk who need not.
-Well above what a thread adds to the measurement, so that a disk which is fast again is noticed; well below the
-shortest heartbeat timeout."""
-WORTHWHILE_SYNC_S: Final = 0.0001
-"""Above this a batch of many goes to a thread too: while it is synced, the batch before is applied and the next one
-read. To sync the entry of a lone client in the loop is quicker for it."""
 _MANY: Final = 4
-_AVERAGE_WEIGHT: Final = 0.1
+"""Proposals that are worth a batch of their own while committed entries wait to be applied."""
 _BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog)
 """Effects of a proposal that give the disk and the other servers work to do while committed entries are applied here.
 All others are performed in their order."""
@@ -162,8 +156,7 @@ class Replica:
         machine: StateMachine,
         outlet: Outlet,
         clock: Callable[[], float],
-        slow_sync_s: float = SLOW_SYNC_S,
-        shared_sync_s: float = WORTHWHILE_SYNC_S,
+        policy: SyncPolicy | None = None,
     ) -> None:
         self.core = core
         self.snapshots = snapshots
@@ -172,11 +165,10 @@ class Replica:
         self._stable = stable
         self._outlet = outlet
         self._clock = clock
-        self._slow_sync_s, self._shared_sync_s = slow_sync_s, shared_sync_s
+        self._policy = policy or SyncPolicy()
         self._queue: deque[ev.Effect] = deque()
         self._draining = False
         self._syncing: tuple[Pending, Sequence[Entry], float] | None = None
-        self._sync_average_s = 0.0
         self._commit_due = False
         """Committed entries wait to be applied."""
         self._new_waiters: list[Any] = []
@@ -393,7 +385,7 @@ class Replica:
         except AppendError as error:
             self._append_failed(entries, str(error))
             return
-        if self._sync_average_s > (self._shared_sync_s if len(entries) >= _MANY else self._slow_sync_s):
+        if self._policy.aside(len(entries)):
             self._syncing = (pending, entries, started)
             self._outlet.start_sync(self._timed_sync)
             return
@@ -411,7 +403,7 @@ class Replica:
         """Waits for the disk; runs in the loop or in a thread, never in both at once."""
         started = perf_counter()
         self._log.sync()
-        self._sync_average_s += (perf_counter() - started - self._sync_average_s) * _AVERAGE_WEIGHT
+        self._policy.synced(perf_counter() - started)
 
     def sync_done(self, error: str | None) -> None:
         """The thread that `start_sync` asked for has ended."""
@@ -516,7 +508,9 @@ class Replica:
                 # Nobody knows when there will be room: those who wait are told now that it may still happen.
                 self._dropped(ev.Dropped(entries[0].index, self.stall_reason, unknown=True))
                 return
-            self._outlet.sample("raft.fsm.apply", (perf_counter() - started) * 1000 / len(commands))
+            took_s = perf_counter() - started
+            self._policy.applied(took_s)
+            self._outlet.sample("raft.fsm.apply", took_s * 1000 / len(commands))
         for entry in reversed(entries):
             if entry.type in (COMMAND, BARRIER):
                 self.machine_index, self.machine_term = entry.index, entry.term

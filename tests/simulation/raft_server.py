@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from services.raft_node.log.wal import Pending
 from services.raft_node.recovery import bootstrap, recover
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking
+from services.raft_node.sync_policy import SyncPolicy
 from tests.simulation.raft_disk import PowerCut, SimDisk
 from tests.simulation.raft_machine import SimMachine
 
@@ -40,6 +42,17 @@ class WatchedWal(Wal):
             before = entries[0].index - 1
             known = self.term_at(before) if self.first_index <= before <= self.last_index else None
             self.server.cluster.oracle.stored(entries, known)
+
+
+class _AsideFrom(SyncPolicy):
+    """Batches of so many entries and more are synced aside, however long the disk takes."""
+
+    def __init__(self, entries: float) -> None:
+        super().__init__()
+        self._entries = entries
+
+    def aside(self, entries: int) -> bool:
+        return entries >= self._entries
 
 
 class SimServer:
@@ -141,8 +154,8 @@ class SimServer:
             now=self.clock(),
         )
         luck, share = cluster.rng.random(), cluster.slow_disks
-        slow, shared = (-1.0 if luck < limit else 1.0 for limit in (share, 2 * share))
-        return Replica(core, wal, stable, snapshots, self.machine, self, self.clock, slow, shared)
+        policy = _AsideFrom(1 if luck < share else 4 if luck < 2 * share else math.inf)
+        return Replica(core, wal, stable, snapshots, self.machine, self, self.clock, policy)
 
     def kill(self, *, power: bool) -> None:
         """power: the machine loses it, and with it all that was not synced."""
