@@ -1,6 +1,6 @@
-"""A whole cluster on this host for development: each server has a loopback address of its own, and the usual ports.
+"""A whole cluster on this host for development: each agent has a loopback address of its own, and the usual ports.
 
-    deploy/run-dev.sh --servers 3 [--first-address 127.0.0.1] [--data-dir DIR] [-- FLAGS FOR EVERY AGENT]
+    deploy/run-dev.sh --servers 3 [--clients 2] [--first-address 127.0.0.1] [--data-dir DIR] [-- FLAGS FOR EVERY AGENT]
 
 Prints where everything listens and who leads, then waits; Ctrl-C (or the end of any agent) ends all of them."""
 
@@ -33,20 +33,25 @@ SETTINGS = "performance { raft_multiplier = 1 }"
 
 @dataclass(slots=True)
 class Node:
-    """One agent. The log is what it prints."""
+    """One agent. mode: the flags that say what it is. The log is what it prints."""
 
     name: str
     address: str
     directory: Path
+    mode: tuple[str, ...]
     process: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> Path:
         return self.directory / "agent.log"
 
-    def start(self, join: Sequence[str], servers: int, extra: Sequence[str]) -> None:
+    @property
+    def is_client(self) -> bool:
+        return not self.mode
+
+    def start(self, join: Sequence[str], extra: Sequence[str]) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "cli.main", "agent", "-server", f"-bootstrap-expect={servers}"]
+        command = [sys.executable, "-m", "cli.main", "agent", *self.mode]
         command += ["-node", self.name, "-bind", self.address, "-client", self.address]
         command += ["-data-dir", str(self.directory / "data"), "-retry-interval", "1s", "-hcl", SETTINGS]
         for address in join:
@@ -100,14 +105,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.servers < 1:
         parser.error("--servers: a cluster has at least one")
-    if options.clients > 0:
-        parser.error(
-            "--clients: client agents of this version do not pass calls on to servers yet, so none is started; "
-            "use the servers' own HTTP and DNS ports"
-        )
+    if options.clients < 0:
+        parser.error("--clients: there cannot be less than none")
     try:
         first = ipaddress.IPv4Address(options.first_address)
-        last = first + (options.servers - 1)
+        last = first + (options.servers + options.clients - 1)
     except ValueError as error:
         parser.error(f"--first-address: {error}")
     if not (first.is_loopback and last.is_loopback):
@@ -116,10 +118,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def nodes_of(options: argparse.Namespace, directory: Path) -> list[Node]:
+    """Servers first."""
     first = ipaddress.IPv4Address(options.first_address)
+    names = [f"server{number + 1}" for number in range(options.servers)]
+    names += [f"client{number + 1}" for number in range(options.clients)]
+    servers = ("-server", f"-bootstrap-expect={options.servers}")
     return [
-        Node(f"server{number + 1}", str(first + number), directory / f"server{number + 1}")
-        for number in range(options.servers)
+        Node(name, str(first + number), directory / name, servers if number < options.servers else ())
+        for number, name in enumerate(names)
     ]
 
 
@@ -146,7 +152,7 @@ def wait_for_leader(nodes: Sequence[Node]) -> str:
 
 def show(nodes: Sequence[Node], leader: str) -> None:
     width = max(len(node.name) for node in nodes)
-    print(f"{len(nodes)} server(s), datacenter dc1; ports: " + ", ".join(f"{n} {p}" for n, p in PORTS.items()))
+    print(f"{_counted(nodes)}, datacenter dc1; ports: " + ", ".join(f"{n} {p}" for n, p in PORTS.items()))
     for node in nodes:
         note = "  (leader)" if leader.partition(":")[0] == node.address else ""
         print(
@@ -155,6 +161,12 @@ def show(nodes: Sequence[Node], leader: str) -> None:
         )
     print(f"Commands: CONSUL_HTTP_ADDR={nodes[0].address}:{PORTS['HTTP']} proconsul members")
     print("Ctrl-C ends all of it.", flush=True)
+
+
+def _counted(nodes: Sequence[Node]) -> str:
+    clients = sum(node.is_client for node in nodes)
+    servers = f"{len(nodes) - clients} server(s)"
+    return f"{servers} and {clients} client(s)" if clients else servers
 
 
 def stop(nodes: Sequence[Node]) -> None:
@@ -207,8 +219,8 @@ def run(options: argparse.Namespace) -> int:
         nodes = nodes_of(options, directory)
         try:
             for node in nodes:
-                node.start([other.address for other in nodes], len(nodes), options.extra)
-            print(f"Starting {len(nodes)} server(s), logs in {directory} ...", flush=True)
+                node.start([other.address for other in nodes if not other.is_client], options.extra)
+            print(f"Starting {_counted(nodes)}, logs in {directory} ...", flush=True)
             show(nodes, wait_for_leader(nodes))
             while True:
                 time.sleep(LOOK_INTERVAL_S)

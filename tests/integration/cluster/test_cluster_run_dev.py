@@ -44,7 +44,7 @@ def short_path() -> Iterator[Path]:
 def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, short_path: Path) -> None:
     first = ipaddress.IPv4Address(loopback())
     places = short_path / "places"
-    command = [*PROGRAM, "--servers", "3", "--first-address", str(first), "--", "-log-level", "debug"]
+    command = [*PROGRAM, "--servers", "3", "--clients", "1", "--first-address", str(first), "--", "-log-level", "debug"]
     environment = {**os.environ, "TMPDIR": str(places), "XDG_RUNTIME_DIR": str(short_path)}
     places.mkdir()
     output = short_path / "output"
@@ -58,11 +58,12 @@ def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, sh
         )
         said = output.read_text()
         assert process.poll() is None, said
-        for number in range(3):
+        for number in range(4):
             assert f"http://{first + number}:8500" in said
             assert f"dns {first + number}:8600" in said
         assert said.count("(leader)") == 1
-        assert len(processes_below(short_path)) >= 3
+        assert "3 server(s) and 1 client(s)" in said
+        assert len(processes_below(short_path)) >= 4
         process.send_signal(signal.SIGINT)
         assert process.wait(2 * PATIENCE_S) == 0
     finally:
@@ -78,7 +79,7 @@ def test_a_cluster_comes_up_says_where_it_is_and_ends(loopback: LoopbackPool, sh
     ("arguments", "problem"),
     [
         (["--servers", "0"], "a cluster has at least one"),
-        (["--clients", "1"], "client agents of this version do not pass calls on to servers yet"),
+        (["--clients", "-1"], "there cannot be less than none"),
         (["--first-address", "10.0.0.1"], "every node needs an address within 127.0.0.0/8"),
         (["--first-address", "127.255.255.254"], "every node needs an address within 127.0.0.0/8"),
         (["--first-address", "here"], "--first-address"),
