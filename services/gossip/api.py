@@ -110,7 +110,7 @@ class Api:
         try:
             return await pool.join(_field(request.payload, "addresses", list))
         except JoinError as error:
-            raise RemoteError("rpc", str(error)) from None
+            raise RemoteError("rpc", clean(str(error))) from None
 
     async def _leave(self, request: Request) -> None:
         await self._pool(request).leave()
@@ -144,7 +144,9 @@ class Api:
             done = await self._pool(request).key_operation(operation, key, _relay_factor(payload))
         except (SerfError, ValueError) as error:
             raise RemoteError("rpc", str(error)) from None
-        return {**done.result, "Error": done.error or ""}
+        told = {clean(node): clean(text) for node, text in done.result["Messages"].items()}
+        counted = {kind: _clean_keys(done.result[kind]) for kind in ("Keys", "PrimaryKeys")}
+        return {**done.result, **counted, "Messages": told, "Error": done.error or ""}
 
     async def _query(self, request: Request) -> dict[str, Any]:
         payload = request.payload
@@ -162,8 +164,7 @@ class Api:
             )
         except SerfError as error:
             raise RemoteError("rpc", str(error)) from None
-        acks, answers = done.result["Acks"], done.result["Answers"]
-        return {"Acks": list(map(clean, acks)), "Answers": {clean(node): data for node, data in answers.items()}}
+        return {"Acks": list(map(clean, done.result["Acks"])), "Answers": _clean_keys(done.result["Answers"])}
 
     def _pool(self, request: Request) -> Pool:
         name = _field(request.payload or {}, "pool", str, "lan")
@@ -228,6 +229,10 @@ def coordinate_wire(coordinate: Coordinate) -> dict[str, Any]:
         "Adjustment": coordinate.adjustment,
         "Height": coordinate.height,
     }
+
+
+def _clean_keys(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {clean(key): value for key, value in found.items()}
 
 
 def clean(text: str) -> str:

@@ -44,7 +44,7 @@ from services.gossip.codec.serf_messages import (
     encode_serf,
     encode_tags,
 )
-from services.gossip.codec.stream import PushPull, encode_stream
+from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
 from shared.config import sections
 from shared.ipc import RemoteError
 from tests.promises import within_s
@@ -115,8 +115,9 @@ async def counters(call: Caller) -> dict[str, int]:
     return {name: int(total) for name, _, total in report["Totals"]["Counters"]}
 
 
-async def join(call: Caller, to: GossipProcess) -> None:
-    assert await call("Join", pool="lan", addresses=[to.address]) == 1
+async def join(call: Caller, to: GossipProcess | str) -> None:
+    address = to if isinstance(to, str) else to.address
+    assert await call("Join", pool="lan", addresses=[address]) == 1
 
 
 def lines(process: GossipProcess, text: str) -> list[str]:
@@ -365,3 +366,24 @@ async def test_no_name_of_a_server_ends_the_process(make: Make, loopback: Loopba
             assert len(await call.statuses()) == len(names) + 1
             assert a.process is not None
             assert a.process.poll() is None
+
+
+async def test_what_a_peer_is_called_is_told_as_text(make: Make, loopback: Loopback) -> None:
+    address = loopback()
+    meta = encode_tags({"role": "node", "dc": "dc2", "segment": ""})
+    record = NodeRecord("x\udcff", socket.inet_aton(address), PORTS.serf_lan, meta, 1, 0, VSN)
+
+    async def answer(stream: trio.SocketStream) -> None:
+        decoder = StreamDecoder()
+        async with stream:
+            while decoder.feed(bytes(await stream.receive_some(65536))) is None:
+                pass
+            await stream.send_all(encode_stream(PushPull(True, (record,), b"")))
+
+    with make("a") as a, trio.fail_after(30):
+        async with a.link() as call, trio.open_nursery() as nursery:
+            listeners = await trio.open_tcp_listeners(PORTS.serf_lan, host=address)
+            nursery.start_soon(trio.serve_listeners, answer, listeners)
+            with pytest.raises(RemoteError, match="Member 'x\ufffd' part of wrong datacenter 'dc2'"):
+                await join(call, address)
+            nursery.cancel_scope.cancel()
