@@ -34,6 +34,7 @@ from services.gossip.serf.member import Member
 from services.gossip.serf.replies import QueryReplies
 from services.gossip.serf.snapshot import Recovered, SnapshotLog
 from services.gossip.snapshot_file import SnapshotFile
+from services.gossip.state_exchange import StateExchange
 from services.gossip.streams import ExchangeError, Streams
 from services.gossip.swim import MergeError
 from services.gossip.swim.address import Address, format_ip
@@ -48,8 +49,6 @@ from shared.service import StartError
 # that ran out meanwhile may be among it.
 _LATE_S = 0.5
 _CATCH_UP_S = 0.1
-
-_RECORDS_AT_ONCE = 500                         # of a peer's state: 20 ms of work if all of them are new
 
 OnMembers = Callable[[PoolName, str, list[Member]], None]
 OnUserEvent = Callable[[PoolName, UserEvent], None]
@@ -111,6 +110,7 @@ class Pool:
                 self._after_stream,
             )
             self._packets = PacketSocket(settings.host, settings.port)
+            self._exchange = StateExchange(self.serf, self._streams, self._perform)
         except StartError as error:
             raise StartError(f"Failed to start {settings.title} Serf: {error}") from None
 
@@ -166,7 +166,8 @@ class Pool:
                 continue
             for target in targets:
                 try:
-                    await self._push_pull(target.name, target.address, join=True, ignore_old=ignore_old)
+                    self._tell_of_exchange(target.name, target.address)
+                    await self._exchange.push_pull(target.address, join=True, ignore_old=ignore_old)
                     joined += 1
                 except (ExchangeError, MergeError) as error:
                     problems.append(f"Failed to join {format_ip(target.address.ip)}: {error}")
@@ -256,25 +257,11 @@ class Pool:
         """States are merged after the answer is out, so that the peer gets ours as it was."""
         if isinstance(message, PushPull):
             try:
-                await self._merge(message)
+                await self._exchange.merge(message)
             except MergeError as error:
                 self._log("memberlist", "error", f"memberlist: Failed push/pull merge: {error}")
         elif isinstance(message, User):
             self._perform(self.serf.receive_user(message.payload, trio.current_time()))
-
-    async def _merge(self, state: PushPull, *, ignore_old: bool = False) -> None:
-        """Merge a peer's state, a large one in pieces, between which others get their turn. Raises MergeError."""
-        try:
-            self.serf.check_merge(state)
-        except MergeError:
-            metrics.incr("consul.memberlist.merge.refused")
-            raise
-        for start in range(0, len(state.nodes), _RECORDS_AT_ONCE):
-            if start:
-                await trio.lowlevel.checkpoint()
-            records = state.nodes[start : start + _RECORDS_AT_ONCE]
-            self._perform(self.serf.merge_nodes(records, trio.current_time()))
-        self._perform(self.serf.merge_user_state(state, trio.current_time(), ignore_old=ignore_old))
 
     async def _keep_time(self) -> None:
         while True:
@@ -356,21 +343,12 @@ class Pool:
 
     async def _periodic_push_pull(self, effect: StartPushPull) -> None:
         try:
-            await self._push_pull(effect.node, effect.to, join=effect.join)
+            self._tell_of_exchange(effect.node, effect.to)
+            await self._exchange.push_pull(effect.to, join=effect.join)
         except (ExchangeError, MergeError) as error:
             self._log("memberlist", "error", f"memberlist: Push/Pull with {effect.node} failed: {error}")
         finally:
             self._exchanging = False
-
-    async def _push_pull(self, node: str, to: Address, *, join: bool, ignore_old: bool = False) -> None:
-        """Exchange and merge states. Raises ExchangeError, MergeError."""
-        self._log("memberlist", "debug", f"memberlist: Initiating push/pull sync with: {node} {to}")
-        started = trio.current_time()
-        answer = await self._streams.push_pull(to, self.serf.push_pull(join))
-        # The answer's flag is ours repeated; what decides about the merge check is what we set out to do.
-        state = PushPull(join, answer.nodes, answer.user_state)
-        await self._merge(state, ignore_old=ignore_old)
-        metrics.sample("consul.memberlist.pushPullNode", (trio.current_time() - started) * 1000)
 
     async def _rejoin(self) -> None:
         """After a restart: find one of the members known before."""
@@ -412,6 +390,9 @@ class Pool:
     def _warn_if_public(self) -> None:
         if self._keyring is None and ipaddress.ip_address(self.settings.serf.swim.advertise.ip).is_global:
             self._log("memberlist", "warn", "memberlist: Binding to public address without encryption!")
+
+    def _tell_of_exchange(self, node: str, to: Address) -> None:
+        self._log("memberlist", "debug", f"memberlist: Initiating push/pull sync with: {node} {to}")
 
     def _log(self, area: str, level: str, text: str) -> None:
         gate = self._logs[area]

@@ -49,9 +49,9 @@ async def test_others_have_their_turn_while_a_large_state_is_merged(pool: Pool) 
     async with trio.open_nursery() as nursery:
         await nursery.start(pool.run)
         nursery.start_soon(others)
-        await pool._merge(state("dc1"))
+        await pool._exchange.merge(state("dc1"))
         assert len(pool.serf.members) == COUNT // 2 + 1
         with pytest.raises(MergeError, match="part of wrong datacenter"):
-            await pool._merge(state("dc2"))
+            await pool._exchange.merge(state("dc2"))
         nursery.cancel_scope.cancel()
     assert max(after - before for before, after in itertools.pairwise(sizes)) <= 500
