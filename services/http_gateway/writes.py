@@ -19,7 +19,10 @@ _CATALOG_METHOD: Final = "Catalog.ApplyEncoded"
 TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 4
 """So many writes leave at once when none were under way, ahead of the rest of their batch: the neighbours check, log
-and apply them while this process still reads requests. Later ones had better share a sync of the log."""
+and apply them while this process still reads requests."""
+_TOGETHER: Final = 8
+"""So many leave together later on. A whole batch at once would keep one process busy after the other; fewer would cost
+each of them more wake-ups than the work side by side is worth."""
 
 
 class Writes:
@@ -28,6 +31,8 @@ class Writes:
     def __init__(self, raft: Link, rpc: Link) -> None:
         self._raft, self._rpc = raft, rpc
         self._tags: dict[int, None] = {}
+        self._held = 0
+        """Posted since the last of them left."""
         raft.subscribe("applied", self._applied)
         raft.on_down(self._lost)
 
@@ -60,7 +65,9 @@ class Writes:
 
         tags[tag] = None
         rpc.post(method, (*payload, number, tag), finished, timeout_s=TIMEOUT_S)
-        if len(tags) == _AHEAD:
+        self._held += 1
+        if len(tags) == _AHEAD or self._held >= _TOGETHER:
+            self._held = 0
             rpc.flush()
 
     def _applied(self, results: Any) -> None:
