@@ -5,8 +5,12 @@ The scenarios are those of a lone agent. PROCONSUL_DIFFERENTIAL=consul compares 
 from __future__ import annotations
 
 import contextlib
+import json
+import socket
+import time
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +20,20 @@ import pytest
 from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
 from tests.clusters import FOUNDING, JOINING, AnyAgent, Cluster, client, server
 from tests.integration.cluster.test_cluster_differential import SCRIPTS, ask_follower, compared_in_time
-from tests.integration.differential.exchange import Request
+from tests.integration.differential import (
+    scenarios_events,
+    scenarios_keyring,
+    scenarios_local,
+    scenarios_operator,
+    scenarios_reads,
+)
+from tests.integration.differential.exchange import Answer, Request
 from tests.integration.differential.pairs import COMPARED, STILL, assert_none, shown
 from tests.integration.differential.script import Run, Step
+from tests.integration.dns import exchange_dns
+from tests.integration.dns.questions import CATALOG, questions
 from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
@@ -34,8 +48,20 @@ SETUPS = {
 """What is compared with a real client of a real server: whether the client is a real one, and the servers. The first
 server leads."""
 SLOW = tuple(SETUPS)[2:]
+OWN: dict[str, list[Any]] = {
+    "events": scenarios_events.EVENTS,
+    "keyring": scenarios_keyring.REQUESTS,
+    "autopilot": scenarios_operator.CONFIGURATION,
+    **{f"cached {name}": requests for name, requests in scenarios_reads.SCENARIOS.items()},
+    **{f"local {name}": requests for name, requests in scenarios_local.LOCAL_SCENARIOS.items()},
+}
+"""What the client does itself, or asks for in ways of its own."""
+SETTLES_WITHIN_S = 10.0
+"""What an agent registers is in the catalog a moment later, and what a check finds comes at any time."""
 SHORT = ("session creation", "txn keys", "status", "kv", "catalog", "health")
+OWN_SHORT = ("events", "local plain services")
 """What is compared without --long."""
+DNS_QUESTIONS = 100
 KNOWN_DIFFERENCES: dict[str, str] = {
     "PUT /v1/agent/join/": "the reason why an empty address does not resolve is worded otherwise",
 }
@@ -120,4 +146,54 @@ def test_same_answers_of_a_client(clusters: tuple[Cluster, Cluster], name: str) 
             warnings.warn(f"{step}: {KNOWN_DIFFERENCES[str(step)]}", stacklevel=1)
             continue
         found += shown(step, lines)
+    assert_none(found)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in OWN_SHORT else pytest.mark.slow) for name in OWN]
+)
+def test_same_answers_about_the_client_itself(clusters: tuple[Cluster, Cluster], name: str) -> None:
+    known, tried = (Run(partial(ask_client, cluster)) for cluster in clusters)
+    found = []
+    for step in OWN[name]:
+        repeat_until = time.monotonic() + (SETTLES_WITHIN_S if str(step).startswith("GET") else 0)
+        while lines := compared_in_time(known, tried, step):
+            if time.monotonic() > repeat_until:
+                break
+            time.sleep(0.1)
+        found += shown(step, lines)
+    assert_none(found)
+
+
+def ask_client(cluster: Cluster, request: Request) -> Answer:
+    """As for a follower; gossip brings events in any order."""
+    answer = ask_follower(cluster, request)
+    if request.path.startswith("/v1/event/list") and answer.body.startswith("["):
+        events = sorted(json.loads(answer.body), key=lambda event: int(event["LTime"]))
+        answer = replace(answer, body=json.dumps(events))
+    return answer
+
+
+def dns_answer(cluster: Cluster, question: exchange_dns.Question) -> dict[str, Any]:
+    """The client's, with the addresses of its servers masked."""
+    agent, *servers = cluster.servers
+    reply = exchange_dns.ask(agent.address, question)
+    for number, one in enumerate(servers):
+        reply = reply.replace(socket.inet_aton(one.address), bytes([192, 0, 2, number]))
+    return exchange_dns.shown(reply, agent.address, question)
+
+
+def test_same_answers_over_dns(clusters: tuple[Cluster, Cluster]) -> None:
+    """Last: the catalog is another one from here on."""
+    for cluster in clusters:
+        for body in CATALOG:
+            assert cluster.servers[0].http("PUT", "/v1/catalog/register", body).status == 200, body
+    seed = seed_of("dns")
+    print(f"seed: {seed}")
+    found = []
+    for question in questions(seed, DNS_QUESTIONS):
+        expected, answer = (dns_answer(cluster, question) for cluster in clusters)
+        if expected != answer:
+            keys = [key for key in {**expected, **answer} if expected.get(key) != answer.get(key)]
+            found.append("\n    ".join([str(question), *(f"{k}: {expected.get(k)} != {answer.get(k)}" for k in keys)]))
     assert_none(found)

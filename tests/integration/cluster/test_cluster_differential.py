@@ -101,7 +101,7 @@ def ask_follower(cluster: Cluster, request: Request) -> Answer:
     masked = _VOTER.sub(r'\1"IN TIME"', _CONTACT.sub(r"\1NANOSECONDS", answer.body))
     for one in cluster.servers[1:]:
         masked = masked.replace(one.address, f"ADDRESS-OF-{one.node_name}")
-    if request.path.startswith(UNORDERED) and masked[:1] in "[{":
+    if request.path.startswith(UNORDERED) and masked.startswith(("[", "{")):
         masked = json.dumps(_ordered(json.loads(masked)))
     headers = dict(answer.headers)
     if masked != answer.body and "Content-Length" in headers:
