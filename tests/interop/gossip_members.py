@@ -123,6 +123,10 @@ class PoolMember(ABC):
     async def leave(self) -> None:
         """Leave gracefully, and end."""
 
+    async def wait_start_over(self) -> None:
+        """Until nothing that it began by itself when it was started last still goes on."""
+        await trio.lowlevel.checkpoint()
+
     def freeze(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
 
@@ -218,8 +222,10 @@ class ConsulMember(PoolMember):
         self.agent = RealConsul(
             address, directory, binary, [*role, *arguments], dev=False, node_name=name, config=settings
         )
+        self._said_before = 0
 
     def start(self) -> None:
+        self._said_before = len(self.log())
         self.agent.start()
 
     @property
@@ -235,6 +241,20 @@ class ConsulMember(PoolMember):
     async def members(self) -> dict[str, dict[str, Any]]:
         answer = await in_thread(partial(self.agent.http, "GET", "/v1/agent/members", timeout_s=5))
         return {one["Name"]: one for one in answer.json()}
+
+    async def wait_start_over(self) -> None:
+        """Until it has joined the addresses it was told to (-retry-join). Without any there is nothing to wait for.
+
+        Serf says that it joined only once it has tried them all, with whatever time its clock then has, even if it
+        was asked to leave meanwhile. The leaving then looks older than the joining: everybody, real agents too, takes
+        the member back for alive, and for failed when it goes."""
+        if not any(argument.startswith("-retry-join=") for argument in self.agent.arguments):
+            return
+        with trio.move_on_after(2 * PATIENCE_S):
+            while "Join cluster completed" not in self.log()[self._said_before :]:
+                await trio.sleep(0.05)
+            return
+        raise AssertionError(f"{self.name} did not join\n{self.log()[-4000:]}")
 
     async def join(self, *addresses: str) -> None:
         joined = await in_thread(self.agent.cli, "join", *addresses)

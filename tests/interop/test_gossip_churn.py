@@ -62,7 +62,10 @@ class Pool:
         return [member for member in self.members if member not in victims]
 
     async def all_alive(self) -> None:
+        """And none of them still busy with joining: one that leaves then is taken for failed."""
         await wait_all(self.members, {member.name: ALIVE for member in self.members}, 120)
+        for member in self.members:
+            await member.wait_start_over()
 
     async def disturb(self, action: str, victims: list[PoolMember]) -> None:
         self.done[action] = self.done.get(action, 0) + 1
