@@ -98,7 +98,8 @@ def ask_dns(address: str, name: str, kind: str = "A", timeout_s: float = 10.0) -
 
 
 class Applications:
-    """Reads, waits, looks names up and writes through one agent until it is left; `problems` says what went wrong.
+    """Reads, waits, looks names up, keeps a session, registers services and writes through one agent until it is left;
+    `problems` says what went wrong.
 
     Writers are patient: a write that failed is done again. `acknowledged` is what the cluster has to know for ever."""
 
@@ -111,10 +112,14 @@ class Applications:
         self.acknowledged: dict[str, str] = {}
         self.counts: dict[str, int] = {}
         self.slowest_s: dict[str, float] = {}
+        self._session = ""
+        self._ports: dict[str, int] = {}
 
     def __enter__(self) -> Applications:
         assert self._agent.http("PUT", "/v1/kv/application/known", b"1").body == b"true"
-        for job in (self._read, self._read_stale, self._look_up, self._wait, self._write):
+        self._session = self._agent.http("PUT", "/v1/session/create", {"TTL": "20s"}).json()["ID"]
+        reads = (self._read, self._read_stale, self._read_cached, self._look_up, self._wait)
+        for job in (*reads, self._renew, self._register, self._write):
             thread = threading.Thread(target=self._repeat, args=(job,), daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -159,6 +164,22 @@ class Applications:
     def _read_stale(self) -> None:
         assert self._get("/v1/catalog/nodes?stale").json()
 
+    def _read_cached(self) -> None:
+        assert self._get("/v1/health/service/consul?cached").json()
+
+    def _renew(self) -> None:
+        answer = self._agent.http("PUT", f"/v1/session/renew/{self._session}", timeout_s=2 * PATIENCE_S)
+        assert answer.status == 200, (answer.status, answer.body)
+        self._end.wait(0.2)
+
+    def _register(self) -> None:
+        number = self.counts.get("register", 0)
+        name = f"app{number % 4}"
+        self._ports[name] = 1 + number % 60_000
+        answer = self._agent.http("PUT", "/v1/agent/service/register", {"Name": name, "Port": self._ports[name]})
+        assert answer.status == 200, (answer.status, answer.body)
+        self._end.wait(0.2)
+
     def _look_up(self) -> None:
         answer = ask_dns(self._agent.address, f"{self._agent.node_name}.node.consul", timeout_s=2 * PATIENCE_S)
         assert answer.header.rcode == RCODE.NOERROR, str(answer)
@@ -178,7 +199,13 @@ class Applications:
             self.failed_writes.append(f"{answer.status} {answer.body!r}")
 
     def nothing_is_lost(self, agent: AnyAgent) -> None:
-        """Every acknowledged write is there."""
+        """Every acknowledged write is there, and the catalog has what the agent has."""
+
+        def catalog() -> dict[str, int]:
+            services = agent.http("GET", f"/v1/catalog/node/{agent.node_name}").json()["Services"]
+            return {name: one["Port"] for name, one in services.items() if name.startswith("app")}
+
+        wait_until(lambda: catalog() == self._ports, 3 * PATIENCE_S, "the services in the catalog")
         rows = agent.http("GET", "/v1/kv/application/counter/?recurse").json()
         found = {row["Key"]: base64.b64decode(row["Value"]).decode() for row in rows}
         assert {key: found.get(key) for key in self.acknowledged} == self.acknowledged

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent
+from tests.agents import Agent, wait_until
 from tests.clusters import AnyAgent
 from tests.integration.client_mode.setups import OURS, REAL, Applications, Setup, kind_of, setup
 from tests.loopback import LoopbackPool
 
 COMBINATIONS = [(OURS, OURS), (OURS, REAL), (REAL, OURS)]
 """Client, servers."""
+TASKS_MAX = 60
+"""Of rpc_core at rest there are about forty, with connections to three servers."""
+FDS_MAX = 150
 
 
 @pytest.fixture(
@@ -35,6 +38,20 @@ def made(
         yield one
 
 
+def at_rest(agent: Agent) -> None:
+    """No task and no connection is left behind by what went wrong."""
+
+    def tasks() -> int:
+        return int(agent.http("GET", "/v1/agent/self").json()["Stats"]["runtime"]["goroutines"])
+
+    def connections() -> int:
+        pids = agent.pids().values()
+        return sum(len(list(Path(f"/proc/{pid}/fd").iterdir())) for pid in pids)
+
+    wait_until(lambda: tasks() <= TASKS_MAX, what=f"no more than {TASKS_MAX} tasks in rpc_core")
+    wait_until(lambda: connections() <= FDS_MAX, what=f"no more than {FDS_MAX} descriptors")
+
+
 def kill(agent: AnyAgent) -> None:
     """At once, all of it."""
     if isinstance(agent, Agent):
@@ -54,6 +71,7 @@ def judge(made: Setup, applications: Applications, deaths: int) -> None:
     if isinstance(made.client, Agent):
         assert not applications.problems
         assert len(applications.failed_writes) <= 4 * deaths, applications.failed_writes
+        at_rest(made.client)
     applications.nothing_is_lost(made.client)
 
 
