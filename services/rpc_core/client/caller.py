@@ -194,6 +194,9 @@ class Caller:
             )
         except DialError as error:
             self._answered(call, server, None, error)
+        else:
+            if call.ended:  # abandoned while it was being sent
+                call.abandon()
 
     async def _again(self, call: Call, pause_s: float) -> None:
         await trio.sleep(pause_s)
