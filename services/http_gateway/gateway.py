@@ -8,6 +8,7 @@ that was looked at before the question.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -23,6 +24,7 @@ from services.http_gateway.policy import Policy
 from services.http_gateway.reads import Blocking
 from services.http_gateway.redirect import clean_path, is_printable, redirect
 from services.http_gateway.repeats import Repeats
+from services.http_gateway.rounds import Rounds, is_unknown_method
 from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
 from services.http_gateway.writes import Writes
@@ -34,7 +36,7 @@ from shared.ipc.calls import OnDone
 from shared.spool import Spool
 from shared.state.answer import Answer
 from shared.state.errors import StateUnavailableError
-from shared.state.leadership import LeadershipPage
+from shared.state.leadership import LEADER, LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
@@ -72,8 +74,11 @@ class Gateway:
         self.date = DateLine()
         self.moment = Moment(reader, page, self.date)
         self._batch_started_s = 0.0
-        self._read_index_waiters: list[OnDone] = []
-        self._read_index_under_way = False
+        self._own_rounds = Rounds(self, self._post_own_round)
+        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True))
+        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False))
+        self._leader_without_index = ""
+        """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[str, int] = {}
         self._logs_requests = False
         self.known_values = KnownValues()
@@ -110,8 +115,8 @@ class Gateway:
             for metric, times in self._answered.items():
                 metrics.sample(f"consul.http.GET.{metric}", latency_ms, times=times)
             self._answered.clear()
-        if self._read_index_waiters:
-            self._ask_read_index()
+        for rounds in (self._own_rounds, self._leaders_rounds, self._leases_rounds):
+            rounds.start()
 
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""
@@ -119,28 +124,29 @@ class Gateway:
             return self.config.default_query_time_s
         return min(options.wait_ns / 1e9, self.config.max_query_time_s)
 
-    def read_index(self, on_done: OnDone) -> None:
-        """Leadership confirmed and applied after now: one round at a time, for all that asked before it."""
-        self._read_index_waiters.append(on_done)
-        if not self.moment.in_batch:
-            self._ask_read_index()
+    def rounds(self, *, consistent: bool) -> Rounds | None:
+        """What confirms that a read may be answered from the state here; None: it has to be passed on."""
+        leadership = self.moment.leadership()
+        if leadership.role == LEADER:
+            return self._own_rounds if consistent else None
+        leader = leadership.leader_address if leadership.known_leader else ""
+        if not leader or leader == self._leader_without_index:
+            return None
+        return self._leaders_rounds if consistent else self._leases_rounds
 
-    def _ask_read_index(self) -> None:
-        """A round of its own for those who came while one is under way would answer them no sooner than the next
-        shared one does when the machine is busy, and costs every neighbour a wake-up."""
-        if self._read_index_under_way:
-            return
-        self._read_index_under_way = True
-        waiters, self._read_index_waiters = self._read_index_waiters, []
+    def _post_own_round(self, on_done: OnDone) -> None:
+        self.links.raft.post("Raft.ReadIndex", None, on_done, timeout_s=self.rpc_timeout_s, retry_safe=True)
 
-        def finished(value: Any, error: IpcError | None) -> None:
-            self._read_index_under_way = False
-            self.begin_batch()
-            for waiter in waiters:
-                waiter(value, error)
-            self.end_batch()
+    def _post_to_leader(self, consistent: bool, on_done: OnDone) -> None:
+        leader = self.moment.leadership().leader_address
 
-        self.links.raft.post("Raft.ReadIndex", None, finished, timeout_s=self.rpc_timeout_s, retry_safe=True)
+        def answered(value: Any, error: IpcError | None) -> None:
+            if is_unknown_method(error):
+                self._leader_without_index = leader
+            on_done(value, error)
+
+        payload = {"Datacenter": self.config.datacenter, "RequireConsistent": consistent}
+        self.rpc.post("Proconsul.ReadIndex", payload, answered, timeout_s=self.rpc_timeout_s, retry_safe=True)
 
     def changed(self, record: Any) -> None:
         """A change record of raft_node: [index, topics]."""

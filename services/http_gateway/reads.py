@@ -1,8 +1,9 @@
 """Reads: where the answer to a query comes from, by consistency mode, and how a query waits for a change.
 
-default     from the local store if this server leads and its lease lives; else rpc_core finds the leader
+default     from the local store if this server leads and its lease lives, or once the leader has said how far it has
+            to be for that (`rounds`); else rpc_core finds the leader
 stale       from the local store of any server that has heard of a leader
-consistent  from the local store after one ReadIndex round, if this server leads; else through rpc_core
+consistent  from the local store after one ReadIndex round, asked for by the leader or of it; else through rpc_core
 client      always through rpc_core
 cached      from the agent cache of rpc_core, for the endpoints that know it
 
@@ -25,10 +26,12 @@ from services.http_gateway import agent_cache
 from services.http_gateway.call import LATER, Call, Later
 from services.http_gateway.errors import HttpError, as_http_error
 from services.http_gateway.options import ReadOptions
+from services.http_gateway.rounds import Rounds, is_answered_elsewhere
 from shared import metrics
-from shared.ipc.errors import IpcError, RemoteError
+from shared.ipc.errors import IpcError
 from shared.state.answer import Answer
 from shared.state.errors import StateUnavailableError
+from shared.state.leadership import LEADER
 from shared.state.snapshot import Snapshot
 from shared.state.watch import Registration
 
@@ -96,34 +99,40 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
     if options.require_consistent:
         if leadership.leads_alone:
             return _local(call, options, query)
-        if leadership.role == "leader":
-            return _after_read_index(call, options, query)
     elif leadership.may_serve_default(time.monotonic_ns()):
         return _local(call, options, query)
-    return _forward(call, options, query)
+    rounds = gateway.rounds(consistent=options.require_consistent)
+    if rounds is None or (options.min_index and leadership.role != LEADER):
+        return _forward(call, options, query)  # whoever waits for a change waits at the leader
+    return _confirmed(call, options, query, rounds)
 
 
-def _after_read_index(call: Call, options: ReadOptions, query: Read) -> Later:
+def _confirmed(call: Call, options: ReadOptions, query: Read, rounds: Rounds) -> Later:
     gateway = call.gateway
 
     def on_done(index: Any, error: IpcError | None) -> None:
+        leadership = gateway.moment.leadership()
         try:
-            if error is None:
-                call.done(_local(call, options, query))
-            elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
-                call.done(_forward(call, options, query))
-            else:
+            if error is not None and not is_answered_elsewhere(error):
                 call.failed(error)
+            elif error is None and leadership.role == LEADER:
+                call.done(_local(call, options, query))
+            elif error is None and leadership.applied_index >= index:
+                call.done(_local(call, options, query, keep=False, confirmed=True))
+            else:
+                call.done(_forward(call, options, query))
         except (HttpError, StateUnavailableError) as failure:
             call.failed(failure)
 
-    gateway.read_index(on_done)
+    rounds.join(on_done)
     return LATER
 
 
-def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True) -> Any:
+def _local(
+    call: Call, options: ReadOptions, query: Read, *, keep: bool = True, confirmed: bool = False
+) -> Any:
     """keep: whether the answer is one for everybody who asks the same. One that was waited for is not: whoever asks
-    the same again wants to wait again."""
+    the same again wants to wait again. confirmed: the leader has just vouched for the state."""
     gateway = call.gateway
     try:
         snap = gateway.moment.snapshot()
@@ -134,7 +143,8 @@ def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True) 
         gateway.blocking.park(call, options, query, answer, snap.generation)
         return LATER
     moment = gateway.moment
-    meta = Meta(answer.index, moment.last_contact_ms(), moment.leadership().known_leader)
+    contact_ms = 0 if confirmed else moment.last_contact_ms()
+    meta = Meta(answer.index, contact_ms, confirmed or moment.leadership().known_leader)
     result = show(call, options, query, meta, answer.value)
     if keep:
         gateway.remember(call, options, answer, snap)

@@ -14,7 +14,8 @@ import msgpack
 
 from services.http_gateway.go_http import compress, true_answer
 from services.http_gateway.moment import Moment
-from shared.ipc.errors import IpcError, RemoteError
+from services.http_gateway.rounds import is_answered_elsewhere
+from shared.ipc.errors import IpcError
 from shared.state.errors import StateUnavailableError
 from shared.state.keys import MAX_KV_BYTES
 from shared.state.kvrow import HEADER_SIZE, unpack_header
@@ -73,14 +74,17 @@ class OneKey:
             may_answer = moment.leadership().leads_alone
         return self.text(moment) if may_answer else None
 
-    def text(self, moment: Moment) -> bytes | None:
-        """The answer from the state of this moment, whoever vouches for that; None if it is no plain one."""
+    def text(self, moment: Moment, *, confirmed: bool = False) -> bytes | None:
+        """The answer from the state of this moment, whoever vouches for that; None if it is no plain one.
+
+        confirmed: the leader does, just now."""
         if self._mark != moment.mark():
             row = moment.snapshot().get(self._raw_key, None, moment.snapshot().tables.kvs)
             if row is None or not (row == self._row or self._render(row)):
                 return None
             self._mark = moment.mark()
-        return b"%s%d\r\n%s%s" % (self._before, moment.last_contact_ms(), moment.date_line(), self._after)
+        contact_ms = 0 if confirmed else moment.last_contact_ms()
+        return b"%s%d\r\n%s%s" % (self._before, contact_ms, moment.date_line(), self._after)
 
     def _render(self, row: bytes) -> bool:
         create, modify, lock, flags, session_length, key_length = unpack_header(row)
@@ -123,7 +127,7 @@ def get(gateway: Gateway, request: Request) -> bool:
     try:
         data = one_key.answer(moment)
         if data is None:
-            return mode == _CONSISTENT and _get_consistently(gateway, request, one_key)
+            return mode != _STALE and _get_confirmed(gateway, request, one_key, consistent=mode == _CONSISTENT)
     except StateUnavailableError:
         return False
     gateway.repeats.learn(request.head, one_key)
@@ -131,24 +135,26 @@ def get(gateway: Gateway, request: Request) -> bool:
     return True
 
 
-def _get_consistently(gateway: Gateway, request: Request, one_key: OneKey) -> bool:
-    if gateway.moment.leadership().role != "leader" or one_key.text(gateway.moment) is None:
+def _get_confirmed(gateway: Gateway, request: Request, one_key: OneKey, *, consistent: bool) -> bool:
+    rounds = gateway.rounds(consistent=consistent)
+    if rounds is None or one_key.text(gateway.moment) is None:
         return False
 
-    def on_done(_index: Any, error: IpcError | None) -> None:
-        if error is not None and not (isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader")):
+    def on_done(index: Any, error: IpcError | None) -> None:
+        if error is not None and not is_answered_elsewhere(error):
             gateway.fail(request, error)
             return
         data = None
-        if error is None and gateway.moment.leadership().known_leader:
+        leadership = gateway.moment.leadership()
+        if error is None and leadership.known_leader and leadership.applied_index >= index:
             with contextlib.suppress(StateUnavailableError):  # raft_node went away: the full way waits for it
-                data = one_key.text(gateway.moment)
+                data = one_key.text(gateway.moment, confirmed=True)
         if data is not None:
             gateway.finish_rendered(request, data, one_key.metric)
         else:
             gateway.dispatch_fully(request)
 
-    gateway.read_index(on_done)
+    rounds.join(on_done)
     return True
 
 

@@ -55,6 +55,7 @@ METHODS = (
     "PreparedQuery.Explain",
     "PreparedQuery.Get",
     "PreparedQuery.List",
+    "Proconsul.ReadIndex",
     "Session.Apply",
     "Session.Get",
     "Session.List",

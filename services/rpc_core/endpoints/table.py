@@ -18,6 +18,7 @@ from services.rpc_core.endpoints import (
     kvs,
     operator,
     prepared_query,
+    read_index,
     session,
     status,
     txn,
@@ -55,6 +56,7 @@ class EndpointTable:
             config_entry,
             prepared_query,
             keyring,
+            read_index,
         )
         self.methods: dict[str, Handler] = {}
         for family in families:

@@ -1,0 +1,58 @@
+"""Rounds: one question shared by all reads that came before it - up to where has the state to be applied for them?
+
+The leader answers with the index that it had applied when the question came, its leadership confirmed by a round of
+heartbeats (consistent reads) or by its lease (default reads). A server that has applied as much answers from its own
+state, as the leader would have: so a follower asks the leader once for a whole batch of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from shared.ipc.calls import OnDone
+from shared.ipc.errors import IpcError, RemoteError
+
+if TYPE_CHECKING:
+    from services.http_gateway.gateway import Gateway
+
+
+def is_unknown_method(error: IpcError | None) -> bool:
+    """Whether a leader was asked that has no such rounds: a Consul server."""
+    return isinstance(error, RemoteError) and "rpc: can't find" in str(error)
+
+
+def is_answered_elsewhere(error: IpcError) -> bool:
+    """Whether the read has to be passed on: this server leads no more, or the leader confirms only its own answers."""
+    return is_unknown_method(error) or (isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"))
+
+
+class Rounds:
+    """One question at a time. post: asks it, and calls back once with (index, error)."""
+
+    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None]) -> None:
+        self._gateway, self._post = gateway, post
+        self._waiters: list[OnDone] = []
+        self._under_way = False
+
+    def join(self, on_done: OnDone) -> None:
+        """`on_done` is called in a batch of its own, with what a question that is asked from now on is answered."""
+        self._waiters.append(on_done)
+        if not self._gateway.moment.in_batch:
+            self.start()
+
+    def start(self) -> None:
+        """Ask for all who wait. A question of its own for those who came while one is under way would answer them no
+        sooner than the next shared one does when the machine is busy, and costs every neighbour a wake-up."""
+        if self._under_way or not self._waiters:
+            return
+        self._under_way = True
+        waiters, self._waiters = self._waiters, []
+
+        def finished(value: Any, error: IpcError | None) -> None:
+            self._under_way = False
+            self._gateway.begin_batch()
+            for waiter in waiters:
+                waiter(value, error)
+            self._gateway.end_batch()
+
+        self._post(finished)
