@@ -5,7 +5,6 @@ The scenarios are those of a lone agent. PROCONSUL_DIFFERENTIAL=consul compares 
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 import time
@@ -58,6 +57,7 @@ OWN: dict[str, list[Any]] = {
 }
 """What the client does itself, or asks for in ways of its own."""
 UNORDERED = ("/v1/event/list", "/v1/session/list", "/v1/session/node/")
+_ITEM = re.compile(r',(?=\{"ID")')
 _HOPS = re.compile(r"(rpc error making call: )+")
 _CONTACT = re.compile(r'("LastContact": ?)\d+')
 SETTLES_WITHIN_S = 10.0
@@ -173,7 +173,7 @@ def ask_client(cluster: Cluster, request: Request) -> Answer:
     body, headers = _HOPS.sub("rpc error making call: ", answer.body), dict(answer.headers)
     body = _CONTACT.sub(r"\1NANOSECONDS", body)
     if request.path.startswith(UNORDERED) and body.startswith("["):
-        body = json.dumps(sorted(json.loads(body), key=json.dumps))
+        body = f"[{','.join(sorted(_ITEM.split(body[1:-1])))}]"
     if body != answer.body and "Content-Length" in headers:
         headers["Content-Length"] = [LENGTH_MAY_DIFFER]
     if len(cluster.servers) > 2 and "X-Consul-Lastcontact" in headers:
