@@ -28,6 +28,18 @@ def kind_of(name: str, real_consul: Callable[[], Path]) -> Kind:
     return Agent if name == OURS else partial(RealConsul, binary=real_consul())
 
 
+def found(agent: AnyAgent, path: str) -> Any:
+    """The parsed answer, None for an error."""
+    answer = agent.http("GET", path)
+    return answer.json() if answer.status == 200 else None
+
+
+def is_complete(agent: AnyAgent) -> bool:
+    """Whether a client has said all about itself in the catalog, and the leader that it lives."""
+    node = found(agent, f"/v1/catalog/node/{agent.node_name}")
+    return bool(node and node["Node"]["TaggedAddresses"] and found(agent, f"/v1/health/node/{agent.node_name}"))
+
+
 class Setup:
     """A cluster and one client of it."""
 
@@ -51,12 +63,7 @@ class Setup:
     def wait_synced(self) -> None:
         """Until the client has said all about itself, and the leader that it lives."""
 
-        def complete() -> bool:
-            node = self.client.http("GET", f"/v1/catalog/node/{self.client.node_name}").json()
-            checks = self.client.http("GET", f"/v1/health/node/{self.client.node_name}").json()
-            return bool(node and node["Node"]["TaggedAddresses"] and checks)
-
-        wait_until(complete, 2 * PATIENCE_S, f"{self.client.node_name} in the catalog")
+        wait_until(lambda: is_complete(self.client), 2 * PATIENCE_S, f"{self.client.node_name} in the catalog")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
-from tests.clusters import FOUNDING, JOINING, AnyAgent, Cluster, client, server
+from tests.clusters import FOUNDING, JOINING, Cluster, client, server
+from tests.integration.client_mode.setups import is_complete
 from tests.integration.cluster.test_cluster_differential import SCRIPTS, ask_follower, compared_in_time
 from tests.integration.differential import (
     scenarios_events,
@@ -119,22 +120,10 @@ def client_of_servers(kinds: list[Any], loopback: LoopbackPool, directory: Path)
         with Cluster(servers).running():
             asked.start()
             asked.wait_ready()
-            wait_in_catalog(asked)
+            wait_until(lambda: is_complete(asked), 2 * PATIENCE_S, "the client in the catalog")
             yield Cluster([asked, *servers])
     finally:
         asked.destroy()
-
-
-def wait_in_catalog(agent: AnyAgent) -> None:
-    """Until the client has said all about itself, and its leader that it lives."""
-
-    def complete() -> bool:
-        name = agent.node_name
-        node = agent.http("GET", f"/v1/catalog/node/{name}").json()
-        checks = agent.http("GET", f"/v1/health/node/{name}").json()
-        return bool(node and node["Node"]["TaggedAddresses"] and checks)
-
-    wait_until(complete, 2 * PATIENCE_S, f"{agent.node_name} in the catalog")
 
 
 @pytest.mark.parametrize(

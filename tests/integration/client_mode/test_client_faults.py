@@ -14,7 +14,7 @@ from dnslib import RCODE
 
 from tests.agents import Agent, wait_until
 from tests.clusters import Cluster, client, expecting, server
-from tests.integration.client_mode.setups import ask_dns, setup
+from tests.integration.client_mode.setups import ask_dns, found, setup
 from tests.loopback import LoopbackPool
 
 NO_SERVERS = b"No known Consul servers"
@@ -48,7 +48,7 @@ def test_a_client_alone_answers_for_itself_and_finds_servers_later(loopback: Loo
 
         other.start()
         other.wait_ready()
-        wait_until(lambda: alone.http("GET", "/v1/health/service/web?passing").json(), what="the service at the server")
+        wait_until(lambda: found(alone, "/v1/health/service/web?passing"), what="the service at the server")
         assert [str(record.rdata) for record in ask_dns(alone.address, "web.service.consul").rr] == [alone.address]
     finally:
         alone.destroy()
