@@ -118,7 +118,7 @@ def _confirmed(call: Call, options: ReadOptions, query: Read, rounds: Rounds) ->
             elif error is None and leadership.role == LEADER:
                 call.done(_local(call, options, query))
             elif error is None and leadership.applied_index >= index:
-                call.done(_local(call, options, query, keep=False, confirmed=True))
+                call.done(_local_or_forward(call, options, query))
             else:
                 call.done(_forward(call, options, query))
         except (HttpError, StateUnavailableError) as failure:
@@ -126,6 +126,14 @@ def _confirmed(call: Call, options: ReadOptions, query: Read, rounds: Rounds) ->
 
     rounds.join(on_done)
     return LATER
+
+
+def _local_or_forward(call: Call, options: ReadOptions, query: Read) -> Any:
+    """What is refused is refused by the leader: its words tell that it was asked."""
+    try:
+        return _local(call, options, query, keep=False, confirmed=True)
+    except HttpError:
+        return _forward(call, options, query)
 
 
 def _local(
