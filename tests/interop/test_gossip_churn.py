@@ -18,10 +18,13 @@ from pathlib import Path
 import pytest
 import trio
 
+from shared.ipc import IpcError
 from tests.interop.gossip_members import (
     ALIVE,
     FAILED,
+    GONE,
     KEY,
+    LEAVING,
     LEFT,
     QUICK,
     ConsulMember,
@@ -48,7 +51,7 @@ class Pool:
     excused: (name, from, to) in seconds of the epoch: when a member may be called failed; to is infinity while it is
     being disturbed. stopped: (name, from, to), who was stopped for a moment itself: a suspicion that began before may
     have run out while its refutation waited to be read, and real agents act on it first; they take it back at once.
-    detections_s: how long it took until everybody knew of a death."""
+    detections_s: how long it took until everybody knew of a death. stayed_leaving: see _ended_leaving."""
 
     def __init__(self, members: list[PoolMember], timing: Timing, rng: random.Random) -> None:
         self.members, self.timing, self._rng = members, timing, rng
@@ -56,6 +59,7 @@ class Pool:
         self.excused: list[tuple[str, float, float]] = []
         self.stopped: list[tuple[str, float, float]] = []
         self.detections_s: list[float] = []
+        self.stayed_leaving: list[tuple[str, str]] = []
         self.done: dict[str, int] = {}
 
     def others(self, *victims: PoolMember) -> list[PoolMember]:
@@ -102,6 +106,32 @@ class Pool:
             if isinstance(victim, OurMember):
                 await victim.wait_statuses({victim.name: ALIVE})
                 await victim.join(self._rng.choice(self.others(*victims)).lan)
+        await self._ended_leaving(victims)
+
+    async def _ended_leaving(self, victims: list[PoolMember]) -> None:
+        """Until everybody saw those that had left come back; who takes one for leaving for ever is helped.
+
+        That is Serf's: who has heard that a member joined again, but not yet that it lives, still counts it among
+        those that left, with the time of the new join, in an exchange of states. Its partner must take that for a
+        leaving one later than the join that it knows. Nothing is newer than that but another join, by way of a member
+        with such a clock."""
+        with trio.move_on_after(60):
+            while any(status not in (ALIVE, LEAVING) for _, _, status in await self._sightings(victims)):
+                await trio.sleep(0.1)
+        for observer, victim, status in await self._sightings(victims):
+            if status == LEAVING:
+                self.stayed_leaving.append((observer.name, victim.name))
+                await victim.join(observer.lan)
+
+    async def _sightings(self, victims: list[PoolMember]) -> list[tuple[PoolMember, PoolMember, int]]:
+        """(observer, victim, as what it sees it); nothing is seen by one that does not answer."""
+        found = []
+        for observer in self.members:
+            seen: dict[str, int] = {}
+            with contextlib.suppress(OSError, IpcError, ValueError):
+                seen = await observer.statuses()
+            found += [(observer, victim, seen.get(victim.name, GONE)) for victim in victims]
+        return found
 
     async def _short_freeze(self, victims: list[PoolMember]) -> None:
         """For less time than the shortest suspicion: it is suspected, and refutes."""
@@ -181,6 +211,7 @@ async def test_churn_in_a_mixed_pool_of_ten(
             await pool.disturb(rng.choice(actions), victims)
         took_s = time.time() - started
         false = [death for death in pool.false_deaths() if death[0] > started]
+    print(f"taken for leaving when it was back (observer, member): {pool.stayed_leaving}")
     times = pool.detections_s
     print(f"{took_s:.0f} s, {pool.done}, {len(pool.deaths())} deaths told, {len(false)} of them false")
     if times:
