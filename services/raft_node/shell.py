@@ -88,15 +88,18 @@ class RaftNode:
             self,
             trio.current_time,
         )
-        self._keep_page = (
-            storage.same_agent
-            and storage.resumed
-            and storage.found_leadership.role == "leader"
+        found = storage.found_leadership
+        self._holds_all = (
+            storage.resumed
+            and found.role == "leader"
+            and found.ready
             and core.state.is_sole_server
             and recovered.applied_index > 0
         )
-        """A sole server that is back after a kill goes on as the leader that the page shows: nobody else can have
-        become one, and the state has all that was acknowledged. So local reads need not stop meanwhile."""
+        """A sole server that led, back after a kill: nobody else can have acknowledged anything, and it did so only for
+        what is in the state. Entries beyond that, for which there may be no room, keep nobody from reading."""
+        self._keep_page = storage.same_agent and self._holds_all
+        """It goes on as the leader that the page shows. So local reads need not stop meanwhile."""
         self._ready = False
         """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
@@ -357,6 +360,7 @@ class RaftNode:
         contact = state.last_contact
         # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
         ready = core.all_acknowledged_is_applied(self.replica.applied_index)
+        ready = ready or (self._holds_all and core.role == LEADER and state.is_sole_server)
         self._page.write(
             Leadership(
                 core.role.lower(),

@@ -40,7 +40,7 @@ READS = [
     *(f"/v1/config/{kind}" for kind in ("service-defaults", "proxy-defaults", "service-resolver")),
 ]
 WRITES_EACH = 60
-MISSED = 1200
+MISSED = 2500
 """More entries than a leader of ours keeps in memory for those who lag."""
 NO_LEADER = (b"No cluster leader", b"not the leader", b"leadership lost", b"rpc error getting client", b"EOF")
 RESTARTS = 20

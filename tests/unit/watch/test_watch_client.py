@@ -19,7 +19,8 @@ async def test_a_handshake_that_never_ends_leaves_no_connection(
     monkeypatch.setattr(client, "CONNECT_TIMEOUT_S", 0.5)
     (listener,) = await trio.open_tcp_listeners(0, host=loopback())
     host, port = listener.socket.getsockname()
-    config = RuntimeConfig.dev("run", node_name="n1").replace(https_listeners=(f"{host}:{port}",))
+    config = RuntimeConfig.dev("run", node_name="n1")
+    config = config.replace(addresses=config.addresses.replace(https=(f"{host}:{port}",)))
 
     async def ask() -> None:
         with pytest.raises(WatchError, match="i/o timeout"):
