@@ -175,7 +175,7 @@ def kinds_of(text: str, real: Callable[..., AnyAgent]) -> list[Callable[..., Any
     return [real if word == "real" else Agent for word in text.split()]
 
 
-@pytest.mark.parametrize("kinds", ["real ours ours", "real real ours"])
+@pytest.mark.parametrize("kinds", ["real ours ours", pytest.param("real real ours", marks=pytest.mark.slow)])
 def test_each_leads_follows_restarts_and_leaves(
     loopback: LoopbackPool, tmp_path: Path, real_consul: Path, kinds: str
 ) -> None:
