@@ -78,11 +78,16 @@ def test_newcomers_get_a_vote_when_they_have_been_healthy(cluster: Growing) -> N
     leader = cluster.leader()
     second, third = cluster.grow(), cluster.grow()
     cluster.wait_members({"n1", "n2", "n3"})
-    told = "".join(agent.output() for agent in cluster)
     for newcomer in (second, third):
         server_id = peers(leader)[newcomer.node_name]["ID"]
-        assert f"command=AddNonvoter server-id={server_id}" in told
-        assert f'Promoting server to voter: server="Server (ID: "{server_id}"' in told
+        added = f"command=AddNonvoter server-id={server_id}"
+        promoted = f'Promoting server to voter: server="Server (ID: "{server_id}"'
+
+        def told(lines: tuple[str, ...] = (added, promoted)) -> bool:
+            output = "".join(agent.output() for agent in cluster)
+            return all(line in output for line in lines)
+
+        wait_until(told, what=f"the lines about {newcomer.node_name}")  # a line takes its time through the supervisor
     wait_until(lambda: leader.http("GET", HEALTH).json()["FailureTolerance"] == 1, what="a tolerance of one")
     for agent in (leader, second, third):
         answer = agent.http("GET", HEALTH)
