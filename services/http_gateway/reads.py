@@ -115,12 +115,12 @@ def _confirmed(call: Call, options: ReadOptions, query: Read, rounds: Rounds) ->
         try:
             if error is not None and not is_answered_elsewhere(error):
                 call.failed(error)
-            elif error is None and leadership.role == LEADER:
-                call.done(_local(call, options, query))
-            elif error is None and leadership.applied_index >= index:
-                call.done(_local_or_forward(call, options, query))
-            else:
+            elif error is not None or leadership.applied_index < index:  # also one that leads since the question
                 call.done(_forward(call, options, query))
+            elif leadership.role == LEADER:
+                call.done(_local(call, options, query))
+            else:
+                call.done(_local_or_forward(call, options, query))
         except (HttpError, StateUnavailableError) as failure:
             call.failed(failure)
 
