@@ -69,10 +69,10 @@ class Gateway:
         page: LeadershipPage,
     ) -> None:
         self.links, self.rpc = links, links.rpc
-        self.writes = Writes(links.raft, links.rpc)
         self._routes, self._clock = routes, clock
         self.date = DateLine()
         self.moment = Moment(reader, page, self.date)
+        self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
         self._own_rounds = Rounds(self, self._post_own_round)
         self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True))
@@ -95,6 +95,7 @@ class Gateway:
         self.config = config
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + (1.0 if config.server else _SERVER_S)
+        self.writes.may_pass = not config.limits.limits_calls
         self.cache, self.repeats = AnswerCache(), Repeats()
         self.known_values.distrust_all()
         self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)
@@ -115,6 +116,7 @@ class Gateway:
             for metric, times in self._answered.items():
                 metrics.sample(f"consul.http.GET.{metric}", latency_ms, times=times)
             self._answered.clear()
+        self.writes.end_batch()
         for rounds in (self._own_rounds, self._leaders_rounds, self._leases_rounds):
             rounds.start()
 

@@ -1,85 +1,97 @@
-"""Writes: commands on their way to the log, and the two ways their results come back.
+"""Writes: commands on their way to the log.
 
-rpc_core checks a command and hands it to raft_node. Told by which connection and tag this process waits, raft_node
-answers here itself, all results of a batch in one `applied` event, together with the change record that wakes the
-readers: so a write wakes this process once, not twice. Whatever does not get that far rpc_core answers as any call;
-the first answer ends the call."""
+A leader's gateway hands what it has checked and encoded straight to raft_node, which answers all results of a batch in
+one frame, together with the change record that wakes the readers: so a write wakes each of the two processes once.
+Everything else goes by rpc_core: a write at a follower or without a leader, a lock, which may have to be refused for a
+while, a write of an agent whose calls are limited, and what the log refused because it has just lost its office."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
 from shared import metrics
-from shared.ipc import ConnectionLostError, IpcError, Link, RemoteError
+from shared.ipc import IpcError, Link, RemoteError
 from shared.ipc.calls import OnDone
+from shared.structs.commands import KVS
 
-_KV_METHOD: Final = "KVS.ApplyEncoded"
-_CATALOG_METHOD: Final = "Catalog.ApplyEncoded"
 TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 4
-"""So many writes leave at once when none were under way, ahead of the rest of their batch: the neighbours check, log
-and apply them while this process still reads requests."""
+"""So many writes leave at once when none were under way, ahead of the rest of their batch: raft_node logs and applies
+them while this process still reads requests."""
 _TOGETHER: Final = 8
 """So many leave together later on. A whole batch at once would keep one process busy after the other; fewer would cost
 each of them more wake-ups than the work side by side is worth."""
+_LOCK: Final = "lock"
 
 
 class Writes:
-    """One per process. Belongs to the event loop."""
+    """One per process. Belongs to the event loop.
 
-    def __init__(self, raft: Link, rpc: Link) -> None:
-        self._raft, self._rpc = raft, rpc
-        self._tags: dict[int, None] = {}
+    leads: whether this server's log takes writes now. may_pass: whether they need not be counted by rpc_core."""
+
+    def __init__(self, raft: Link, rpc: Link, leads: Callable[[], bool]) -> None:
+        self._raft, self._rpc, self._leads = raft, rpc, leads
+        self.may_pass = True
+        self._under_way = 0
         self._held = 0
         """Posted since the last of them left."""
-        raft.subscribe("applied", self._applied)
-        raft.on_down(self._lost)
+        self._passed = 0
+        """Handed to the log since it was counted last."""
 
     def post(self, operation: str, raw_key: bytes, command: bytes, on_done: OnDone) -> None:
         """command: Consul's KVS request in msgpack. `on_done(value, error)` is called once; value: whether the
-        operation took effect, True for those that always do. A lost neighbour leaves the outcome unknown."""
-        self._post(_KV_METHOD, (operation, raw_key, command), "consul.kvs.apply", on_done)
+        operation took effect, True (or None) for those that always do. A lost neighbour leaves the outcome unknown."""
+
+        def by_rpc_core(done: OnDone) -> None:
+            self._rpc.post("KVS.ApplyEncoded", (operation, raw_key, command), done, timeout_s=TIMEOUT_S)
+
+        if operation != _LOCK and self._passes():
+            self._pass(KVS + command, "consul.kvs.apply", by_rpc_core, on_done)
+        else:
+            by_rpc_core(on_done)
 
     def post_catalog(self, command: bytes, metric: str, on_done: OnDone) -> None:
-        """The same for a checked registration or deregistration, encoded as a whole; value: True.
+        """The same for a checked registration or deregistration, encoded as a whole; value: of no meaning.
 
         metric: sample of the time until it was applied."""
-        self._post(_CATALOG_METHOD, (command,), metric, on_done)
 
-    def _post(self, method: str, payload: tuple[Any, ...], metric: str, on_done: OnDone) -> None:
-        rpc, number = self._rpc, self._raft.number
-        if not number:
-            rpc.post(method, payload, on_done, timeout_s=TIMEOUT_S)
-            return
-        tag, tags, started = rpc.next_id, self._tags, monotonic()
+        def by_rpc_core(done: OnDone) -> None:
+            self._rpc.post("Catalog.ApplyEncoded", (command,), done, timeout_s=TIMEOUT_S)
+
+        if self._passes():
+            self._pass(command, metric, by_rpc_core, on_done)
+        else:
+            by_rpc_core(on_done)
+
+    def end_batch(self) -> None:
+        """Count what was handed over."""
+        if self._passed:
+            metrics.incr("consul.client.rpc", self._passed)
+            self._passed = 0
+
+    def _passes(self) -> bool:
+        return self.may_pass and self._raft.connected and self._leads()
+
+    def _pass(self, command: bytes, metric: str, by_rpc_core: Callable[[OnDone], None], on_done: OnDone) -> None:
+        started = monotonic()
 
         def finished(value: Any, error: IpcError | None) -> None:
-            tags.pop(tag, None)
-            if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
+            self._under_way -= 1
+            if error is None:
+                metrics.sample(metric, (monotonic() - started) * 1000)
+                on_done(value[1], None)
+            elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
                 # Refused by the log, so it is in no log: rpc_core knows how to find, or wait for, the leader.
-                rpc.post(method, payload, on_done, timeout_s=TIMEOUT_S)
-                return
-            metrics.sample(metric, (monotonic() - started) * 1000)
-            on_done(value, error)
-
-        tags[tag] = None
-        rpc.post(method, (*payload, number, tag), finished, timeout_s=TIMEOUT_S)
-        self._held += 1
-        if len(tags) == _AHEAD or self._held >= _TOGETHER:
-            self._held = 0
-            rpc.flush()
-
-    def _applied(self, results: Any) -> None:
-        """[[tag, result], ...]; a write that failed: [tag, None, code, text, data]."""
-        resolve = self._rpc.resolve
-        for tag, result, *failure in results:
-            if failure:
-                resolve(tag, None, RemoteError(*failure))
+                by_rpc_core(on_done)
             else:
-                resolve(tag, True if result is None else result)
+                on_done(None, error)
 
-    def _lost(self) -> None:
-        """raft_node has gone, and with it the results that were to come from there."""
-        for tag in tuple(self._tags):
-            self._rpc.resolve(tag, None, ConnectionLostError(self._raft.neighbour, "a write"))
+        self._under_way += 1
+        self._passed += 1
+        self._held += 1
+        self._raft.post("Raft.Apply", command, finished, timeout_s=TIMEOUT_S)
+        if self._under_way == _AHEAD or self._held >= _TOGETHER:
+            self._held = 0
+            self._raft.flush()

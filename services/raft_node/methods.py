@@ -1,7 +1,6 @@
 """The methods of raft.sock: what the other processes of this agent ask of consensus.
 
     Raft.Apply               FSM command (bytes) -> [index, result]
-    Raft.ApplyFor            (notification) [number, tag, command]: Raft.Apply answered elsewhere, see relay
     Raft.ReadIndex           -> index; leadership was confirmed, and everything up to index is in the state store
     Raft.Barrier             -> index; everything before it is in the state store
     Raft.Configuration       -> {"index", "servers": [{"id", "address", "voter", "leader"}]}
@@ -40,12 +39,11 @@ from services.raft_node.core.leader import CHANGE_PENDING
 from services.raft_node.core.state import NOT_LEADER, TRANSFER_IN_PROGRESS
 from services.raft_node.core.types import BARRIER, NON_VOTER, VOTER, Configuration, Server
 from services.raft_node.log.errors import StorageError
-from services.raft_node.relay import Relayed
 from services.raft_node.snapshotting import SnapshotRefusedError
 from services.raft_node.stats import raft_stats
 from services.raft_node.user_snapshots import UserSnapshots
 from shared import metrics
-from shared.ipc import RemoteError, Request
+from shared.ipc import RemoteError, Request, Together
 
 if TYPE_CHECKING:
     from services.raft_node.shell import RaftNode
@@ -61,9 +59,9 @@ class Methods:
     def __init__(self, node: RaftNode) -> None:
         self._node = node
         self._replica = node.replica
+        self.results = Together()
         server = node.server
         server.fast(_APPLY, self._apply)
-        server.fast("Raft.ApplyFor", self._apply_for)
         server.fast("Raft.ReadIndex", self._read_index)
         server.fast("Raft.Barrier", self._barrier)
         server.fast("Raft.Configuration", self._configuration)
@@ -83,19 +81,12 @@ class Methods:
         command = request.payload
         if type(command) is not bytes or not command:
             request.fail("bad_request", "a command is a message type and a msgpack value, as bytes")
-            return
-        self._propose(request, command)
+        elif len(command) <= chunking.CHUNK_BYTES:
+            self._replica.propose((request,), ((0, command, b""),))
+        else:
+            items = chunking.entries_of(command, lambda: secrets.randbits(64))
+            self._replica.propose([*[None] * (len(items) - 1), request], items)
 
-    def _apply_for(self, request: Request) -> None:
-        number, tag, command = request.payload
-        self._propose(Relayed(self._node.relay, number, tag), command)
-
-    def _propose(self, waiter: Request | Relayed, command: bytes) -> None:
-        if len(command) <= chunking.CHUNK_BYTES:
-            self._replica.propose((waiter,), ((0, command, b""),))
-            return
-        items = chunking.entries_of(command, lambda: secrets.randbits(64))
-        self._replica.propose([*[None] * (len(items) - 1), waiter], items)
 
     def _read_index(self, request: Request) -> None:
         metrics.incr("consul.raft.verify_leader")
@@ -105,16 +96,16 @@ class Methods:
         metrics.incr("consul.raft.barrier")
         self._replica.propose((request,), ((BARRIER, b"", b""),))
 
-    def result(self, request: Request | Relayed, index: int, value: Any) -> None:
-        """The proposal that `request` made was applied."""
+    def result(self, request: Request, index: int, value: Any) -> None:
+        """The proposal that `request` made was applied. Results of commands leave when `results` are flushed."""
         if isinstance(value, Exception):
             request.fail("rpc", str(value))
         elif request.method == _APPLY:
-            request.reply((index, value))
+            request.reply_with(self.results, (index, value))
         else:
             request.reply(index)
 
-    def refused(self, request: Request | Relayed, error: str) -> None:
+    def refused(self, request: Request, error: str) -> None:
         if error == NOT_LEADER:
             leader = self._replica.core.state.leader_address
             if leader:

@@ -23,7 +23,6 @@ from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.methods import Methods
 from services.raft_node.opening import Storage
 from services.raft_node.peers import Peers
-from services.raft_node.relay import Relay, Relayed
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking, is_due
 from services.raft_node.sync_thread import SyncThread
@@ -103,7 +102,6 @@ class RaftNode:
         self._ready = False
         """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
-        self.relay = Relay(self.server)
         self.methods = Methods(self)
         self.addresses = AddressBook()
         self.peers = Peers(self.feed, storage.snapshots, storage.settings, self.addresses.connect)
@@ -140,7 +138,7 @@ class RaftNode:
             self._end_with(error)
             raise
         self._rearm()
-        self.relay.flush()
+        self.methods.results.flush()
 
     def _end_with(self, error: Exception) -> None:
         self._fatal.append(error)
@@ -250,13 +248,13 @@ class RaftNode:
 
     # ---- Outlet ------------------------------------------------------------------------------------------------
 
-    def result(self, waiter: Request | Relayed, index: int, value: Any) -> None:
+    def result(self, waiter: Request, index: int, value: Any) -> None:
         self.methods.result(waiter, index, value)
 
-    def failed(self, waiter: Request | Relayed, error: str, *, unknown: bool) -> None:
+    def failed(self, waiter: Request, error: str, *, unknown: bool) -> None:
         waiter.fail("rpc", error)
 
-    def refused(self, waiter: Request | Relayed, error: str) -> None:
+    def refused(self, waiter: Request, error: str) -> None:
         self.methods.refused(waiter, error)
 
     def read_ready(self, waiter: Request, index: int) -> None:
@@ -271,7 +269,7 @@ class RaftNode:
         self.methods.refused(waiter, error)
 
     def applied(self, index: int, changes: Any) -> None:
-        self.relay.flush()
+        self.methods.results.flush()
         if changes is not None and changes[1]:
             self.server.publish("changes", changes)
         self._write_page()

@@ -1,19 +1,16 @@
-"""Writes that come encoded: from a lane to the log, without a task and without a copy of the command.
+"""Writes that come encoded: on to the log or the leader, without a task and without a copy of the command.
 
-The gateway has checked the request and encoded the whole command as it goes into the log; here is decided whether it
-may go there now. Everything that one read of the socket brought is posted to raft_node in one write.
+A gateway has checked the request and encoded the whole command as it goes into the log. It hands it in here when it
+cannot say by itself that the log would take it: this server does not lead, the agent's calls are limited, or a lock may
+be delayed. Everything that one read of the socket brought is posted to raft_node in one write.
 
 `KVS.ApplyEncoded` [op, key, encoded]: `encoded` is the KVS request without its type byte. The answer is whether the
 operation took effect: always true for set, delete and delete-tree.
-`Catalog.ApplyEncoded` [command]: a registration or deregistration of this datacenter. The answer is true.
-
-With two more items, [..., number, tag], `number` is the caller's own connection to raft_node. A command that is passed
-on is then answered there by raft_node itself, as an `applied` event with this tag; here are answered only those that
-are not passed on."""
+`Catalog.ApplyEncoded` [command]: a registration or deregistration of this datacenter. The answer is true."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -62,17 +59,15 @@ class Door:
         request.fail("rate_limited", "RPC rate limit exceeded")
         return False
 
-    def pass_on(
-        self, request: Request, command: bytes, direct: Sequence[int], later: Later, *, metric: str, bool_result: bool
-    ) -> None:
-        """To raft_node, or to `later` while there is no leader here. direct: (number, tag), or empty for an answer
-        through `request`: the command's result if it is a `bool_result`, True if not. metric: sample of the time."""
+    def pass_on(self, request: Request, command: bytes, later: Later, *, metric: str, bool_result: bool) -> None:
+        """To raft_node, or to `later` while there is no leader here. The answer is the command's result if it is a
+        `bool_result`, True if not. metric: sample of the time."""
         leads = self._leads_now
         if leads is None:
             leads = self._leads_now = self._leads()
         if not leads:
             later(request)
-        elif not (direct and self._raft.notify("Raft.ApplyFor", (direct[0], direct[1], command))):
+        else:
             self._post(request, command, later, metric, bool_result=bool_result)
 
     def _post(self, request: Request, command: bytes, later: Later, metric: str, *, bool_result: bool) -> None:
@@ -100,7 +95,7 @@ class KvsApplyEncoded:
     def __call__(self, request: Request) -> None:
         """One call; answers now or when raft_node has answered."""
         try:
-            op, key, encoded, *direct = request.payload
+            op, key, encoded = request.payload
         except (TypeError, ValueError):
             request.fail("bad_request", "KVS.ApplyEncoded takes [op, key, encoded request]")
             return
@@ -112,7 +107,7 @@ class KvsApplyEncoded:
             request.fail("rpc", f"Invalid KVS operation '{op}'")
         elif not (op == LOCK and self._refuses_lock(request, key)):
             self._door.pass_on(
-                request, KVS + encoded, direct, self._later, metric="consul.kvs.apply", bool_result=op in BOOL_OPS
+                request, KVS + encoded, self._later, metric="consul.kvs.apply", bool_result=op in BOOL_OPS
             )
 
     def _refuses_lock(self, request: Request, key: bytes) -> bool:
@@ -136,11 +131,11 @@ class CatalogApplyEncoded:
     def __call__(self, request: Request) -> None:
         """One call; answers now or when raft_node has answered."""
         try:
-            command, *direct = request.payload
+            (command,) = request.payload
             method = CATALOG_METHODS[command[:1]]
         except (TypeError, ValueError, KeyError):
             request.fail("bad_request", "Catalog.ApplyEncoded takes [command] of the catalog")
             return
         if self._door.admits(request):
             metric = f"consul.{method.lower()}"
-            self._door.pass_on(request, command, direct, self._later, metric=metric, bool_result=False)
+            self._door.pass_on(request, command, self._later, metric=metric, bool_result=False)

@@ -45,7 +45,7 @@ class LateWrites:
 
     def kv(self, request: Request) -> None:
         """Takes a KVS.ApplyEncoded; answers it later."""
-        op, _, encoded = request.payload[:3]
+        op, _, encoded = request.payload
         self._take(_Write("KVS.Apply", KVS, encoded, op in BOOL_OPS, request))
 
     def catalog(self, request: Request) -> None:

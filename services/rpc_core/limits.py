@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-RATE_UNLIMITED = 1e300
-"""A configured rate of at least this (or of zero and below) means "no limit"."""
+from shared.config.sections import RATE_UNLIMITED
 
 
 class TokenBucket:

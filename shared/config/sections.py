@@ -12,6 +12,9 @@ from shared.config.record import Record, made
 MAX_FLOAT = 1.7976931348623157e308
 """Go's rate.Inf, which Consul shows as a number; a rate of this size means "no limit"."""
 
+RATE_UNLIMITED = 1e300
+"""A configured rate of at least this (or of zero and below) means "no limit"."""
+
 RAFT_MAX_DATA_SIZE = 512 * 1024
 """Largest command hashicorp/raft recommends, bytes: the default of both KV and transaction limits."""
 
@@ -80,6 +83,11 @@ class Limits(Record):
     rpc_rate: float = -1.0
     kv_max_value_size: int = RAFT_MAX_DATA_SIZE
     txn_max_req_len: int = RAFT_MAX_DATA_SIZE
+
+    @property
+    def limits_calls(self) -> bool:
+        """Whether rpc_rate is a limit."""
+        return 0 < self.rpc_rate < RATE_UNLIMITED
 
 
 class Performance(Record):

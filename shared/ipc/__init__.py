@@ -3,6 +3,7 @@
 Link(path, name=...)       client side: `await link.call(...)`, `link.post(...)` for lanes, streams, topics
 Server(path, name=...)     server side: `fast`, `slow` and `stream` handlers, `publish` to subscribers
 Request                    one incoming call: .payload .deadline .peer .fds, .reply(value) / .fail(code, text)
+Together                   results of many calls that leave in one frame
 IpcError and its children  RemoteError, ConnectionLostError, DeadlineError, BusyError, ProtocolError, SocketPathError
 FrameDecoder, frames       the codec, for tests
 
@@ -23,6 +24,7 @@ from shared.ipc.errors import (
 from shared.ipc.frames import FrameDecoder
 from shared.ipc.link import Link
 from shared.ipc.server import Request, Server
+from shared.ipc.together import Together
 from shared.ipc.transport import Peer
 
 __all__ = [
@@ -38,4 +40,5 @@ __all__ = [
     "Request",
     "Server",
     "SocketPathError",
+    "Together",
 ]

@@ -4,9 +4,10 @@ A frame is one msgpack array whose first element is its kind. msgpack delimits i
 prefix; the size limit is enforced by the unpacker's buffer. Payloads keep str and bytes apart (bin type).
 
 | kind        | rest of the array                          | direction         |
-| HELLO       | version, process name, connection's number | both, once, first |
+| HELLO       | version, process name                      | both, once, first |
 | CALL        | id, method, timeout in ms, payload         | client to server  |
 | RESULT      | id, payload                                | server to client  |
+| RESULTS     | [[id, payload], ...]                       | server to client  |
 | ERROR       | id, code, message, data                    | server to client  |
 | CANCEL      | id                                         | client to server  |
 | NOTIFY      | method, payload, number of descriptors     | client to server  |
@@ -27,7 +28,7 @@ import msgpack
 
 from shared.ipc.errors import ProtocolError
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 MAX_FRAME_BYTES: Final = 64 << 20
 READ_BYTES: Final = 64 << 10
 """A read allocates as much: well below the size from which the C library maps each block anew (see shared.memory)."""
@@ -44,6 +45,7 @@ OPEN: Final = 8
 ITEM: Final = 9
 END: Final = 10
 CREDIT: Final = 11
+RESULTS: Final = 12
 
 # Elements after the kind; a frame with fewer is malformed, one with more comes from a newer minor version.
 _LENGTHS: Final = {
@@ -59,6 +61,7 @@ _LENGTHS: Final = {
     ITEM: 3,
     END: 2,
     CREDIT: 3,
+    RESULTS: 2,
 }
 
 Frame = list[Any]

@@ -68,9 +68,6 @@ class Link:
         self._expiry_wanted = trio.Event()
         self._expiry_at = -math.inf
         self._next_id = 0
-        self.number = 0
-        """What the neighbour calls this connection, 0 while there is none. A third process may be told it, so that
-        the neighbour can answer here what the third one asked for (`Server.send_event`)."""
         self.after_batch: Callable[[], None] | None = None
         """Called after all frames of one read were handled, before anything they caused is flushed."""
 
@@ -101,11 +98,6 @@ class Link:
         self._wanted.set()
 
     # -- calls ----------------------------------------------------------------------------------
-
-    @property
-    def next_id(self) -> int:
-        """The id of the call that is posted next, for who has to say it in that call's payload."""
-        return self._next_id + 1
 
     def post(self, method: str, payload: Any, on_done: OnDone, *, timeout_s: float, retry_safe: bool = False) -> int:
         """Starts a call without a task: `on_done(value, error)` is called once, from the link's own task.
@@ -165,10 +157,6 @@ class Link:
         call = self._calls.discard(call_id)
         if call is not None and call.sent and self._transport is not None:
             self._transport.write(frames.encode((frames.CANCEL, call_id)))
-
-    def resolve(self, call_id: int, value: Any, error: IpcError | None = None) -> None:
-        """The answer to a posted call came another way: `on_done` is called now, a later answer is dropped."""
-        self._calls.finish(call_id, value, error)
 
     def notify(self, method: str, payload: Any = None) -> bool:
         """One-way message; False (and nothing sent) while the neighbour is away or far behind."""
@@ -289,7 +277,6 @@ class Link:
     def _went_down(self, transport: Transport) -> bool:
         was_up = self._transport is transport
         self._transport = None
-        self.number = 0
         transport.close()
         self._calls.disconnected()
         streams, self._streams = self._streams, {}
@@ -327,6 +314,10 @@ class Link:
         kind = frame[0]
         if kind == frames.RESULT:
             self._calls.finish(frame[1], frame[2], None)
+        elif kind == frames.RESULTS:
+            finish = self._calls.finish
+            for call_id, value in frame[1]:
+                finish(call_id, value, None)
         elif kind == frames.EVENT:
             for callback in self._subscriptions.get(frame[1], ()):
                 callback(frame[2])
@@ -351,7 +342,6 @@ class Link:
         elif kind == frames.HELLO:
             frames.check_hello(frame)
             if self._transport is None:
-                self.number = frame[3] if len(frame) > 3 else 0
                 self._came_up(transport)
         else:
             raise ProtocolError(f"unexpected frame kind {kind} from {self.neighbour}")

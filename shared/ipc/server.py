@@ -14,6 +14,7 @@ from shared import metrics
 from shared.ipc import frames
 from shared.ipc.errors import IpcError, ProtocolError, RemoteError, SocketPathError
 from shared.ipc.flusher import Flusher
+from shared.ipc.together import Together
 from shared.ipc.transport import Peer, Transport, check_path, peer_of
 from shared.log import get_logger
 
@@ -51,6 +52,11 @@ class Request:
     def reply(self, value: Any = None) -> None:
         if self._id:
             self._connection.transport.write(frames.encode((frames.RESULT, self._id, value)))
+
+    def reply_with(self, others: Together, value: Any) -> None:
+        """The same, when `others` are sent."""
+        if self._id:
+            others.add(self._connection.transport, self._id, value)
 
     def park(self, on_cancel: Callable[[], None]) -> None:
         """For a fast handler that answers much later: `on_cancel` is called if the caller no longer waits, or has
@@ -110,8 +116,7 @@ class Server:
         self._fast: dict[str, Fast] = {}
         self._slow: dict[str, Slow] = {"Process.Profile": _profile}
         self._streams: dict[str, Stream] = {}
-        self._connections: dict[int, _Connection] = {}
-        self._last_number = 0
+        self._connections: set[_Connection] = set()
         self._topics: dict[str, dict[_Connection, None]] = {}
 
     def fast(self, method: str, handler: Fast) -> None:
@@ -142,16 +147,6 @@ class Server:
             else:
                 connection.transport.write(frame)
 
-    def send_event(self, number: int, topic: str, value: Any) -> bool:
-        """Sends an event to the one connection of this number (its client knows it as `Link.number`).
-
-        False if that client has gone."""
-        connection = self._connections.get(number)
-        if connection is None:
-            return False
-        connection.transport.write(frames.encode((frames.EVENT, topic, value)))
-        return True
-
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listens until cancelled."""
         listener = _bind(self.path)
@@ -171,7 +166,7 @@ class Server:
                 os.unlink(self.path)
 
     def _gauges(self) -> dict[str, float]:
-        connections = self._connections.values()
+        connections = self._connections
         return {
             f"consul.ipc.server.{self.name}.connections": len(connections),
             f"consul.ipc.server.{self.name}.running_calls": sum(len(one._running) for one in connections),
@@ -187,16 +182,14 @@ class Server:
             _log.warn("Refusing a local connection: too many", pid=peer.pid, limit=_MAX_CONNECTIONS)
             sock.close()
         else:
-            self._last_number += 1
-            nursery.start_soon(_Connection(self, sock, peer, self._last_number).serve)
+            nursery.start_soon(_Connection(self, sock, peer).serve)
 
 
 class _Connection:
     """One connected process."""
 
-    def __init__(self, server: Server, sock: socket.socket, peer: Peer, number: int) -> None:
+    def __init__(self, server: Server, sock: socket.socket, peer: Peer) -> None:
         self.server = server
-        self.number = number
         self.peer = peer
         self.peer_name = f"pid {peer.pid}"
         self.transport = Transport(sock, receive_fds=True)
@@ -207,14 +200,14 @@ class _Connection:
 
     async def serve(self) -> None:
         server = self.server
-        server._connections[self.number] = self
+        server._connections.add(self)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.transport.finish_sending)
                 await self._read(nursery)
                 nursery.cancel_scope.cancel()
         finally:
-            del server._connections[self.number]
+            server._connections.discard(self)
             while self.parked:
                 self.parked.popitem()[1].forget()
             for subscribers in server._topics.values():
@@ -225,7 +218,7 @@ class _Connection:
         transport, server = self.transport, self.server
         decoder = frames.FrameDecoder()
         flusher = Flusher.current()
-        transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, server.name, self.number)))
+        transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, server.name)))
         while not transport.closed:
             try:
                 await transport.wait_readable()

@@ -21,6 +21,7 @@ from shared.ipc import (
     Request,
     Server,
     SocketPathError,
+    Together,
     frames,
 )
 
@@ -381,36 +382,37 @@ def test_a_path_that_is_too_long_names_the_limit() -> None:
         Link("/" + "x" * 120, name="test")
 
 
-async def test_a_third_process_may_answer_a_call(nursery: trio.Nursery, tmp_path: Path) -> None:
-    """The front asks the middle, the middle passes it on, the back answers the front directly."""
-    back = Server(str(tmp_path / "back.sock"), name="back")
-    back.fast("Do", lambda request: back.send_event(request.payload[0], "done", request.payload[1:]) and None)
-    await start_server(nursery, back)
-    to_back = Link(back.path, name="middle")
-    await nursery.start(to_back.run)
-    middle = Server(str(tmp_path / "middle.sock"), name="middle")
-
-    def pass_on(request: Request) -> None:
-        to_back.notify("Do", [*request.payload, "result"])
-
-    middle.fast("Ask", pass_on)
-    await start_server(nursery, middle)
-    front, results = Link(middle.path, name="front"), Link(back.path, name="front")
-    results.subscribe("done", lambda value: front.resolve(call_id, value[1]))
-    await nursery.start(front.run)
-    await nursery.start(results.run)
+async def test_results_that_leave_together_end_their_calls_and_nobody_elses(nursery: trio.Nursery, path: str) -> None:
+    together, waiting = Together(), list[Request]()
+    server = Server(path, name="server")
+    server.fast("Wait", waiting.append)
+    await start_server(nursery, server)
+    one, other = Link(path, name="one"), Link(path, name="other")
+    answers: list[tuple[str, Any, IpcError | None]] = []
     answered = trio.Event()
-    answers: list[Any] = []
 
-    def on_done(value: Any, error: IpcError | None) -> None:
-        answers.append((value, error))
-        answered.set()
+    def post(link: Link, text: str) -> None:
+        def on_done(value: Any, error: IpcError | None) -> None:
+            answers.append((text, value, error))
+            if len(answers) == 4:
+                answered.set()
 
+        link.post("Wait", text, on_done, timeout_s=30)
+
+    for link in (one, other):
+        await nursery.start(link.run)
+    for link, text in ((one, "a"), (other, "b"), (one, "c"), (one, "alone")):
+        post(link, text)
     with trio.fail_after(30):
-        while not (results.number and to_back.notify("nothing")):
+        while len(waiting) < 4:
             await trio.sleep(0.001)
-        call_id = front.post("Ask", [results.number, 77], on_done, timeout_s=30)
+        for request in waiting:
+            if request.payload != "alone":
+                request.reply_with(together, request.payload.upper())
+        together.flush()
+        together.flush()
+        assert one.pending_calls + other.pending_calls == 4
+        next(request for request in waiting if request.payload == "alone").reply("ALONE")
         await answered.wait()
-    assert answers == [("result", None)]
-    assert front.pending_calls == 0
-    assert not back.send_event(999, "done", None)
+    assert sorted(answers) == [("a", "A", None), ("alone", "ALONE", None), ("b", "B", None), ("c", "C", None)]
+    assert one.pending_calls + other.pending_calls == 0

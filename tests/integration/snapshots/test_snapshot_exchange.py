@@ -78,6 +78,7 @@ def test_session_timers_begin_anew(make: Make) -> None:
     """The leader's timers are of the state that was: a session out of the archive has to expire, too."""
     agent = make("ours")
     with agent.running():
+        wait_settled(agent)
         session = agent.http("PUT", "/v1/session/create", {"TTL": "10s", "LockDelay": "0s"}).json()["ID"]
         archive = save(agent)
         agent.http("PUT", f"/v1/session/destroy/{session}")

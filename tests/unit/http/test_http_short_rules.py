@@ -139,84 +139,114 @@ def test_a_plain_set_is_encoded_as_any_request(key: bytes, value: bytes) -> None
 
 
 class FakeLink:
-    """Keeps what is posted; `resolve` and the events do what the real one's do."""
-
-    neighbour = "fake"
+    """Keeps what is posted; `end` is what its neighbour answers."""
 
     def __init__(self) -> None:
-        self.number = 3
-        self.next_id = 1
-        self.posted: dict[int, tuple[Any, Callable[[Any, IpcError | None], None]]] = {}
-        self.events: dict[str, Callable[[Any], None]] = {}
-        self.down: Callable[[], None] = lambda: None
+        self.connected = True
+        self.flushed = 0
+        self.posted: list[tuple[str, Any, Callable[[Any, IpcError | None], None]]] = []
 
-    def post(self, _method: str, payload: Any, on_done: Callable[[Any, IpcError | None], None], **_: Any) -> None:
-        self.posted[self.next_id] = (payload, on_done)
-        self.next_id += 1
+    def post(self, method: str, payload: Any, on_done: Callable[[Any, IpcError | None], None], **_: Any) -> None:
+        self.posted.append((method, payload, on_done))
 
-    def resolve(self, call_id: int, value: Any, error: IpcError | None = None) -> None:
-        if call_id in self.posted:
-            self.posted.pop(call_id)[1](value, error)
+    def flush(self) -> None:
+        self.flushed += 1
 
-    def subscribe(self, topic: str, callback: Callable[[Any], None]) -> None:
-        self.events[topic] = callback
-
-    def on_down(self, callback: Callable[[], None]) -> None:
-        self.down = callback
+    def end(self, value: Any, error: IpcError | None = None) -> None:
+        self.posted.pop(0)[2](value, error)
 
 
 class Rig:
     def __init__(self) -> None:
         self.raft, self.rpc = FakeLink(), FakeLink()
-        self.writes = Writes(cast(Link, self.raft), cast(Link, self.rpc))
+        self.leads = True
+        self.writes = Writes(cast(Link, self.raft), cast(Link, self.rpc), lambda: self.leads)
         self.outcomes: list[Any] = []
 
-    def post(self) -> None:
-        self.writes.post("cas", b"k", b"command", lambda value, error: self.outcomes.append(error or value))
+    def post(self, operation: str = "cas") -> None:
+        self.writes.post(operation, b"k", b"command", self._done)
+
+    def post_catalog(self) -> None:
+        self.writes.post_catalog(b"\x00whole", "consul.catalog.register", self._done)
+
+    def _done(self, value: Any, error: IpcError | None) -> None:
+        self.outcomes.append(error or value)
 
 
-@pytest.mark.parametrize(("result", "shown"), [(None, True), (True, True), (False, False)])
-def test_a_result_from_the_log_ends_the_call_and_a_later_answer_is_dropped(result: Any, shown: bool) -> None:
+@pytest.mark.parametrize("result", [None, True, False])
+def test_a_leaders_writes_go_straight_to_the_log_and_its_result_ends_the_call(result: Any) -> None:
     rig = Rig()
     rig.post()
-    assert rig.rpc.posted[1][0] == ("cas", b"k", b"command", 3, 1)
-    rig.raft.events["applied"]([[1, result]])
-    rig.rpc.resolve(1, True)
-    assert rig.outcomes == [shown]
+    rig.post_catalog()
+    assert [call[:2] for call in rig.raft.posted] == [("Raft.Apply", b"\x02command"), ("Raft.Apply", b"\x00whole")]
+    rig.raft.end([17, result])
+    rig.raft.end([18, None])
+    assert rig.outcomes == [result, None]
+    assert rig.rpc.posted == []
 
 
-def test_an_answer_of_rpc_core_ends_the_call_as_well() -> None:
+def _elsewhere(rig: Rig) -> None:
+    rig.leads = False
+
+
+def _away(rig: Rig) -> None:
+    rig.raft.connected = False
+
+
+def _limited(rig: Rig) -> None:
+    rig.writes.may_pass = False
+
+
+@pytest.mark.parametrize("condition", [_elsewhere, _away, _limited])
+def test_what_the_log_would_not_take_or_must_be_counted_goes_by_rpc_core(condition: Callable[[Rig], None]) -> None:
+    rig = Rig()
+    condition(rig)
+    rig.post()
+    rig.post_catalog()
+    assert rig.raft.posted == []
+    assert [call[:2] for call in rig.rpc.posted] == [
+        ("KVS.ApplyEncoded", ("cas", b"k", b"command")),
+        ("Catalog.ApplyEncoded", (b"\x00whole",)),
+    ]
+    rig.rpc.end(False)
+    rig.rpc.end(True)
+    assert rig.outcomes == [False, True]
+
+
+def test_a_lock_goes_by_rpc_core_which_knows_of_lock_delays() -> None:
+    rig = Rig()
+    rig.post("lock")
+    rig.post("unlock")
+    assert [call[0] for call in rig.rpc.posted] == ["KVS.ApplyEncoded"]
+    assert [call[0] for call in rig.raft.posted] == ["Raft.Apply"]
+
+
+@pytest.mark.parametrize(
+    "error", [RemoteError("rpc", "invalid session"), ConnectionLostError("raft", "Raft.Apply")], ids=["failed", "lost"]
+)
+def test_a_failed_write_fails_with_what_the_log_says_and_is_not_tried_again(error: IpcError) -> None:
     rig = Rig()
     rig.post()
-    rig.rpc.resolve(1, False)
-    rig.raft.events["applied"]([[1, True]])
-    rig.raft.down()
-    assert rig.outcomes == [False]
+    rig.raft.end(None, error)
+    assert rig.outcomes == [error]
+    assert rig.rpc.posted == []
 
 
-def test_a_failed_write_fails_with_the_text_of_the_log() -> None:
+@pytest.mark.parametrize("code", ["not_leader", "no_leader"])
+def test_a_write_that_the_log_refused_is_left_to_rpc_core(code: str) -> None:
     rig = Rig()
     rig.post()
-    rig.raft.events["applied"]([[1, None, "rpc", "invalid session", None]])
-    (error,) = rig.outcomes
-    assert (type(error), error.code, str(error)) == (RemoteError, "rpc", "invalid session")
-
-
-def test_a_write_that_the_log_refused_is_left_to_rpc_core() -> None:
-    rig = Rig()
-    rig.post()
-    rig.raft.events["applied"]([[1, None, "not_leader", "not leader", {"leader": "a:1"}]])
+    rig.raft.end(None, RemoteError(code, "not leader", {"leader": None}))
     assert rig.outcomes == []
-    assert rig.rpc.posted[2][0] == ("cas", b"k", b"command")
-    rig.rpc.resolve(2, True)
+    assert [call[:2] for call in rig.rpc.posted] == [("KVS.ApplyEncoded", ("cas", b"k", b"command"))]
+    rig.rpc.end(True)
     assert rig.outcomes == [True]
 
 
-def test_results_that_cannot_come_any_more_are_unknown() -> None:
+def test_the_first_four_leave_at_once_and_later_ones_eight_at_a_time() -> None:
     rig = Rig()
-    rig.post()
-    rig.raft.number = 0
-    rig.post()
-    assert rig.rpc.posted[2][0] == ("cas", b"k", b"command")
-    rig.raft.down()
-    assert [type(outcome) for outcome in rig.outcomes] == [ConnectionLostError]
+    flushed = []
+    for _ in range(24):
+        rig.post()
+        flushed.append(rig.raft.flushed)
+    assert flushed == [0] * 3 + [1] * 8 + [2] * 8 + [3] * 5
