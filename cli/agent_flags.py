@@ -196,8 +196,7 @@ def _settings() -> list[KeyFlag]:
         Text(
             "max-query-time",
             "max_query_time",
-            "The longest that a blocking query may wait. The jitter that is added to waits does not exceed it"
-            " either.",
+            "The longest that a blocking query may wait. The jitter that is added to waits does not exceed it either.",
         ),
         Text("node", "node_name", "Name of this node, which no other node of the cluster may have."),
         Text(
@@ -224,9 +223,7 @@ def _settings() -> list[KeyFlag]:
             "recursors",
             "Address of a DNS server that is asked about other domains. May be repeated.",
         ),
-        Switch(
-            "rejoin", "rejoin_after_leave", "Joins the cluster again even though the agent left it before."
-        ),
+        Switch("rejoin", "rejoin_after_leave", "Joins the cluster again even though the agent left it before."),
         Text("retry-interval", "retry_interval", "Time between attempts to join."),
         Text("retry-interval-wan", "retry_interval_wan", "Time between attempts to join other datacenters."),
         Texts(
@@ -237,8 +234,7 @@ def _settings() -> list[KeyFlag]:
         Texts(
             "retry-join-wan",
             "retry_join_wan",
-            "Address of a server of another datacenter to join, tried again until it answers. May be "
-            "repeated.",
+            "Address of a server of another datacenter to join, tried again until it answers. May be repeated.",
         ),
         Number(
             "retry-max",

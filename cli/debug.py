@@ -149,9 +149,7 @@ class _Recording:
         try:
             agent = self._client.get("/v1/agent/self")
         except ApiError as error:
-            raise _Failed(
-                f"error querying target agent: {error}. verify connectivity and agent address"
-            ) from None
+            raise _Failed(f"error querying target agent: {error}. verify connectivity and agent address") from None
         version = (agent.get("Config") or {}).get("Version")
         debug_enabled = (agent.get("DebugConfig") or {}).get("EnableDebug")
         if not isinstance(version, str):
@@ -160,9 +158,7 @@ class _Recording:
             raise _Failed("agent response did not contain debug key")
         if not debug_enabled and "pprof" in self.targets:
             self.targets = [target for target in self.targets if target != "pprof"]
-            ui.error(
-                "[WARN] Unable to capture pprof. Set enable_debug to true on target agent to enable profiling."
-            )
+            ui.error("[WARN] Unable to capture pprof. Set enable_debug to true on target agent to enable profiling.")
         for target in self.targets:
             if target not in TARGETS:
                 raise _Failed(f"target not found: {target}")

@@ -101,7 +101,7 @@ def get_logger(name: str) -> Logger:
 
 
 def parse_level(text: str) -> int:
-    """"INFO", "warn", "err", ... -> level. Raises ValueError for anything Consul does not accept."""
+    """ "INFO", "warn", "err", ... -> level. Raises ValueError for anything Consul does not accept."""
     level = _LEVELS.get(text.lower())
     if level is None:
         raise ValueError(f"Unknown log level: {text}")

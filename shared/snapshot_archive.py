@@ -120,9 +120,7 @@ class _Member:
         self.document: dict[str, Any] = {}
 
 
-def _read_members(
-    plain: Gunzip, take: Callable[[bytes], object], prefix: str
-) -> tuple[dict[str, _Member], bytes]:
+def _read_members(plain: Gunzip, take: Callable[[bytes], object], prefix: str) -> tuple[dict[str, _Member], bytes]:
     contents = {name: _Member() for name in (META, STATE)}
     sums = b""
     while True:

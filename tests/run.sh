@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every check of the project: ruff, mypy --strict, the import rules, pytest. Sets up .venv first.
+# Runs every check of the project: ruff (rules and format), mypy --strict, the import rules, pytest. Sets up .venv first.
 # Arguments go to pytest: tests/run.sh -k raft, tests/run.sh --long. With --only-tests, pytest alone runs.
 # Three test files run at a time, as most tests wait for processes more than they compute; -n 0 runs one by one.
 set -euo pipefail
@@ -21,6 +21,7 @@ if [ "${1:-}" = --only-tests ]; then
     shift
 else
     check "ruff" "$venv/bin/ruff" check .
+    check "format" "$venv/bin/ruff" format --check --quiet .
     check "mypy --strict" "$venv/bin/python" -m mypy
     check "import rules" "$venv/bin/lint-imports" --no-cache
 fi

@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+
 class Child:
     """A running program. on_exit(what was wrong, "" if nothing) is called in another thread when it has ended.
 

@@ -355,9 +355,7 @@ class Lane:
             return True
         last_contact_ns = leadership.last_contact_ns
         reading = self._reading
-        return reading.allow_stale and (
-            not last_contact_ns or now_ns - last_contact_ns <= reading.max_stale_s * 1e9
-        )
+        return reading.allow_stale and (not last_contact_ns or now_ns - last_contact_ns <= reading.max_stale_s * 1e9)
 
 
 @contextlib.contextmanager

@@ -55,9 +55,7 @@ class Api:
     def publish_event(self, pool: PoolName, event: UserEvent) -> None:
         """User events of the LAN pool; in the WAN pool Consul ignores them."""
         if pool == "lan":
-            self._server.publish(
-                "events", {"name": clean(event.name), "payload": event.payload, "ltime": event.ltime}
-            )
+            self._server.publish("events", {"name": clean(event.name), "payload": event.payload, "ltime": event.ltime})
 
     def _members(self, request: Request) -> None:
         with _answering(request):

@@ -13,9 +13,7 @@ def missing_in_wan(lan: Iterable[Member], wan: Iterable[Member], datacenter: str
     """(WAN name, "ip:port") of each; servers without wan_join_port cannot be joined."""
     suffix = f".{datacenter}"
     present = {
-        member.name.removesuffix(suffix)
-        for member in wan
-        if is_server(member) and member.tags.get("dc") == datacenter
+        member.name.removesuffix(suffix) for member in wan if is_server(member) and member.tags.get("dc") == datacenter
     }
     missing = []
     for member in lan:

@@ -66,7 +66,7 @@ def _of_this_run(settings: PoolSettings, encrypt_key: str) -> Keyring | None:
             found = json.load(file)
         if found["run"] == settings.keyring_run:
             return Keyring(map(_bytes, found["keys"]))
-    return Keyring([_bytes(encrypt_key)])                              # as at the start
+    return Keyring([_bytes(encrypt_key)])  # as at the start
 
 
 def _load(path: str) -> Keyring | None:

@@ -13,7 +13,7 @@ _KINDS_MAX: Final = 64
 _WORDS: Final = 5
 _VARIABLE: Final = re.compile(r"'[^']*'|\d+")
 REPORT_INTERVAL_S: Final = 10.0
-_SHOWN: Final = 120                            # characters of a left out line in the report
+_SHOWN: Final = 120  # characters of a left out line in the report
 
 # Burst and lines per second. Thousands of members may join or fail at once, and operators want to read who.
 _OF_A_KIND: Final = {"info": (5000.0, 20.0), "warn": (10.0, 0.2), "error": (10.0, 0.2)}
@@ -100,7 +100,7 @@ class LogGate:
             if len(self._kinds) >= _KINDS_MAX:
                 self._forget_quiet(now)
             if len(self._kinds) >= _KINDS_MAX:
-                key = level                                # peers choose names: no more than so many kinds
+                key = level  # peers choose names: no more than so many kinds
                 kind = self._kinds.get(key)
             if kind is None:
                 kind = self._kinds[key] = _Kind(_Bucket(*_OF_A_KIND[level], now))

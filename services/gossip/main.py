@@ -35,8 +35,7 @@ class GossipService:
         keyrings = load_keyrings(config, pools_of(config))
         try:
             pools = [
-                Pool(config, name, keyrings[name], self._on_members, self._on_user_event)
-                for name in pools_of(config)
+                Pool(config, name, keyrings[name], self._on_members, self._on_user_event) for name in pools_of(config)
             ]
         except StartError as error:
             raise StartError(f"Failed to start Consul {kind}: {error}") from None

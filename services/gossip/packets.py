@@ -11,9 +11,9 @@ from services.gossip.swim.address import Address
 from shared import metrics
 from shared.service import StartError
 
-_BATCH = 64                                    # datagrams per turn of the loop, so that a flood starves nobody
-_RECEIVE_BUFFER = 2 * 1024 * 1024              # asked of the kernel, which may grant less
-_SO_RXQ_OVFL = 40                              # Linux: tells with each packet how many were dropped so far
+_BATCH = 64  # datagrams per turn of the loop, so that a flood starves nobody
+_RECEIVE_BUFFER = 2 * 1024 * 1024  # asked of the kernel, which may grant less
+_SO_RXQ_OVFL = 40  # Linux: tells with each packet how many were dropped so far
 _ANCILLARY = socket.CMSG_SPACE(4)
 
 OnPacket = Callable[[bytes, Address, float], None]

@@ -194,9 +194,7 @@ class Pool:
 
     async def key_operation(self, operation: str, key: bytes, relay_factor: int) -> CommandDone:
         """Run a key operation on all members. Raises SerfError."""
-        return await self._command(
-            lambda now, done: self.serf.key_operation(operation, key, relay_factor, now, done)
-        )
+        return await self._command(lambda now, done: self.serf.key_operation(operation, key, relay_factor, now, done))
 
     def user_event(self, name: str, payload: bytes, coalesce: bool) -> None:
         """Raises SerfError if the event is too large."""

@@ -105,9 +105,7 @@ def pool_settings(config: RuntimeConfig, pool: PoolName, *, encrypted: bool) -> 
         ),
         merge_check=wan_rules
         if wan
-        else LanRules(
-            config.datacenter, config.node_id, config.node_name, "" if config.server else config.segment
-        ),
+        else LanRules(config.datacenter, config.node_id, config.node_name, "" if config.server else config.segment),
         verify_incoming=config.encrypt_verify_incoming,
         verify_outgoing=config.encrypt_verify_outgoing,
         rejoin_after_leave=config.rejoin_after_leave,

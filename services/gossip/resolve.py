@@ -63,7 +63,7 @@ async def _lookup(host: str) -> list[bytes]:
     with trio.move_on_after(_LOOKUP_TIMEOUT_S):
         try:
             found = await trio.socket.getaddrinfo(host, None, type=socket.SOCK_DGRAM)
-        except (OSError, ValueError):                    # ValueError: nothing that DNS could be asked for
+        except (OSError, ValueError):  # ValueError: nothing that DNS could be asked for
             raise ResolveError(f"lookup {host}: no such host") from None
         return list(dict.fromkeys(socket.inet_pton(entry[0], str(entry[4][0]).partition("%")[0]) for entry in found))
     raise ResolveError(f"lookup {host}: i/o timeout")
@@ -72,7 +72,7 @@ async def _lookup(host: str) -> list[bytes]:
 async def _lookup_over_tcp(host: str) -> list[bytes]:
     """All addresses the first resolver has, asked over TCP so that a long list is not cut. Empty if that fails."""
     if "." not in host:
-        return []                                        # not a full name: the search list has to be tried
+        return []  # not a full name: the search list has to be tried
     server = _first_nameserver()
     if server is None:
         return []
@@ -81,7 +81,7 @@ async def _lookup_over_tcp(host: str) -> list[bytes]:
 
     try:
         question = dnslib.DNSRecord.question(host, "ANY").pack()
-    except (DNSLabelError, ValueError):                  # too long a name, or with other letters
+    except (DNSLabelError, ValueError):  # too long a name, or with other letters
         return []
     with trio.move_on_after(_LOOKUP_TIMEOUT_S):
         try:

@@ -43,12 +43,12 @@ class SnapshotFile:
         except OSError as error:
             raise StartError(f"Failed to setup snapshot: {self._path}: {error.strerror}") from None
         if self._mark and not text.startswith(self._mark):
-            os.ftruncate(self._fd, 0)                   # left by another run of the agent
+            os.ftruncate(self._fd, 0)  # left by another run of the agent
             self._unwritten = self._mark.encode()
             text = ""
         if text and not text.endswith("\n"):
-            self._unwritten = b"\n"                     # a torn last line must not swallow the next one
-        with contextlib.suppress(OSError):              # a disk that is full now gets it with the next append
+            self._unwritten = b"\n"  # a torn last line must not swallow the next one
+        with contextlib.suppress(OSError):  # a disk that is full now gets it with the next append
             self._flush()
         found = replay(text.split("\n"), rejoin_after_leave=rejoin_after_leave, run=run)
         for problem in found.problems:

@@ -12,7 +12,7 @@ from services.gossip.swim import MergeError
 from services.gossip.swim.address import Address
 from shared import metrics
 
-_RECORDS_AT_ONCE = 500                         # of a peer's state: 20 ms of work if all of them are new
+_RECORDS_AT_ONCE = 500  # of a peer's state: 20 ms of work if all of them are new
 
 
 class StateExchange:

@@ -18,11 +18,11 @@ from services.gossip.swim.address import Address
 from shared import metrics
 from shared.service import StartError
 
-_STREAMS_MAX = 128                         # incoming exchanges at a time, memberlist's limit for push/pulls
-_STREAMS_PER_SOURCE = 32                   # of them from one address
-_BUFFERED_MAX = 64 * 1024 * 1024           # memory of what all of them have received, about
+_STREAMS_MAX = 128  # incoming exchanges at a time, memberlist's limit for push/pulls
+_STREAMS_PER_SOURCE = 32  # of them from one address
+_BUFFERED_MAX = 64 * 1024 * 1024  # memory of what all of them have received, about
 _READ = 65536
-_THREAD_FROM = 65536                       # larger messages are decoded in a thread: LZW takes 0.1 s per MB
+_THREAD_FROM = 65536  # larger messages are decoded in a thread: LZW takes 0.1 s per MB
 
 Log = Callable[[str, str], None]
 OnMessage = Callable[[StreamMessage], StreamMessage | None]
@@ -85,7 +85,7 @@ class Streams:
                     accepted, (source, *_) = self._listener.accept()
                 except (BlockingIOError, ConnectionAbortedError):
                     continue
-                except OSError as error:                 # out of descriptors: others have to be closed first
+                except OSError as error:  # out of descriptors: others have to be closed first
                     self._log("error", f"memberlist: Error accepting TCP connection: {error}")
                     await trio.sleep(0.1)
                     continue
@@ -125,7 +125,7 @@ class Streams:
                         )
                     return isinstance(answer, Ack)
         except _DialError:
-            pass                                         # a dead node: that is what the ping was to find out
+            pass  # a dead node: that is what the ping was to find out
         return False
 
     async def _serve_one(self, stream: trio.SocketStream, source: str) -> None:
@@ -182,9 +182,7 @@ class Streams:
                     if decoder.received < _THREAD_FROM:
                         message = decoder.feed(bytes(chunk))
                     else:
-                        message = await trio.to_thread.run_sync(
-                            decoder.feed, bytes(chunk), limiter=self._decoding
-                        )
+                        message = await trio.to_thread.run_sync(decoder.feed, bytes(chunk), limiter=self._decoding)
                 except StreamError as error:
                     raise _UnreadableError(str(error), reply=error.reply) from None
                 if message is not None:
@@ -207,7 +205,7 @@ class Streams:
         family = socket.AF_INET if len(to.ip) == 4 else socket.AF_INET6
         try:
             sock = trio.socket.socket(family, socket.SOCK_STREAM)
-        except OSError as error:                         # no descriptor is left, or the host has no IPv6
+        except OSError as error:  # no descriptor is left, or the host has no IPv6
             raise _DialError(f"dial tcp {to}: socket: {_reason(error)}") from None
         try:
             with trio.move_on_after(timeout_s) as scope:
@@ -253,4 +251,3 @@ def _peer_name(stream: trio.SocketStream) -> str:
     except OSError:
         return "unknown"
     return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
-

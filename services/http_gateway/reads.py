@@ -136,9 +136,7 @@ def _local_or_forward(call: Call, options: ReadOptions, query: Read) -> Any:
         return _forward(call, options, query)
 
 
-def _local(
-    call: Call, options: ReadOptions, query: Read, *, keep: bool = True, confirmed: bool = False
-) -> Any:
+def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True, confirmed: bool = False) -> Any:
     """keep: whether the answer is one for everybody who asks the same. One that was waited for is not: whoever asks
     the same again wants to wait again. confirmed: the leader has just vouched for the state."""
     gateway = call.gateway

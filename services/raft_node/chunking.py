@@ -19,10 +19,7 @@ def entries_of(command: bytes, random_u64: Callable[[], int]) -> list[tuple[int,
         return [(COMMAND, command, b"")]
     pieces = [command[start : start + CHUNK_BYTES] for start in range(0, len(command), CHUNK_BYTES)]
     operation = random_u64()
-    return [
-        (COMMAND, piece, _chunk_info(operation, position, len(pieces)))
-        for position, piece in enumerate(pieces)
-    ]
+    return [(COMMAND, piece, _chunk_info(operation, position, len(pieces))) for position, piece in enumerate(pieces)]
 
 
 def _chunk_info(operation: int, position: int, count: int) -> bytes:

@@ -87,7 +87,6 @@ class Methods:
             items = chunking.entries_of(command, lambda: secrets.randbits(64))
             self._replica.propose([*[None] * (len(items) - 1), request], items)
 
-
     def _read_index(self, request: Request) -> None:
         metrics.incr("consul.raft.verify_leader")
         self._node.guarded(lambda: self._replica.read(request))

@@ -93,9 +93,7 @@ def open_storage(config: RuntimeConfig) -> Storage:
     else:
         opened = _open_files(config, settings, machine)
     log, stable, snapshots, recovered = opened
-    return Storage(
-        settings, log, stable, snapshots, machine, page, found, recovered, resumed, same_agent, lock
-    )
+    return Storage(settings, log, stable, snapshots, machine, page, found, recovered, resumed, same_agent, lock)
 
 
 def _same_agent(path: str) -> bool:
@@ -128,9 +126,7 @@ def _make_directory(directory: str, option: str) -> None:
 def _raft_directory(config: RuntimeConfig) -> str:
     directory = os.path.join(config.data_dir, "raft")
     _make_directory(directory, "-data-dir")
-    if os.path.exists(os.path.join(directory, _FOREIGN_LOG)) and not os.path.exists(
-        os.path.join(directory, "wal")
-    ):
+    if os.path.exists(os.path.join(directory, _FOREIGN_LOG)) and not os.path.exists(os.path.join(directory, "wal")):
         raise StorageError(
             f"{directory} holds the log of another Consul implementation ({_FOREIGN_LOG}), which this one cannot "
             "read: start with an empty -data-dir and let the server join its cluster, or restore a snapshot"

@@ -119,7 +119,6 @@ class Peers:
         finally:
             reader.close()
 
-
     async def _stream_snapshot(self, server: Server, head: bytes, reader: SnapshotReader) -> Reply:
         """A receiver that takes nothing for a while is given up; when all is sent it may take its time."""
         with trio.fail_after(IO_TIMEOUT_S):

@@ -106,9 +106,7 @@ class RaftNode:
         self.addresses = AddressBook()
         self.peers = Peers(self.feed, storage.snapshots, storage.settings, self.addresses.connect)
         self._leader_watch = LeaderWatch(self.feed)
-        self._installing = Installing(
-            self.replica, self.taking, self.guarded, lambda: time.time_ns() // 1_000_000
-        )
+        self._installing = Installing(self.replica, self.taking, self.guarded, lambda: time.time_ns() // 1_000_000)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises SocketPathError if the socket cannot be bound, StorageError and others when it cannot go on."""

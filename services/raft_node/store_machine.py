@@ -20,6 +20,7 @@ from shared.state.store import StateStore
 
 _PIECE_BYTES: Final = 256 << 10
 
+
 class StoreMachine:
     """Implements `services.raft_node.machine.StateMachine` over `StateStore.open(state_dir)`."""
 

@@ -113,9 +113,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def _append_entries(request: AppendEntries) -> dict[str, Any]:
-    is_heartbeat = not (
-        request.entries or request.prev_log_index or request.prev_log_term or request.leader_commit
-    )
+    is_heartbeat = not (request.entries or request.prev_log_index or request.prev_log_term or request.leader_commit)
     entries = [
         {
             "Data": entry.data or None,

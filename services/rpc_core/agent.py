@@ -103,9 +103,7 @@ class AgentMethods:
         try:
             if pool not in self._core.pools.names:
                 raise RemoteError("rpc", self._delegate.no_wan)
-            joined: int = await self._gossip(
-                "Gossip.Join", {"pool": pool, "addresses": addresses}, JOIN_TIMEOUT_S
-            )
+            joined: int = await self._gossip("Gossip.Join", {"pool": pool, "addresses": addresses}, JOIN_TIMEOUT_S)
         except IpcError as error:
             _log.warn(f"({label}) couldn't join", number_of_nodes=0, error=str(error))
             raise

@@ -30,9 +30,7 @@ class AgentCore:
     def configure(self, config: RuntimeConfig) -> None:
         """Take over a reloaded configuration."""
         if config.limits != self.config.limits:
-            self.limiter = TokenBucket(
-                config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time()
-            )
+            self.limiter = TokenBucket(config.limits.rpc_rate, config.limits.rpc_max_burst, trio.current_time())
         self.config = config
 
     def allow_call(self) -> bool:

@@ -102,9 +102,7 @@ class Bootstrapping:
                     self._changed.set()
                     return False
                 if peers:
-                    _log.info(
-                        "Existing Raft peers reported by server, disabling bootstrap mode", server=server.name
-                    )
+                    _log.info("Existing Raft peers reported by server, disabling bootstrap mode", server=server.name)
                     return True
             self._found(found)
         except IpcError as error:
@@ -122,16 +120,12 @@ class Bootstrapping:
         """Addresses in the Raft configuration of `server`, None if it could not be asked."""
         core = self._core
         if server.node_id == core.config.node_id:
-            configuration = await core.raft.call(
-                "Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True
-            )
+            configuration = await core.raft.call("Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True)
             return [one["address"] for one in configuration["servers"]]
         body = rpc.pack({"Datacenter": core.config.datacenter})
         for attempt in range(TRIES_MAX):
             try:
-                peers = await core.servers.call(
-                    server.address, "Status.Peers", body, timeout_s=CALL_TIMEOUT_S
-                )
+                peers = await core.servers.call(server.address, "Status.Peers", body, timeout_s=CALL_TIMEOUT_S)
             except ServerCallError as error:
                 pause_s = float(1 << attempt)
                 _log.error(

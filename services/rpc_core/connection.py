@@ -104,9 +104,7 @@ class MultiplexedConnection:
         except* (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         if self._session.ended is not None:
-            _log.error(
-                "multiplex conn accept failed", conn=f"from={self._source}", error=self._session.ended
-            )
+            _log.error("multiplex conn accept failed", conn=f"from={self._source}", error=self._session.ended)
             with trio.move_on_after(1.0), _ignore_broken():
                 await self._stream.send_all(self._session.take_outgoing())
 

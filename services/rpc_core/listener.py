@@ -102,9 +102,7 @@ class RpcListener:
     def _admit(self, sock: trio.socket.SocketType, host: str, port: int, nursery: trio.Nursery) -> None:
         source = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         if not self._counter.acquire(host):
-            _log.error(
-                "rejecting RPC conn from because rpc_max_conns_per_client exceeded", conn=f"from={source}"
-            )
+            _log.error("rejecting RPC conn from because rpc_max_conns_per_client exceeded", conn=f"from={source}")
             sock.close()
             return
         metrics.incr("consul.rpc.accept_conn")

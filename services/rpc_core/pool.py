@@ -91,9 +91,7 @@ class Pools:
                 _log.debug("failed to fetch members", pool=pool, error=str(error))
                 self._fetch_wanted.set()
 
-        self._gossip.post(
-            "Gossip.Members", {"pool": pool}, on_done, timeout_s=FETCH_TIMEOUT_S, retry_safe=True
-        )
+        self._gossip.post("Gossip.Members", {"pool": pool}, on_done, timeout_s=FETCH_TIMEOUT_S, retry_safe=True)
 
     def _take_in(self, pool: str, wire: list[dict[str, Any]]) -> None:
         fetched = {one["Name"]: Member.from_wire(one) for one in wire}
@@ -125,9 +123,7 @@ class Pools:
         server = server_of(member)
         if pool == WAN:
             if server is not None:
-                _log.info(
-                    "Handled event for server in area", event=f"member-{event}", server=member.name, area=WAN
-                )
+                _log.info("Handled event for server in area", event=f"member-{event}", server=member.name, area=WAN)
             return
         if self._tells and server is not None and server.segment == "":
             action = "Removing" if event in _GONE_EVENTS else "Updating" if event == "update" else "Adding"

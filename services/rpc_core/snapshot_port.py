@@ -1,7 +1,7 @@
 """Connections of type 5: a snapshot request and its archive over the RPC port, from either side.
 
-    client -> server   SnapshotRequest (msgpack), the archive if it is a restore, end of the sending side
-    server -> client   {Error, Index, LastContact, KnownLeader, ConsistencyLevel}, the archive if it is a save"""
+client -> server   SnapshotRequest (msgpack), the archive if it is a restore, end of the sending side
+server -> client   {Error, Index, LastContact, KnownLeader, ConsistencyLevel}, the archive if it is a save"""
 
 from __future__ import annotations
 

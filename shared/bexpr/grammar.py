@@ -191,7 +191,7 @@ def _reader_of(before: str) -> str:
     for char in before:
         if quote:
             quote = "" if char == quote else quote
-        elif char in "\"`":
+        elif char in '"`':
             quote = char
     last = before[-1:]
     if not last:

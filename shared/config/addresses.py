@@ -88,9 +88,7 @@ def resolve(values: Values, ports: ClusterPorts, client_ports: dict[str, int]) -
         reader.first_ip("advertise_addr")  # Consul reads it twice, and reports what is wrong with it twice
     tagged = values.mapping("tagged_addresses")
     lan = reader.tag_addresses(tagged, "lan", advertise, "advertise_addr")
-    wan = reader.tag_addresses(
-        tagged, "wan", reader.first_ip("advertise_addr_wan") or lan, "advertise_addr_wan"
-    )
+    wan = reader.tag_addresses(tagged, "wan", reader.first_ip("advertise_addr_wan") or lan, "advertise_addr_wan")
     clients = reader.ips("client_addr")
     listeners = {name: reader.listeners(name, clients, port) for name, port in client_ports.items()}
     return Resolved(
@@ -153,9 +151,7 @@ class _Reader:
             reasons = self._values.errors[errors_before:]
             raise ConfigError(error_list(reasons) if reasons else "bind_addr cannot be empty")
         if len(addresses) > 1:
-            raise ConfigError(
-                "bind_addr cannot contain multiple addresses. Use 'addresses.{dns,http,https}' instead."
-            )
+            raise ConfigError("bind_addr cannot contain multiple addresses. Use 'addresses.{dns,http,https}' instead.")
         if addresses[0].startswith(UNIX):
             raise ConfigError("bind_addr cannot be a unix socket")
         for key, label in (("advertise_addr", "Advertise"), ("advertise_addr_wan", "Advertise WAN")):
@@ -186,8 +182,7 @@ class _Reader:
         if port <= 0:
             return ()
         return tuple(
-            address if address.startswith(UNIX) else join_host_port(address, port)
-            for address in own or clients
+            address if address.startswith(UNIX) else join_host_port(address, port) for address in own or clients
         )
 
     def tag_addresses(self, tagged: dict[str, str], tag: str, address: str, key: str) -> str:
@@ -239,9 +234,7 @@ def _detect(any_address: str) -> str:
     try:
         addresses = interfaces.interface_addresses()
     except OSError as error:
-        raise ConfigError(
-            f"Error detecting {kind} address: Failed to get interface addresses: {error}"
-        ) from error
+        raise ConfigError(f"Error detecting {kind} address: Failed to get interface addresses: {error}") from error
     if not wants_v6:
         up = [a for a in addresses if a.flags & interfaces.UP]
         addresses = [a for a in up if not a.flags & interfaces.LOOPBACK] or up
@@ -249,13 +242,10 @@ def _detect(any_address: str) -> str:
     found = [
         str(a.interface.ip)
         for a in addresses
-        if (a.interface.version == 6) == wants_v6
-        and any(a.interface.ip in network for network in networks) != wants_v6
+        if (a.interface.version == 6) == wants_v6 and any(a.interface.ip in network for network in networks) != wants_v6
     ]
     if not found:
         raise ConfigError(f"No {kind} address found")
     if len(found) > 1:
-        raise ConfigError(
-            f"Multiple {kind} addresses found. Please configure one with 'bind' and/or 'advertise'."
-        )
+        raise ConfigError(f"Multiple {kind} addresses found. Please configure one with 'bind' and/or 'advertise'.")
     return found[0]

@@ -134,8 +134,7 @@ def _build(v: Values, options: Options) -> RuntimeConfig:
     )
     if config.cache.entry_fetch_max_burst <= 0:
         raise ConfigError(
-            "cache.entry_fetch_max_burst must be strictly positive, "
-            f"was: {config.cache.entry_fetch_max_burst}"
+            f"cache.entry_fetch_max_burst must be strictly positive, was: {config.cache.entry_fetch_max_burst}"
         )
     if config.cache.entry_fetch_rate <= 0:
         rate = f"{config.cache.entry_fetch_rate:g}"
@@ -152,9 +151,7 @@ def _ports(v: Values) -> s.Ports:
     for name in _PORT_RANGES:
         both = {**read, **read_range}
         if both[f"{name}_max_port"] < both[f"{name}_min_port"]:
-            raise ConfigError(
-                f"{name}_min_port must be less than {name}_max_port. To disable, set both to zero."
-            )
+            raise ConfigError(f"{name}_min_port must be less than {name}_max_port. To disable, set both to zero.")
     return s.Ports(**read)
 
 
@@ -182,8 +179,7 @@ def _raft(v: Values) -> s.Raft:
     multiplier = v.integer("performance.raft_multiplier")
     if not 1 <= multiplier <= MAX_RAFT_MULTIPLIER:
         raise ConfigError(
-            f"performance.raft_multiplier cannot be {multiplier}. "
-            f"Must be between 1 and {MAX_RAFT_MULTIPLIER}"
+            f"performance.raft_multiplier cannot be {multiplier}. Must be between 1 and {MAX_RAFT_MULTIPLIER}"
         )
     return s.Raft(
         election_timeout_s=v.duration("consul.raft.election_timeout") * multiplier,
@@ -245,13 +241,8 @@ def _connect(v: Values, auto_encrypt: s.AutoEncrypt, auto_config: s.AutoConfig) 
     enabled = v.flag("connect.enabled") or auto_encrypt.allow_tls or auto_config.enabled
     federation = v.flag("connect.enable_mesh_gateway_wan_federation")
     if federation and not enabled:
-        raise ConfigError(
-            "'connect.enable_mesh_gateway_wan_federation=true' requires 'connect.enabled=true'"
-        )
-    ca_config = {
-        _CA_CONFIG_KEYS.get(key.lower(), key): value
-        for key, value in v.mapping("connect.ca_config").items()
-    }
+        raise ConfigError("'connect.enable_mesh_gateway_wan_federation=true' requires 'connect.enabled=true'")
+    ca_config = {_CA_CONFIG_KEYS.get(key.lower(), key): value for key, value in v.mapping("connect.ca_config").items()}
     return s.Connect(
         enabled=enabled,
         ca_provider=v.text("connect.ca_provider"),
@@ -264,9 +255,7 @@ def _primary_datacenter(v: Values, datacenter: str) -> tuple[str, bool]:
     """The primary datacenter, and whether ACLs are on: naming an ACL datacenter turns them on."""
     primary, enabled = v.text("primary_datacenter").lower(), False
     if v.get("acl_datacenter") is not None:
-        v.warnings.append(
-            "The 'acl_datacenter' field is deprecated. Use the 'primary_datacenter' field instead."
-        )
+        v.warnings.append("The 'acl_datacenter' field is deprecated. Use the 'primary_datacenter' field instead.")
         primary, enabled = primary or v.text("acl_datacenter").lower(), True
     return primary or datacenter, v.flag("acl.enabled", enabled)
 
@@ -336,9 +325,7 @@ def _acl(v: Values, enabled: bool) -> s.Acl:
         ),
         default_policy=v.text("acl.default_policy", v.text("acl_default_policy")),
         down_policy=v.text("acl.down_policy", v.text("acl_down_policy")),
-        enable_key_list_policy=v.flag(
-            "acl.enable_key_list_policy", v.flag("acl_enable_key_list_policy")
-        ),
+        enable_key_list_policy=v.flag("acl.enable_key_list_policy", v.flag("acl_enable_key_list_policy")),
         disabled_ttl_s=v.duration("acl.disabled_ttl"),
         token_ttl_s=v.duration("acl.token_ttl", default=v.duration("acl_ttl")),
         policy_ttl_s=v.duration("acl.policy_ttl"),
@@ -398,9 +385,7 @@ def _http(v: Values) -> s.HttpConfig:
 
 def _telemetry(v: Values, allowed: tuple[str, ...], blocked: tuple[str, ...]) -> s.Telemetry:
     fields: Any = schema.CONFIG.fields["telemetry"]
-    circonus = {
-        key: v.text(f"telemetry.{key}") for key in fields.fields if key.startswith("circonus_")
-    }
+    circonus = {key: v.text(f"telemetry.{key}") for key in fields.fields if key.startswith("circonus_")}
     return s.Telemetry(
         circonus={key: value for key, value in circonus.items() if value},
         disable_hostname=v.flag("telemetry.disable_hostname"),
@@ -410,9 +395,7 @@ def _telemetry(v: Values, allowed: tuple[str, ...], blocked: tuple[str, ...]) ->
         allowed_prefixes=allowed,
         blocked_prefixes=blocked,
         metrics_prefix=v.text("telemetry.metrics_prefix"),
-        prometheus_retention_time_s=v.duration(
-            "telemetry.prometheus_retention_time", name="prometheus_retention_time"
-        ),
+        prometheus_retention_time_s=v.duration("telemetry.prometheus_retention_time", name="prometheus_retention_time"),
         statsd_address=v.text("telemetry.statsd_address"),
         statsite_address=v.text("telemetry.statsite_address"),
     )

@@ -88,9 +88,7 @@ def _sanitised(name: str, value: Any) -> Any:
 
 def _clean_join(address: str) -> str:
     """Credentials in the settings of a cloud provider ("provider=aws secret_access_key=...") hidden."""
-    return " ".join(
-        f"{field.partition('=')[0]}={HIDDEN}" if is_secret(field) else field for field in address.split()
-    )
+    return " ".join(f"{field.partition('=')[0]}={HIDDEN}" if is_secret(field) else field for field in address.split())
 
 
 def _ip_bytes(ip: str) -> list[int]:
@@ -141,9 +139,7 @@ def _addresses(config: RuntimeConfig) -> Object:
         "AdvertiseAddrWAN": config.advertise_addr_wan,
         "BindAddr": config.bind_addr,
         "ClientAddrs": config.client_addrs,
-        "DNSAddrs": [
-            _net_address(address, scheme) for scheme in ("tcp", "udp") for address in listeners.dns
-        ],
+        "DNSAddrs": [_net_address(address, scheme) for scheme in ("tcp", "udp") for address in listeners.dns],
         "DNSPort": config.ports.dns,
         "GRPCAddrs": [_net_address(address) for address in listeners.grpc],
         "GRPCPort": config.ports.grpc,

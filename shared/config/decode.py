@@ -128,9 +128,7 @@ def _list(name: str, value: Any, kind: ListOf, result: Decoded, errors: list[str
         errors.append(f"'{name}': source data must be an array or slice, got {_go_kind(value)}")
         return []
     return [
-        _zero(kind.element)
-        if element is None
-        else _value(f"{name}[{position}]", element, kind.element, result, errors)
+        _zero(kind.element) if element is None else _value(f"{name}[{position}]", element, kind.element, result, errors)
         for position, element in enumerate(value)
     ]
 
@@ -140,9 +138,7 @@ def _map(name: str, value: Any, kind: MapOf, result: Decoded, errors: list[str])
         errors.append(f"'{name}' expected a map, got '{_go_kind(value)}'")
         return {}
     return {
-        key: _zero(kind.element)
-        if inner is None
-        else _value(f"{name}[{key}]", inner, kind.element, result, errors)
+        key: _zero(kind.element) if inner is None else _value(f"{name}[{key}]", inner, kind.element, result, errors)
         for key, inner in value.items()
     }
 

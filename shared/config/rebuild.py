@@ -25,9 +25,7 @@ def rebuild(running_path: str, new_path: str) -> runtime.RuntimeConfig:
     options = Options.from_json(running.options)
     if options.working_directory:
         os.chdir(options.working_directory)
-    new = build(options).replace(
-        node_id=running.node_id, run_dir=running.run_dir, state_dir=running.state_dir
-    )
+    new = build(options).replace(node_id=running.node_id, run_dir=running.run_dir, state_dir=running.state_dir)
     _check_tls(new)
     _check_recursors(new)
     runtime.dump(new, new_path)

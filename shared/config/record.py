@@ -60,10 +60,7 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """The record and the records in it as plain dicts, for JSON."""
-        return {
-            name: value.as_dict() if isinstance(value, Record) else value
-            for name, value in self.__dict__.items()
-        }
+        return {name: value.as_dict() if isinstance(value, Record) else value for name, value in self.__dict__.items()}
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self) and other.__dict__ == self.__dict__

@@ -58,9 +58,7 @@ def choose(config: RuntimeConfig) -> RuntimeConfig:
         run_dir = os.path.abspath(config.run_dir)
         if not _fits(run_dir):
             longest = MAX_SOCKET_PATH - len(LONGEST_SOCKET_NAME)
-            raise ConfigError(
-                f'run_dir "{run_dir}" is too long for the sockets in it: use at most {longest} bytes'
-            )
+            raise ConfigError(f'run_dir "{run_dir}" is too long for the sockets in it: use at most {longest} bytes')
     elif config.dev_mode:
         base = base_directory()
         _sweep(base)

@@ -265,7 +265,7 @@ class RuntimeConfig(Record):
 
 
 def join_host_port(host: str, port: int) -> str:
-    """"ip:port", with brackets around an IPv6 address, as Go's net.JoinHostPort."""
+    """ "ip:port", with brackets around an IPv6 address, as Go's net.JoinHostPort."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

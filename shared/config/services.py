@@ -160,9 +160,7 @@ def _invalid_upstreams(proxy: Definition) -> list[str]:
             reasons.append(f"upstreams cannot contain duplicates of [{shown}]")
             continue
         seen.add(key)
-        address = join_host_port(
-            upstream.get("local_bind_address") or "127.0.0.1", upstream["local_bind_port"]
-        )
+        address = join_host_port(upstream.get("local_bind_address") or "127.0.0.1", upstream["local_bind_port"])
         if address in bound:
             reasons.append(
                 "upstreams cannot contain duplicates by local bind address and port; "
@@ -201,9 +199,7 @@ def _invalid_paths(proxy: Definition) -> list[str]:
         if not 0 < port <= 65535:
             reasons.append(f"expose.paths: invalid listener port: {port}")
         if protocol.lower() not in ("", "http", "http2"):
-            reasons.append(
-                f"protocol '{protocol.lower()}' not supported for path: {path}, must be in: [http http2]"
-            )
+            reasons.append(f"protocol '{protocol.lower()}' not supported for path: {path}, must be in: [http http2]")
     return reasons
 
 
@@ -222,8 +218,6 @@ def _invalid_gateway(service: Definition) -> list[str]:
         "upstreams": "Upstreams",
     }
     reasons += [
-        f"The Proxy.{label} configuration is invalid for a {kind}"
-        for key, label in forbidden.items()
-        if proxy.get(key)
+        f"The Proxy.{label} configuration is invalid for a {kind}" for key, label in forbidden.items() if proxy.get(key)
     ]
     return reasons

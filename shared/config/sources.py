@@ -123,9 +123,7 @@ def _texts_of_path(path: str, config_format: str, warnings: list[str]) -> Iterat
 def _text_of_file(path: str, config_format: str, warnings: list[str]) -> Iterator[Text]:
     extension = next((kind for kind in ("json", "hcl") if path.endswith("." + kind)), "")
     if not (config_format or extension):
-        warnings.append(
-            f"skipping file {path}, extension must be .hcl or .json, or config format must be set"
-        )
+        warnings.append(f"skipping file {path}, extension must be .hcl or .json, or config format must be set")
         return
     try:
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -30,9 +30,7 @@ def prepare(config: RuntimeConfig) -> RuntimeConfig:
 
 def validate_settings(config: RuntimeConfig) -> None:
     if config.log_level.upper() not in LOG_LEVELS:
-        raise ConfigError(
-            f"Invalid log level: {config.log_level}. Valid log levels are: [{' '.join(LOG_LEVELS)}]"
-        )
+        raise ConfigError(f"Invalid log level: {config.log_level}. Valid log levels are: [{' '.join(LOG_LEVELS)}]")
 
 
 def validate_tls(config: RuntimeConfig) -> None:
@@ -40,8 +38,7 @@ def validate_tls(config: RuntimeConfig) -> None:
     tls = config.tls
     if tls.min_version and tls.min_version not in VERSIONS:
         raise ConfigError(
-            f"TLSMinVersion: value {tls.min_version} not supported, "
-            f"please specify one of [{', '.join(VERSIONS)}]"
+            f"TLSMinVersion: value {tls.min_version} not supported, please specify one of [{', '.join(VERSIONS)}]"
         )
     has_ca = bool(config.ca_file or tls.ca_path)
     if tls.verify_outgoing and not has_ca:

@@ -45,9 +45,7 @@ def validate(config: RuntimeConfig, values: Values) -> RuntimeConfig:
     if not config.server and config.auto_encrypt.allow_tls:
         raise ConfigError("auto_encrypt.allow_tls can only be used on a server.")
     _warn_about_bootstrap(config, values)
-    if config.auto_encrypt.allow_tls and not (
-        config.tls.verify_incoming or config.tls.verify_incoming_rpc
-    ):
+    if config.auto_encrypt.allow_tls and not (config.tls.verify_incoming or config.tls.verify_incoming_rpc):
         values.warnings.append(
             "if auto_encrypt.allow_tls is turned on, either verify_incoming or verify_incoming_rpc should be "
             "enabled. It is necessary to turn it off during a migration to TLS, but it should definitely be "
@@ -125,9 +123,7 @@ def _validate_dns(config: RuntimeConfig) -> None:
         raise ConfigError("DNS recursor address cannot be 0.0.0.0, :: or [::]")
     datacenter = re.escape(config.datacenter)
     if re.match(rf"(service|connect|node|query|addr|{datacenter})\.({datacenter}\.)?", config.alt_domain):
-        raise ConfigError(
-            f"alt_domain cannot start with {{service,connect,node,query,addr,{config.datacenter}}}"
-        )
+        raise ConfigError(f"alt_domain cannot start with {{service,connect,node,query,addr,{config.datacenter}}}")
 
 
 def _validate_bootstrap(config: RuntimeConfig) -> None:
@@ -250,8 +246,7 @@ def _warn_about_bootstrap(config: RuntimeConfig, values: Values) -> None:
         return
     if expect == 2 and not config.dev_mode:
         warn(
-            "bootstrap_expect = 2: A cluster with 2 servers will provide no failure tolerance. "
-            f"See {_DEPLOYMENT_TABLE}"
+            f"bootstrap_expect = 2: A cluster with 2 servers will provide no failure tolerance. See {_DEPLOYMENT_TABLE}"
         )
     if expect > 2 and expect % 2 == 0:
         warn(
@@ -298,15 +293,12 @@ def _validate_auto_config(config: RuntimeConfig, values: Values) -> None:
     if not auto.enabled:
         return
     if not config.tls.verify_outgoing:
-        raise ConfigError(
-            "auto_config.enabled cannot be set without configuring TLS for server communications"
-        )
+        raise ConfigError("auto_config.enabled cannot be set without configuring TLS for server communications")
     if config.server:
         raise ConfigError("auto_config.enabled cannot be set to true for server agents.")
     if auto.intro_token and auto.intro_token_file:
         values.warnings.append(
-            "Both an intro token and intro token file are set. "
-            "The intro token will be used instead of the file"
+            "Both an intro token and intro token file are set. The intro token will be used instead of the file"
         )
     elif not (auto.intro_token or auto.intro_token_file):
         raise ConfigError(

@@ -37,9 +37,7 @@ from shared.structs.schema import (
     struct,
 )
 
-_WITH_PROXY = frozenset(
-    {KIND_CONNECT_PROXY, KIND_MESH_GATEWAY, KIND_TERMINATING_GATEWAY, KIND_INGRESS_GATEWAY}
-)
+_WITH_PROXY = frozenset({KIND_CONNECT_PROXY, KIND_MESH_GATEWAY, KIND_TERMINATING_GATEWAY, KIND_INGRESS_GATEWAY})
 
 
 class AgentUpstream(Struct):
@@ -67,9 +65,7 @@ class AgentProxy(Struct):
     local_service_address: str = attr("LocalServiceAddress", STR, omitempty=True)
     local_service_port: int = attr("LocalServicePort", INT, omitempty=True)
     config: dict[str, Any] | None = attr("Config", map_of(ANY), omitempty=True)
-    upstreams: list[AgentUpstream] | None = attr(
-        "Upstreams", list_of(struct(lambda: AgentUpstream)), omitempty=True
-    )
+    upstreams: list[AgentUpstream] | None = attr("Upstreams", list_of(struct(lambda: AgentUpstream)), omitempty=True)
     mesh_gateway: MeshGatewayConfig = attr("MeshGateway", struct(lambda: MeshGatewayConfig))
     expose: ExposeConfig = attr("Expose", struct(lambda: ExposeConfig))
 

@@ -41,6 +41,7 @@ NAMESPACE = "default"
 FLOAT32 = Kind("float", "float32")
 UINT32 = Kind("int", "uint32")
 
+
 def float32(value: float) -> float:
     """The nearest 32 bit float, infinite where there is none."""
     try:

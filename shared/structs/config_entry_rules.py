@@ -262,9 +262,7 @@ def _check_redirect(entry: ServiceResolver) -> None:
         return
     subset = redirect.service_subset
     if redirect.service == entry.name and subset and subset not in (entry.subsets or {}):
-        raise RefusedError(
-            f"Redirect.ServiceSubset {quote(subset)} is not a valid subset of {quote(redirect.service)}"
-        )
+        raise RefusedError(f"Redirect.ServiceSubset {quote(subset)} is not a valid subset of {quote(redirect.service)}")
 
 
 def _check_failover(entry: ServiceResolver, subset: str, failover: ResolverFailover) -> None:

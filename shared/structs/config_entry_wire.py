@@ -93,9 +93,7 @@ class ConfigEntryRequest:
         values = WireStream([_raw(raw)])
         kind, fields = values.value(), values.value()
         entry = read_entry(kind, fields.get("Entry"))
-        return cls(
-            fields.get("Op") or "", entry, fields.get("Datacenter") or "", fields.get("Token") or ""
-        )
+        return cls(fields.get("Op") or "", entry, fields.get("Datacenter") or "", fields.get("Token") or "")
 
 
 def pack_answer(entry: ConfigEntry | None, meta: QueryMeta) -> bytes:

@@ -141,6 +141,4 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _decoder = json.JSONDecoder(parse_float=JsonFloat, parse_constant=_refuse_constant)
-_patient_decoder = json.JSONDecoder(
-    parse_float=JsonFloat, parse_int=_long_integer, parse_constant=_refuse_constant
-)
+_patient_decoder = json.JSONDecoder(parse_float=JsonFloat, parse_int=_long_integer, parse_constant=_refuse_constant)

@@ -128,5 +128,3 @@ class PreparedQueryExplainResponse(Struct):
     last_contact: int = attr("LastContact", UINT)
     known_leader: bool = attr("KnownLeader", BOOL)
     consistency_level: str = attr("ConsistencyLevel", STR)
-
-

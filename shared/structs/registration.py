@@ -132,8 +132,7 @@ def _upstream_mistakes(upstreams: list[Upstream]) -> list[str]:
                 mistakes.append(f"upstreams cannot contain duplicates of {target}")
             elif bind in binds:
                 mistakes.append(
-                    "upstreams cannot contain duplicates by local bind address and port;"
-                    f' "{bind}" is specified twice'
+                    f'upstreams cannot contain duplicates by local bind address and port; "{bind}" is specified twice'
                 )
             else:
                 binds.add(bind)
@@ -156,10 +155,7 @@ def _exposed_path_mistakes(paths: list[ExposePath]) -> list[str]:
             mistakes.append(f"expose.paths: invalid listener port: {path.listener_port}")
         path.protocol = path.protocol.lower()
         if path.protocol not in ("", "http", "http2"):
-            mistakes.append(
-                f"protocol '{path.protocol}' not supported for path: {path.path},"
-                " must be in: [http http2]"
-            )
+            mistakes.append(f"protocol '{path.protocol}' not supported for path: {path.path}, must be in: [http http2]")
         known_paths.add(path.path)
         known_ports.add(path.listener_port)
     return mistakes

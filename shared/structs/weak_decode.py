@@ -21,6 +21,7 @@ from shared.structs.schema import Kind, Struct
 
 S = TypeVar("S", bound=Struct)
 
+
 class WeakDecodeError(ValueError):
     """One or more values do not fit; the text lists them all, sorted."""
 

@@ -85,9 +85,7 @@ _INDEXES = each(number, "CreateIndex ModifyIndex")
 KEY_PAIR = Shape(
     Key=text, **_INDEXES, **each(number, "LockIndex Flags"), Value=same, **each(text, "Session Namespace_")
 )
-NODE = Shape(
-    **each(text, "ID Node Address Datacenter"), TaggedAddresses=map_of(text), Meta=map_of(text), **_INDEXES
-)
+NODE = Shape(**each(text, "ID Node Address Datacenter"), TaggedAddresses=map_of(text), Meta=map_of(text), **_INDEXES)
 CHECK_DEFINITION = Shape(
     **each(duration, "Interval Timeout DeregisterCriticalServiceAfter"),
     HTTP=text,
@@ -116,9 +114,7 @@ _UPSTREAM = Shape(
     Config_=same,
     MeshGateway=_MESH_GATEWAY,
 )
-_EXPOSED_PATH = Shape(
-    ListenerPort_=number, Path_=text, LocalPathPort_=number, Protocol_=text, ParsedFromCheck=switch
-)
+_EXPOSED_PATH = Shape(ListenerPort_=number, Path_=text, LocalPathPort_=number, Protocol_=text, ParsedFromCheck=switch)
 _PROXY = Shape(
     **each(text, "DestinationServiceName_ DestinationServiceID_ LocalServiceAddress_"),
     LocalServicePort_=number,

@@ -134,9 +134,7 @@ def test_everything_is_there_after_the_agent_was_killed(loopback: LoopbackPool, 
         write_entry(agent, Kind="service-splitter", Name="web", Splits=splits)
         write_entry(agent, Kind="service-router", Name="web", Routes=[{"Destination": {"RequestTimeout": "3s"}}])
         create_query(agent, Name="kept", Service=SERVICE, DNS={"TTL": "5s"})
-        create_query(
-            agent, Name="t-", Template={"Type": "name_prefix_match"}, Service={"Service": "${name.suffix}"}
-        )
+        create_query(agent, Name="t-", Template={"Type": "name_prefix_match"}, Service={"Service": "${name.suffix}"})
         paths = ["/v1/config/proxy-defaults", "/v1/config/service-splitter/web", "/v1/config/service-router"]
         paths += ["/v1/query", "/v1/query/kept/explain", "/v1/query/t-x/explain"]
         before = [agent.http("GET", path).json() for path in paths]

@@ -327,9 +327,7 @@ class SerfMember(PoolMember):
         await in_thread(self.process.wait, 30)
 
 
-async def wait_all(
-    members: Sequence[PoolMember], expected: dict[str, int], timeout_s: float = 2 * PATIENCE_S
-) -> None:
+async def wait_all(members: Sequence[PoolMember], expected: dict[str, int], timeout_s: float = 2 * PATIENCE_S) -> None:
     """Until each of them sees it so."""
     async with trio.open_nursery() as nursery:
         for member in members:

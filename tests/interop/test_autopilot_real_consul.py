@@ -140,9 +140,7 @@ def test_the_leadership_goes_to_the_real_server_and_duties_with_it(
 
 
 @pytest.mark.slow
-def test_a_dead_real_server_is_removed_by_ours(
-    loopback: Callable[[], str], tmp_path: Path, real_consul: Path
-) -> None:
+def test_a_dead_real_server_is_removed_by_ours(loopback: Callable[[], str], tmp_path: Path, real_consul: Path) -> None:
     cluster = three_servers(loopback, tmp_path, real_consul, "a")
     with cluster.running():
         wait_until(lambda: all_vote(cluster), 90, "three voters")

@@ -189,8 +189,8 @@ def compare_result(write: Write, status: int, answer: bytes, result: Any) -> Non
 
 def any_chain(text: str) -> str:
     """Of several chains that a change would break Consul names any: it goes through a Go map."""
-    text = re.sub(r'circular resolver redirect: \[.*\]', "circular resolver redirect", text)
-    text = re.sub(r'detected circular reference: \[.*\]', "detected circular reference", text)
+    text = re.sub(r"circular resolver redirect: \[.*\]", "circular resolver redirect", text)
+    text = re.sub(r"detected circular reference: \[.*\]", "detected circular reference", text)
     if "discovery chain" in text or "circular" in text or "external SNI" in text or "subset named" in text:
         return "a chain that does not compile"
     return text

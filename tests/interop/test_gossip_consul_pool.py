@@ -37,9 +37,7 @@ class Four:
     """server and client are real; o1 was joined by the server before that led, o2 joined the client."""
 
     def __init__(self, loopback: Loopback, directory: Path, consul: Path, key: str = "") -> None:
-        self.o1, self.o2 = (
-            OurMember(loopback(), directory / name, name, QUICK, encrypt=key) for name in ("o1", "o2")
-        )
+        self.o1, self.o2 = (OurMember(loopback(), directory / name, name, QUICK, encrypt=key) for name in ("o1", "o2"))
 
         def real(name: str, server: int) -> ConsulMember:
             options = ["-retry-join", self.o1.lan, "-retry-interval=1s", *(["-encrypt", key] if key else [])]
@@ -55,7 +53,7 @@ class Four:
     async def running(self) -> AsyncIterator[None]:
         async with self.o1.running(), self.o2.running():
             self.o1.call.link.subscribe("events", lambda one: self.heard.append((one["name"], one["payload"])))
-            await self.o1.call("Stats", pool="lan")      # answered after the subscription
+            await self.o1.call("Stats", pool="lan")  # answered after the subscription
             async with self.server.running(), self.client.running():
                 await wait_all([self.server, self.client, self.o1], {"server": ALIVE, "client": ALIVE, "o1": ALIVE})
                 await self.o2.join(self.client.lan)
@@ -95,9 +93,7 @@ async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
 async def exchange_events(pool: Four) -> None:
     for coalesce in (True, False):
         event = UserEvent(str(uuid.uuid4()), f"ours-{coalesce}", b"payload \xff")
-        await pool.o1.call(
-            "UserEvent", name=f"consul:event:{event.name}", payload=encode(event), coalesce=coalesce
-        )
+        await pool.o1.call("UserEvent", name=f"consul:event:{event.name}", payload=encode(event), coalesce=coalesce)
     fired = await in_thread(pool.client.agent.http, "PUT", "/v1/event/fire/theirs", b"payload \xff")
     assert fired.status == 200
 

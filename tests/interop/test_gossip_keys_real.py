@@ -141,7 +141,7 @@ async def test_keys_are_rotated_from_either_side_while_messages_flow(
         assert set(refused["Messages"].values()) == {"Removing the primary key is not allowed"}
         assert set(refused["Messages"]) == {member.name for member in pool.everybody}
 
-        await pool.assert_keys(THIRD, relay_factor=3)              # answers come several times, and count once
+        await pool.assert_keys(THIRD, relay_factor=3)  # answers come several times, and count once
 
         for member in (pool.o2, pool.client):  # what they start with is in their files
             member.kill()

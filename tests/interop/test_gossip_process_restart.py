@@ -82,9 +82,7 @@ def pool(loopback: Loopback, directory: Path, consul: Path) -> Iterator[tuple[Ag
         yield ours, also, real, client
 
 
-def test_a_restarted_gossip_process_is_missed_by_nobody(
-    loopback: Loopback, tmp_path: Path, real_consul: Path
-) -> None:
+def test_a_restarted_gossip_process_is_missed_by_nobody(loopback: Loopback, tmp_path: Path, real_consul: Path) -> None:
     with pool(loopback, tmp_path, real_consul) as (ours, also, real, client):
         everybody = (ours, also, real, client)
         fire(client, "before")

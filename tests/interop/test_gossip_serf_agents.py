@@ -82,7 +82,7 @@ async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(exchange_events, pool)
             nursery.start_soon(agree_on_coordinates, pool)
-            await change_tags(pool)                      # queries are filtered by them
+            await change_tags(pool)  # queries are filtered by them
             nursery.start_soon(ask_from_serf, pool)
             nursery.start_soon(ask_from_ours, pool)
         assert not any("EventMemberFailed" in one.log() for one in pool.everybody)
@@ -125,7 +125,7 @@ async def exchange_events(pool: Four) -> None:
 
     for ours in (pool.o1, pool.o2):
         listen(ours)
-        await ours.call("Stats", pool="lan")             # answered after the subscription
+        await ours.call("Stats", pool="lan")  # answered after the subscription
     for coalesce in (True, False):
         await pool.s1.cli("event", f"-coalesce={str(coalesce).lower()}", f"serf-{coalesce}", "payload of serf")
         await pool.o1.call("UserEvent", name=f"ours-{coalesce}", payload=b"payload of ours", coalesce=coalesce)
@@ -232,7 +232,7 @@ async def ours_is_killed(pair: Pair) -> None:
         await see_fail(serf, "ours")
         await serf.cli("force-leave", "ours")
         await serf.wait_statuses({"ours": LEFT})
-        ours.start()                                     # finds the pool by its snapshot
+        ours.start()  # finds the pool by its snapshot
         await wait_all([serf, ours], {"serf": ALIVE, "ours": ALIVE})
 
 

@@ -48,9 +48,7 @@ def table(agent: Agent | RealConsul) -> list[list[str]]:
     return sorted(line.split() for line in printed.stdout.splitlines())
 
 
-def test_two_datacenters_find_each_other_lose_and_leave(
-    loopback: Loopback, tmp_path: Path, real_consul: Path
-) -> None:
+def test_two_datacenters_find_each_other_lose_and_leave(loopback: Loopback, tmp_path: Path, real_consul: Path) -> None:
     our1_at, real1_at = loopback(), loopback()
     # Dead servers that do not vote yet would be sent away.
     config = {

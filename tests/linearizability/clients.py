@@ -96,9 +96,7 @@ class Client(threading.Thread):
                 self._stopping.wait(self._rng.uniform(0, _PAUSE_S))
 
     def _next_call(self, key: str) -> Call:
-        kind = self._rng.choices(
-            ["get", "set", "cas", "delete", "lock", "unlock"], weights=[45, 15, 20, 3, 8, 9]
-        )[0]
+        kind = self._rng.choices(["get", "set", "cas", "delete", "lock", "unlock"], weights=[45, 15, 20, 3, 8, 9])[0]
         self._written += 1
         value = f"{self._number}.{self._written}"
         arguments: dict[str, tuple[Any, ...]] = {

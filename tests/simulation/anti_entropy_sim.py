@@ -262,9 +262,7 @@ class Simulation:
         if ports != self.registered or checks.keys() != self.registered_checks.keys():
             found.append(f"registered: {self.registered} {list(self.registered_checks)}")
         found += [
-            f"{k}: {v} != {theirs[k]}"
-            for k, v in services.items()
-            if k in theirs and not same_service(v, theirs[k])
+            f"{k}: {v} != {theirs[k]}" for k, v in services.items() if k in theirs and not same_service(v, theirs[k])
         ]
         found += [
             f"{k}: {v} != {their_checks[k]}"

@@ -169,9 +169,7 @@ class SimCluster:
         found: list[SimServer] = []
 
         def led() -> bool:
-            found[:] = [
-                node for node in self.leaders() if node is not other_than and node.core.has_committed_in_term
-            ]
+            found[:] = [node for node in self.leaders() if node is not other_than and node.core.has_committed_in_term]
             return bool(found)
 
         self.run_until(led, limit_s)

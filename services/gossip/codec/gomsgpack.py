@@ -225,9 +225,7 @@ class Reader:
     """A sequence of msgpack objects and raw bytes that arrives in pieces, for streams."""
 
     def __init__(self, max_bytes: int) -> None:
-        self._unpacker = msgpack.Unpacker(
-            max_buffer_size=max_bytes, max_array_len=limits.PACKET_ARRAY, **_UNPACK
-        )
+        self._unpacker = msgpack.Unpacker(max_buffer_size=max_bytes, max_array_len=limits.PACKET_ARRAY, **_UNPACK)
 
     def feed(self, data: bytes | memoryview) -> None:
         """Raises PacketError when more than max_bytes are buffered."""

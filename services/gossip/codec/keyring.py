@@ -13,7 +13,7 @@ KEY_SIZES: Final = (16, 24, 32)
 _NONCE = 12
 _TAG = 16
 _BLOCK = 16
-OVERHEAD: Final = 1 + _NONCE + _TAG      # bytes that encryption adds to a packet (version 1)
+OVERHEAD: Final = 1 + _NONCE + _TAG  # bytes that encryption adds to a packet (version 1)
 
 
 class KeyringError(Exception):

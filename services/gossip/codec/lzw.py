@@ -6,7 +6,7 @@ _CLEAR = 256
 _EOF = 257
 _MAX_WIDTH = 12
 _TABLE_FULL = (1 << _MAX_WIDTH) - 1
-_BLOCK = 64                                  # codes read at a time
+_BLOCK = 64  # codes read at a time
 
 
 def compress(data: bytes) -> bytes:
@@ -65,8 +65,8 @@ def decompress(data: bytes | memoryview, limit: int) -> bytes:
     Entry n of the code table is the text of the n-th code since the last clear code and the byte after it. All of
     that stands in the output already, so only places in it are remembered. Codes are read in blocks of one width."""
     out = bytearray()
-    starts: list[int] = []                           # where in the output the text of each code began
-    end, at = len(data) << 3, 0                      # in bits
+    starts: list[int] = []  # where in the output the text of each code began
+    end, at = len(data) << 3, 0  # in bits
     width, position = 9, 0
     while True:
         to_learn = _TABLE_FULL - 256 - len(starts)
@@ -95,7 +95,7 @@ def decompress(data: bytes | memoryview, limit: int) -> bytes:
                 if position > limit:
                     break
                 out += out[start:stop]
-                if len(out) < position:              # this code's own entry: its last byte is its first
+                if len(out) < position:  # this code's own entry: its last byte is its first
                     out.append(out[start])
             elif code == _EOF:
                 if position <= limit:

@@ -142,17 +142,13 @@ Message = Ping | IndirectPing | Ack | Nack | Err | Suspect | Dead | Alive | User
 
 _OMIT_SOURCE = {"SourceAddr": OmitEmpty(RAW), "SourcePort": OmitEmpty(U16), "SourceNode": OmitEmpty(TEXT)}
 PUSH_PULL_HEADER = Struct(PushPullHeader, Nodes=I64, UserStateLen=I64, Join=BOOL)
-NODE_RECORD = Struct(
-    NodeRecord, Name=TEXT, Addr=RAW, Port=U16, Meta=RAW, Incarnation=U32, State=I64, Vsn=RAW
-)
+NODE_RECORD = Struct(NodeRecord, Name=TEXT, Addr=RAW, Port=U16, Meta=RAW, Incarnation=U32, State=I64, Vsn=RAW)
 USER_HEADER = Struct(UserHeader, UserMsgLen=I64)
 COMPRESSED = Struct(Compressed, Algo=U8, Buf=RAW)
 
 _STRUCTS: dict[int, Struct[Any]] = {
     PING: Struct(Ping, SeqNo=U32, Node=TEXT, **_OMIT_SOURCE),
-    INDIRECT_PING: Struct(
-        IndirectPing, SeqNo=U32, Target=RAW, Port=U16, Node=TEXT, Nack=BOOL, **_OMIT_SOURCE
-    ),
+    INDIRECT_PING: Struct(IndirectPing, SeqNo=U32, Target=RAW, Port=U16, Node=TEXT, Nack=BOOL, **_OMIT_SOURCE),
     ACK: Struct(Ack, SeqNo=U32, Payload=RAW_OR_NIL),
     NACK: Struct(Nack, SeqNo=U32),
     ERR: Struct(Err, Error=TEXT),

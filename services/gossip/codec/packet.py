@@ -124,7 +124,7 @@ class _Unwrapper:
         try:
             self._unwrap(data, depth)
         except PacketError as error:
-            if len(self.packet.problems) < 4:                    # enough to see what is going on
+            if len(self.packet.problems) < 4:  # enough to see what is going on
                 self.packet.problems.append(str(error))
 
     def _unwrap(self, data: memoryview, depth: int) -> None:

@@ -186,9 +186,7 @@ class TagFilter:
     expr: str
 
 
-SerfMessage = (
-    LeaveIntent | JoinIntent | UserEventMessage | QueryMessage | QueryResponseMessage | Relay
-)
+SerfMessage = LeaveIntent | JoinIntent | UserEventMessage | QueryMessage | QueryResponseMessage | Relay
 
 _PAST_EVENT = Struct(PastEvent, Name=TEXT, Payload=RAW_OR_NIL)
 _PAST_EVENTS = Struct(PastEvents, LTime=U64, Events=list_of(_PAST_EVENT.kind))
@@ -239,9 +237,7 @@ _STRUCTS: dict[int, Struct[Any]] = {
         Name=TEXT,
         Payload=RAW_OR_NIL,
     ),
-    QUERY_RESPONSE: Struct(
-        QueryResponseMessage, LTime=U64, ID=U32, From=TEXT, Flags=U32, Payload=RAW_OR_NIL
-    ),
+    QUERY_RESPONSE: Struct(QueryResponseMessage, LTime=U64, ID=U32, From=TEXT, Flags=U32, Payload=RAW_OR_NIL),
 }
 _ENCODE: dict[type, tuple[bytes, Struct[Any]]] = {
     struct.cls: (bytes([number]), struct) for number, struct in _STRUCTS.items()

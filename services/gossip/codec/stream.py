@@ -84,7 +84,7 @@ class StreamDecoder:
     def __init__(self, keyring: Keyring | None = None, *, verify_incoming: bool = True) -> None:
         self._keyring = keyring
         self._verify_incoming = verify_incoming
-        self._sealed: bytearray | None = None      # collects an encrypted message
+        self._sealed: bytearray | None = None  # collects an encrypted message
         self._body: _Body | None = None
         self._received = 0
 
@@ -110,9 +110,7 @@ class StreamDecoder:
         if self._body is None:
             if data[0] == ENCRYPT:
                 if self._keyring is None:
-                    raise StreamError(
-                        "Remote state is encrypted and encryption is not configured", reply=True
-                    )
+                    raise StreamError("Remote state is encrypted and encryption is not configured", reply=True)
                 self._sealed = bytearray(data)
                 return self._open_sealed()
             if self._keyring is not None and self._verify_incoming:

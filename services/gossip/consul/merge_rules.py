@@ -67,9 +67,7 @@ class LanRules:
                 return f"Member '{member.name}' part of wrong datacenter '{datacenter}'"
             segment = member.tags.get("segment", "")
             if segment != self._segment:
-                return (
-                    f"Member '{member.name}' part of wrong segment '{segment}' (expected '{self._segment}')"
-                )
+                return f"Member '{member.name}' part of wrong segment '{segment}' (expected '{self._segment}')"
         return None
 
 

@@ -34,9 +34,7 @@ class Coordinate:
     height: float = _HEIGHT_MIN
 
     def is_valid(self) -> bool:
-        return all(map(math.isfinite, self.vec)) and all(
-            map(math.isfinite, (self.error, self.adjustment, self.height))
-        )
+        return all(map(math.isfinite, self.vec)) and all(map(math.isfinite, (self.error, self.adjustment, self.height)))
 
     def distance_to(self, other: "Coordinate") -> float:
         """Estimated round-trip time in seconds, cut to whole nanoseconds (Go's Duration)."""
@@ -115,7 +113,7 @@ class CoordinateClient:
         self._adjustments[self._adjustment_index] = rtt - me.raw_distance_to(other)
         self._adjustment_index = (self._adjustment_index + 1) % _ADJUSTMENT_WINDOW
         total = 0.0
-        for sample in self._adjustments:         # in this order: sum() may add more exactly than Go does
+        for sample in self._adjustments:  # in this order: sum() may add more exactly than Go does
             total += sample
         self.coordinate = Coordinate(me.vec, me.error, total / (2.0 * _ADJUSTMENT_WINDOW), me.height)
 
@@ -136,9 +134,7 @@ def _magnitude(vec: list[float]) -> float:
     return math.sqrt(total)
 
 
-def _unit_vector(
-    to: tuple[float, ...], start: tuple[float, ...], rng: random.Random
-) -> tuple[list[float], float]:
+def _unit_vector(to: tuple[float, ...], start: tuple[float, ...], rng: random.Random) -> tuple[list[float], float]:
     """Direction from `start` to `to` and the distance; a random direction and 0 if they are at the same place."""
     difference = _difference(to, start)
     magnitude = _magnitude(difference)

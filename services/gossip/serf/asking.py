@@ -144,7 +144,7 @@ class Asking:
 
     def _answer_internal(self, name: str, query: QueryMessage) -> None:
         if name == "ping":
-            return                                       # the ack is the answer
+            return  # the ack is the answer
         if name == "conflict":
             self._answer_conflict(query)
         elif name in keys.OPERATIONS:

@@ -37,7 +37,7 @@ class Coalescer:
             self._timer.cancel()
         self._timer = self._timers.at(min(now + self._quiescent_s, self._flush_by), self._flush)
         self._hold(event)
-        if self._held >= _HELD_MAX:                     # peers must not fill our memory with what waits
+        if self._held >= _HELD_MAX:  # peers must not fill our memory with what waits
             self._flush(now)
 
     def _hold(self, event: UserEvent) -> None:

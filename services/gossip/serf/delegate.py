@@ -42,9 +42,7 @@ _decoded = lru_cache(_REMEMBERED)(decode_serf)
 class SerfDelegate:
     """Connects one pool's SWIM with its Serf part. See swim.delegate.Delegate for what the methods promise."""
 
-    def __init__(
-        self, serf: "Serf", merge_check: MergeCheck, timers: Timers, emit: Callable[[Effect], None]
-    ) -> None:
+    def __init__(self, serf: "Serf", merge_check: MergeCheck, timers: Timers, emit: Callable[[Effect], None]) -> None:
         self._serf = serf
         self._merge_check = merge_check
         self._emit = emit

@@ -45,7 +45,7 @@ def take_in(line: str, run: str, gone: dict[str, Member]) -> None:
                     member = _member(value)
                     gone[member.name] = member
             except (ValueError, TypeError):
-                pass                                     # cut, or not ours
+                pass  # cut, or not ours
 
 
 def _member(record: list[Any]) -> Member:

@@ -20,7 +20,7 @@ from services.gossip.serf.queries import Collector
 OPERATIONS = ("install-key", "use-key", "remove-key", "list-keys")
 # A base64 key of 16 bytes with its msgpack header: no response can hold more keys than fit with this size.
 _KEY_SIZE_MIN = 25
-_SHOWN = 128                                   # bytes of an answer that is none
+_SHOWN = 128  # bytes of an answer that is none
 
 Log = Callable[[str, str], None]
 

@@ -192,9 +192,7 @@ class Members:
 
     def arm(self, now: float) -> None:
         """Schedule the reaper while there is something that it will have to reap."""
-        if (self._failed or self._left or self._intents) and (
-            self._reap_timer is None or not self._reap_timer.active
-        ):
+        if (self._failed or self._left or self._intents) and (self._reap_timer is None or not self._reap_timer.active):
             self._reap_timer = self._timers.at(now + self._settings.reap_interval_s, self._reap)
 
     def tags_of(self, meta: bytes) -> dict[str, str]:

@@ -28,7 +28,7 @@ class NameVote(Collector):
             return False
         self._votes += 1
         self._for_us += member is not None and (member.addr, member.port) == self._own
-        return False                                     # all who answer in time have a vote
+        return False  # all who answer in time have a vote
 
     def done(self) -> NameVoted:
         self.ended = True

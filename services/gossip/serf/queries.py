@@ -34,7 +34,7 @@ class QueryRing:
         self._slots: list[tuple[int, list[int]] | None] = [None] * size
 
     def accept(self, query: QueryMessage) -> str:
-        """"new", "seen" or "old", as EventRing.accept."""
+        """ "new", "seen" or "old", as EventRing.accept."""
         self.clock.witness(query.ltime)
         if query.ltime < self.min_ltime:
             return "seen"
@@ -147,7 +147,7 @@ class RunningQueries:
 class Collector(ABC):
     """Gathers the answers to one query instead of handing them on one by one."""
 
-    def ack(self, node: str) -> None:                    # noqa: B027  (most do not ask for acks)
+    def ack(self, node: str) -> None:  # noqa: B027  (most do not ask for acks)
         """`node` received the query."""
 
     @abstractmethod

@@ -19,7 +19,7 @@ class QueryReplies(Collector):
 
     def add(self, node: str, payload: bytes) -> bool:
         self._answers[node] = payload
-        return False                                     # nobody knows how many the query is meant for
+        return False  # nobody knows how many the query is meant for
 
     def done(self) -> CommandDone:
         return CommandDone(self._token, None, {"Acks": self._acks, "Answers": self._answers})

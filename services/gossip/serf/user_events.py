@@ -20,7 +20,7 @@ class EventRing:
         self._bytes = 0
 
     def accept(self, event: UserEventMessage) -> str:
-        """"new" if it is to be delivered and passed on; else "seen" or "old"."""
+        """ "new" if it is to be delivered and passed on; else "seen" or "old"."""
         self.clock.witness(event.ltime)
         if event.ltime < self.min_ltime:
             return "seen"

@@ -38,7 +38,7 @@ from services.gossip.swim.versions import incompatibility
 
 _COMPOUND_HEADER = 2
 _COMPOUND_PART = 2
-_USER_PART = 3                                           # the part's length and the user message's type byte
+_USER_PART = 3  # the part's length and the user message's type byte
 _QUEUED_MAX = 65536
 
 
@@ -76,9 +76,7 @@ class Swim:
         )
         self._gossip_phase = Phase(settings.gossip_interval_s, rng.random() * settings.gossip_interval_s)
         self._probe_phase = Phase(settings.probe_interval_s, rng.random() * settings.probe_interval_s)
-        self._push_pull_phase = Phase(
-            settings.push_pull_interval_s, rng.random() * settings.push_pull_interval_s
-        )
+        self._push_pull_phase = Phase(settings.push_pull_interval_s, rng.random() * settings.push_pull_interval_s)
         self._gossip_timer = self._probe_timer = self._push_pull_timer = Timer(0.0, lambda now: None)
         for timer in (self._gossip_timer, self._probe_timer, self._push_pull_timer):
             timer.cancel()
@@ -202,9 +200,7 @@ class Swim:
             self._emit(Log("memberlist", "debug", f"memberlist: Blocked alive message from={source}"))
             return
         if not alive.port:
-            alive = Alive(
-                alive.incarnation, alive.node, alive.addr, self.settings.bind_port, alive.meta, alive.vsn
-            )
+            alive = Alive(alive.incarnation, alive.node, alive.addr, self.settings.bind_port, alive.meta, alive.vsn)
         self._rules.alive(alive, now)
 
     def _gossip(self, now: float) -> None:
@@ -212,10 +208,12 @@ class Swim:
         dead_since = now - self.settings.gossip_to_the_dead_s
         targets = self.nodes.sample(
             self.settings.gossip_nodes,
-            lambda node: node.name != self.settings.name
-            and (
-                node.state in (STATE_ALIVE, STATE_SUSPECT)
-                or (node.state == STATE_DEAD and node.changed_at >= dead_since)
+            lambda node: (
+                node.name != self.settings.name
+                and (
+                    node.state in (STATE_ALIVE, STATE_SUSPECT)
+                    or (node.state == STATE_DEAD and node.changed_at >= dead_since)
+                )
             ),
         )
         for target in targets:
@@ -225,9 +223,7 @@ class Swim:
             self._emit(SendPacket(target.address, tuple(parts), crc=target.protocol_max >= PMAX_CRC))
 
     def _start_push_pull(self, now: float) -> None:
-        partners = self.nodes.sample(
-            1, lambda node: node.state == STATE_ALIVE and node.name != self.settings.name
-        )
+        partners = self.nodes.sample(1, lambda node: node.state == STATE_ALIVE and node.name != self.settings.name)
         for partner in partners:
             self._emit(StartPushPull(partner.name, partner.address))
 
@@ -254,4 +250,3 @@ class Swim:
                 for message in self._delegate.take_broadcasts(_USER_PART, left, max_parts - len(parts))
             ]
         return parts
-

@@ -138,7 +138,7 @@ class Prober:
             return
         probe = self._probe
         if probe is None or ack.seq_no != probe.ping.seq_no:
-            return                                       # late or unknown
+            return  # late or unknown
         if probe.direct:
             self._delegate.ping_done(probe.node, now - probe.sent_at, ack.payload, now)
         self._finish(-1, now)

@@ -189,8 +189,7 @@ class Rules:
         if known.state == STATE_LEFT or (known.state == STATE_DEAD and expired):
             self._log(
                 "info",
-                f"memberlist: Updating address for left or failed node {known.name} "
-                f"from {known.address} to {theirs}",
+                f"memberlist: Updating address for left or failed node {known.name} from {known.address} to {theirs}",
             )
             return True
         self._log(
@@ -248,7 +247,7 @@ class Rules:
         own = self._settings
         count = len(self._nodes)
         wanted = own.suspicion_mult - 2
-        if count - 2 < wanted:                     # without us and the suspect there are too few to confirm
+        if count - 2 < wanted:  # without us and the suspect there are too few to confirm
             wanted = 0
         min_s = suspicion_timeout_s(own.suspicion_mult, count, own.probe_interval_s)
         return Suspicion(accuser, wanted, min_s, own.suspicion_max_mult * min_s, now)

@@ -74,9 +74,7 @@ def _set_autopilot_configuration(call: Call) -> Any:
         settings = AutopilotSettings.from_json(body)
     except JsonError as error:
         raise BadRequestError(f"Bad request: Error parsing autopilot config: {error}") from None
-    request = AutopilotSetConfigRequest(
-        datacenter=call.datacenter(), token=call.token(), config=settings.to_config()
-    )
+    request = AutopilotSetConfigRequest(datacenter=call.datacenter(), token=call.token(), config=settings.to_config())
     if "cas" in call.request.query:
         try:
             request.config.modify_index = parse_uint(call.request.first("cas"))
@@ -93,9 +91,7 @@ def _set_autopilot_configuration(call: Call) -> Any:
 def transfer_leadership(call: Call) -> Any:
     """Our addition, in the form in which later versions of Consul have it."""
     request = RaftTransferLeaderRequest(datacenter=call.datacenter(), id=call.request.first("id"), token=call.token())
-    return call.rpc(
-        "Operator.RaftTransferLeader", request.to_wire(), lambda reply: reply, timeout_s=_WRITE_TIMEOUT_S
-    )
+    return call.rpc("Operator.RaftTransferLeader", request.to_wire(), lambda reply: reply, timeout_s=_WRITE_TIMEOUT_S)
 
 
 def server_health(call: Call) -> Any:

@@ -19,8 +19,7 @@ class EntryError(Exception):
 
 def encode_configuration(configuration: Configuration) -> bytes:
     servers = [
-        {"Address": server.address, "ID": server.id, "Suffrage": server.suffrage}
-        for server in configuration.servers
+        {"Address": server.address, "ID": server.id, "Suffrage": server.suffrage} for server in configuration.servers
     ]
     packed: bytes = _pack({"Servers": servers})
     return packed

@@ -97,9 +97,7 @@ class Leader:
     def append(self, items: Sequence[tuple[int, bytes, bytes]], now: float) -> None:
         log, term = self.state.log, self.state.term
         first = log.last_index + 1
-        entries = [
-            Entry(index, term, item[0], item[1], item[2]) for index, item in enumerate(items, first)
-        ]
+        entries = [Entry(index, term, item[0], item[1], item[2]) for index, item in enumerate(items, first)]
         log.append(entries)
         # Followers may write while we do: our own copy counts only once it is durable.
         for peer in self.progress.values():
@@ -164,9 +162,7 @@ class Leader:
         """Starts replication to servers that the latest configuration has, stops it to those it has not."""
         state = self.state
         wanted = {
-            server.id: server
-            for server in state.configurations.latest.servers
-            if server.id != state.settings.node_id
+            server.id: server for server in state.configurations.latest.servers if server.id != state.settings.node_id
         }
         for server_id, server in wanted.items():
             peer = self.progress.get(server_id)
@@ -179,9 +175,7 @@ class Leader:
                 peer.server = server
         for server_id in [known for known in self.progress if known not in wanted]:
             last = state.log.last_index
-            state.say(
-                "info", "removed peer, stopping replication", ("peer", server_id), ("last-index", last)
-            )
+            state.say("info", "removed peer, stopping replication", ("peer", server_id), ("last-index", last))
             del self.progress[server_id]
             self.core.election.learn(server_id, knows=False)
 
@@ -248,9 +242,7 @@ class Leader:
         self.state.emit(SendSnapshot(request_id, peer.server, self.state.term))
 
     def heartbeat(self, peer: Progress, now: float) -> None:
-        request = AppendEntries(
-            self.state.term, self.state.settings.address, pre_voters=self.core.election.known()
-        )
+        request = AppendEntries(self.state.term, self.state.settings.address, pre_voters=self.core.election.known())
         self._send(peer, request, InFlight(0, 0, now, True))
         interval_s = self.state.settings.heartbeat_timeout_s / 10
         peer.heartbeat_due = now + self.state.random_timeout_s(interval_s)

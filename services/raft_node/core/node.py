@@ -366,9 +366,7 @@ class RaftCore:
         self.leader = Leader(self, now)
         self.leader.begin(now)
 
-    def become_follower(
-        self, leader: str, now: float, *, quiet: bool = False, pause_s: float = 0.0
-    ) -> None:
+    def become_follower(self, leader: str, now: float, *, quiet: bool = False, pause_s: float = 0.0) -> None:
         """Follows `leader` ("" if unknown) in the current term.
 
         quiet: it was a follower before, so there is nothing to log; pause_s: keeps it from elections for so long."""
@@ -389,9 +387,7 @@ class RaftCore:
 
     def _enter_follower(self, now: float) -> None:
         state = self.state
-        state.say(
-            "info", "entering follower state", ("follower", str(state)), ("leader", state.leader_address)
-        )
+        state.say("info", "entering follower state", ("follower", str(state)), ("leader", state.leader_address))
         state.count_role()
         state.announce()
         self._warned = False

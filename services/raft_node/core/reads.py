@@ -52,8 +52,7 @@ class Reads:
         confirmed = sum(
             1
             for voter in configuration.voter_ids()
-            if voter == state.settings.node_id
-            or (voter in progress and progress[voter].acked_request >= first_request)
+            if voter == state.settings.node_id or (voter in progress and progress[voter].acked_request >= first_request)
         )
         if confirmed >= configuration.quorum:
             self._round = None

@@ -147,9 +147,7 @@ def _matches(core: RaftCore, request: AppendEntries) -> bool:
             return False
         term = known
     if term != request.prev_log_term:
-        state.say(
-            "warn", "previous log term mis-match", ("ours", term), ("remote", request.prev_log_term)
-        )
+        state.say("warn", "previous log term mis-match", ("ours", term), ("remote", request.prev_log_term))
         return False
     return True
 

@@ -75,8 +75,7 @@ class Configuration(NamedTuple):
     def __str__(self) -> str:
         """As Go prints the list of servers with %+v, which is how log lines and `consul info` show it."""
         inner = " ".join(
-            f"{{Suffrage:{server.suffrage_name} ID:{server.id} Address:{server.address}}}"
-            for server in self.servers
+            f"{{Suffrage:{server.suffrage_name} ID:{server.id} Address:{server.address}}}" for server in self.servers
         )
         return f"[{inner}]"
 

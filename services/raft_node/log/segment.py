@@ -62,9 +62,7 @@ class Frame(NamedTuple):
 
 
 def encode_header(header: SegmentHeader) -> bytes:
-    body = _HEADER.pack(
-        _MAGIC, _VERSION, header.flags, header.sequence, header.first_index, header.salt
-    )
+    body = _HEADER.pack(_MAGIC, _VERSION, header.flags, header.sequence, header.first_index, header.salt)
     return (body + _FRAME_CRC.pack(crc32(body))).ljust(HEADER_BYTES, b"\0")
 
 
@@ -92,9 +90,7 @@ def encode_frame(entries: Sequence[Entry], first_index: int, number: int, seed: 
         raise ValueError(f"a batch of {len(payload)} bytes is too large for one frame")
     if rest := len(payload) % 8:
         payload += bytes(8 - rest)
-    header = _FRAME.pack(
-        _FRAME_MAGIC, len(payload), first_index, len(entries), crc32(payload, seed), number
-    )
+    header = _FRAME.pack(_FRAME_MAGIC, len(payload), first_index, len(entries), crc32(payload, seed), number)
     return header + _FRAME_CRC.pack(crc32(header, seed)) + payload
 
 
@@ -158,7 +154,5 @@ def decode_entries(data: bytes, frame: Frame) -> list[Entry]:
     entries = []
     for index, term, kind, extensions_length, data_length, offset in entry_heads(data, frame):
         start = offset + extensions_length
-        entries.append(
-            Entry(index, term, kind, data[start : start + data_length], data[offset:start])
-        )
+        entries.append(Entry(index, term, kind, data[start : start + data_length], data[offset:start]))
     return entries

@@ -311,9 +311,7 @@ def _decode_meta(data: bytes) -> tuple[SnapshotMeta, int]:
     if value["Version"] != 1:
         raise ValueError(f"unsupported snapshot version {value['Version']}")
     servers = value["Configuration"]["Servers"] or []
-    configuration = Configuration(
-        tuple(Server(item["ID"], item["Address"], int(item["Suffrage"])) for item in servers)
-    )
+    configuration = Configuration(tuple(Server(item["ID"], item["Address"], int(item["Suffrage"])) for item in servers))
     meta = SnapshotMeta(
         str(value["ID"]),
         int(value["Index"]),

@@ -315,9 +315,7 @@ class Wal:
     def _path(self, name: str) -> str:
         return os.path.join(self._directory, name)
 
-    def _begin_segment(
-        self, sequence: int, *, room: int = 0, first_index: int | None = None, flags: int = 0
-    ) -> None:
+    def _begin_segment(self, sequence: int, *, room: int = 0, first_index: int | None = None, flags: int = 0) -> None:
         """Starts a new file to append to; `first_index` voids what older ones hold from there on."""
         disk = self._disk
         first_index = self.first_index if first_index is None else first_index
@@ -364,9 +362,7 @@ class Wal:
         """Drops everything: the next entry will be `next_index`. Raises AppendError."""
         old = list(self._segments)
         try:
-            self._begin_segment(
-                old[-1].header.sequence + 1 if old else 1, first_index=next_index, flags=fmt.RESET
-            )
+            self._begin_segment(old[-1].header.sequence + 1 if old else 1, first_index=next_index, flags=fmt.RESET)
         except OSError as error:
             raise self._append_error(error) from error
         self._segments = self._segments[-1:]

@@ -75,9 +75,7 @@ async def _list_datacenters(core: Core, body: Any) -> list[dict[str, Any]]:
     if WAN not in core.pools.names:
         return []
     try:
-        known = await core.gossip.call(
-            "Gossip.Coordinates", {"pool": "wan"}, timeout_s=CALL_TIMEOUT_S, retry_safe=True
-        )
+        known = await core.gossip.call("Gossip.Coordinates", {"pool": "wan"}, timeout_s=CALL_TIMEOUT_S, retry_safe=True)
     except IpcError as error:
         raise from_neighbour(error) from None
     by_datacenter: dict[str, list[dict[str, Any]]] = {name: [] for name in core.pools.datacenters()}
@@ -88,8 +86,7 @@ async def _list_datacenters(core: Core, body: Any) -> list[dict[str, Any]]:
             entry = {"Node": node, "Segment": "", "Coord": known[member.name]}
             by_datacenter[server.datacenter].append(entry)
     return [
-        {"Datacenter": name, "AreaID": "wan", "Coordinates": found or None}
-        for name, found in by_datacenter.items()
+        {"Datacenter": name, "AreaID": "wan", "Coordinates": found or None} for name, found in by_datacenter.items()
     ]
 
 
@@ -101,9 +98,7 @@ async def _list_nodes(core: Core, body: Any) -> dict[str, Any]:
 
 async def _node(core: Core, body: Any) -> dict[str, Any]:
     args = NodeSpecificRequest.from_wire(body)
-    reply = await core.read(
-        "Coordinate.Node", args.datacenter, args, lambda snap: coordinate.node(snap, args.node)
-    )
+    reply = await core.read("Coordinate.Node", args.datacenter, args, lambda snap: coordinate.node(snap, args.node))
     return reply.to_wire("Coordinates", [one.to_wire() for one in reply.value] or None)
 
 

@@ -30,9 +30,7 @@ CALL_TIMEOUT_S = 10.0
 async def _raft_get_configuration(core: Core, body: Any) -> dict[str, Any]:
     """The servers Raft knows, with the names gossip has for them."""
     args = DCSpecificRequest.from_wire(body)
-    await core.router.answer_here(
-        "Operator.RaftGetConfiguration", args.datacenter, stale=args.allow_stale
-    )
+    await core.router.answer_here("Operator.RaftGetConfiguration", args.datacenter, stale=args.allow_stale)
     try:
         configuration = await core.raft.call("Raft.Configuration", timeout_s=CALL_TIMEOUT_S, retry_safe=True)
     except IpcError as error:
@@ -58,9 +56,7 @@ async def _raft_get_configuration(core: Core, body: Any) -> dict[str, Any]:
 
 async def _autopilot_get_configuration(core: Core, body: Any) -> dict[str, Any]:
     args = DCSpecificRequest.from_wire(body)
-    await core.router.answer_here(
-        "Operator.AutopilotGetConfiguration", args.datacenter, stale=args.allow_stale
-    )
+    await core.router.answer_here("Operator.AutopilotGetConfiguration", args.datacenter, stale=args.allow_stale)
     with core.snapshot() as snap:
         config = operator.autopilot_config(snap).value
     if config is None:

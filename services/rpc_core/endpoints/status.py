@@ -17,7 +17,7 @@ async def ping(core: Core, body: Any) -> dict[str, Any]:
 
 
 async def leader(core: Core, body: Any) -> str:
-    """"ip:port" of the Raft leader, "" if there is none. An empty datacenter means ours."""
+    """ "ip:port" of the Raft leader, "" if there is none. An empty datacenter means ours."""
     _check_datacenter(core, "Status.Leader", body)
     return core.router.leadership().leader_address
 

@@ -132,8 +132,7 @@ class MemberDuties:
         other = other_bootstrap_server(members, server)
         if other is not None:
             _log.error(
-                "Two nodes are in bootstrap mode. "
-                "Only one node should be in bootstrap mode, not adding Raft peer.",
+                "Two nodes are in bootstrap mode. Only one node should be in bootstrap mode, not adding Raft peer.",
                 node_to_add=member.name,
                 other=other.name,
             )

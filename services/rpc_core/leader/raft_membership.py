@@ -46,9 +46,7 @@ def other_bootstrap_server(members: Iterable[Member], server: Server) -> Server 
     return next((other for other in others if other is not None and other.bootstrap), None)
 
 
-async def add_server(
-    core: Core, configured: Sequence[RaftServer], server: Server, members: Sequence[Member]
-) -> bool:
+async def add_server(core: Core, configured: Sequence[RaftServer], server: Server, members: Sequence[Member]) -> bool:
     """Put a server that gossip has found into the configuration. False if it was there already.
 
     Servers too old for ids go by their address. Raises RpcError, NoServersError."""

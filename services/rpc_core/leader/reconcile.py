@@ -74,9 +74,7 @@ def consul_service(member: Member, server: Server) -> NodeService:
     )
 
 
-def reconcile(
-    member: Member, entry: CatalogEntry, datacenter: str, own_name: str
-) -> Command | Refusal | None:
+def reconcile(member: Member, entry: CatalogEntry, datacenter: str, own_name: str) -> Command | Refusal | None:
     """What to do about one member of our datacenter, None if the catalog is right already."""
     if member.status == MemberStatus.ALIVE:
         return _alive(member, entry, datacenter)
@@ -128,9 +126,7 @@ def _failed(member: Member, entry: CatalogEntry, datacenter: str) -> Command | R
     return Command(request, "member failed, marking health critical", {"member": member.name})
 
 
-def _gone(
-    name: str, reason: str, entry: CatalogEntry, datacenter: str, own_name: str
-) -> Command | Refusal | None:
+def _gone(name: str, reason: str, entry: CatalogEntry, datacenter: str, own_name: str) -> Command | Refusal | None:
     if name == own_name:
         return Refusal("warn", "deregistering self should be done by follower", {"name": name})
     if entry.node is None:
@@ -140,6 +136,4 @@ def _gone(
 
 
 def _serf_check(node: str, status: str, output: str) -> HealthCheck:
-    return HealthCheck(
-        node=node, check_id=SERF_CHECK_ID, name=SERF_CHECK_NAME, status=status, output=output
-    )
+    return HealthCheck(node=node, check_id=SERF_CHECK_ID, name=SERF_CHECK_NAME, status=status, output=output)

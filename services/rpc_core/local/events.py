@@ -136,9 +136,7 @@ class Events:
         """Payload: name, payload (bytes), node, service, tag (filters, "" for none), datacenter, token. The reply
         is the event as Consul's API shows it, Payload being bytes or None."""
         given = request.payload
-        event = UserEvent(
-            "", given["name"], given["payload"] or None, given["node"], given["service"], given["tag"]
-        )
+        event = UserEvent("", given["name"], given["payload"] or None, given["node"], given["service"], given["tag"])
         try:
             fired = await self.fire(event, given["datacenter"], given["token"])
         except EventError as error:

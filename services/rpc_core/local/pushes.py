@@ -117,9 +117,7 @@ class Pushes:
     def _token(self, token: str) -> str:
         return token or self.config.acl.tokens.default
 
-    def _register(
-        self, token: str, service: NodeService | None, checks: list[HealthCheck]
-    ) -> RegisterRequest:
+    def _register(self, token: str, service: NodeService | None, checks: list[HealthCheck]) -> RegisterRequest:
         request = node_info.registration(self.config).replace(
             token=self._token(token), service=service, skip_node_update=self.state.node_in_sync
         )

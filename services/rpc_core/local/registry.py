@@ -32,12 +32,8 @@ Statuses = Mapping[str, HealthCheck]
 """Checks as they were before: their status and output are taken over by checks of the same id."""
 
 NODE_MAINTENANCE, SERVICE_MAINTENANCE = "_node_maintenance", "_service_maintenance:"
-_NODE_REASON = (
-    "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
-)
-_SERVICE_REASON = (
-    "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
-)
+_NODE_REASON = "Maintenance mode is enabled for this node, but no reason was provided. This is a default message."
+_SERVICE_REASON = "Maintenance mode is enabled for this service, but no reason was provided. This is a default message."
 _ADDRESS_TAGS = {4: ("lan_ipv4", "wan_ipv4"), 6: ("lan_ipv6", "wan_ipv6"), 0: ()}
 _SCRIPTS_OFF = (
     "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or "

@@ -68,7 +68,7 @@ class Runners:
         """Raises RefusedError if no TTL check runs under this id."""
         running = self._running.get(check_id)
         if running is None or not isinstance(running.runner, TtlRunner):
-            raise RefusedError(f'CheckID {quote(check_id)} does not have associated TTL')
+            raise RefusedError(f"CheckID {quote(check_id)} does not have associated TTL")
         return running.runner
 
     def stats(self) -> dict[str, str]:

@@ -133,11 +133,7 @@ class LocalState:
 
     def live_checks(self) -> dict[str, HealthCheck]:
         """Checks by id, in the order of their registration."""
-        return {
-            key: entry.check
-            for key, entry in self.checks.items()
-            if not entry.deleted and entry.check is not None
-        }
+        return {key: entry.check for key, entry in self.checks.items() if not entry.deleted and entry.check is not None}
 
     def checks_of(self, service_id: str, *, with_node_checks: bool = False) -> dict[str, HealthCheck]:
         """Checks of a service, and on request those of the node, which bear on every service."""
@@ -150,9 +146,7 @@ class LocalState:
     def add_check(self, check: HealthCheck, token: str) -> None:
         """A new check, or a new definition of an old one. Raises RefusedError if its service is unknown."""
         if check.service_id and check.service_id not in self.services:
-            raise RefusedError(
-                f'Check "{check.check_id}" refers to non-existent service "{check.service_id}"'
-            )
+            raise RefusedError(f'Check "{check.check_id}" refers to non-existent service "{check.service_id}"')
         check = check.replace(node=self.node)
         if self.discard_check_output:
             check.output = ""
@@ -237,7 +231,7 @@ class LocalState:
         return end
 
     def _notify_aliases(self, service_id: str) -> None:
-        """"" stands for the node, whose checks bear on every service."""
+        """ "" stands for the node, whose checks bear on every service."""
         concerned = (service_id,) if service_id else tuple(self._aliases)
         for key in concerned:
             for callback in tuple(self._aliases.get(key, ())):
@@ -245,9 +239,7 @@ class LocalState:
 
     # -- what the catalog says -------------------------------------------------------------------
 
-    def compare(
-        self, node_is_right: bool, services: Iterable[NodeService], checks: Iterable[HealthCheck]
-    ) -> list[str]:
+    def compare(self, node_is_right: bool, services: Iterable[NodeService], checks: Iterable[HealthCheck]) -> list[str]:
         """Mark what differs from the catalog's entries of our node, and what there is not ours, for removal.
 
         Returns the ids of checks that were skipped because the leader keeps them."""

@@ -143,8 +143,7 @@ def _are_met(matchers: list[Matcher | None], node_name: str, services: LocalServ
     if by_service is None:
         return True
     return any(
-        by_service(service_id) and (by_tag is None or any(map(by_tag, tags)))
-        for service_id, tags in services().items()
+        by_service(service_id) and (by_tag is None or any(map(by_tag, tags))) for service_id, tags in services().items()
     )
 
 

@@ -326,9 +326,7 @@ class Session:
             return
         events.append(StreamData(self._payload_stream, chunk))
 
-    def _on_stream_frame(
-        self, kind: int, flags: int, stream_id: int, length: int, events: list[Event]
-    ) -> None:
+    def _on_stream_frame(self, kind: int, flags: int, stream_id: int, length: int, events: list[Event]) -> None:
         if kind == TYPE_DATA:
             self._payload_stream, self._payload_left = stream_id, length
         if flags & FLAG_SYN and not self._on_syn(flags, stream_id, events):

@@ -111,5 +111,3 @@ def service_config(snap: Snapshot, request: ServiceConfigRequest) -> Answer[Serv
 
 def _index(snap: Snapshot) -> int:
     return max(1, snap.index("config-entries"))
-
-

@@ -17,9 +17,7 @@ FIRST, SECOND = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", "EBESExQVFhcYGRo
 
 
 @pytest.fixture(scope="module")
-def pair(
-    real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pair]:
+def pair(real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     agent = Agent(loopback(), tmp_path_factory.mktemp("agent"), config={**CONFIG, "encrypt": FIRST})
     with agent.running():
         yield Pair(real_consul, agent)

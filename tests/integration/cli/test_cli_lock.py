@@ -170,12 +170,8 @@ def test_one_after_the_other_whoever_asks(programs: Programs, tmp_path: Path) ->
     counter = tmp_path / "counter"
     counter.write_text("0")
     busy = tmp_path / "busy"
-    script = (
-        f"mkdir {busy} || exit 9; read n < {counter}; sleep 0.05; echo $((n + 1)) > {counter}; rmdir {busy}"
-    )
-    started = [
-        programs.start(which, "lock", "-child-exit-code", "count", script) for which in (REAL, OURS) * 4
-    ]
+    script = f"mkdir {busy} || exit 9; read n < {counter}; sleep 0.05; echo $((n + 1)) > {counter}; rmdir {busy}"
+    started = [programs.start(which, "lock", "-child-exit-code", "count", script) for which in (REAL, OURS) * 4]
     outcomes = [finish(process) for process in started]
     assert [(outcome.status, outcome.stderr) for outcome in outcomes] == [(0, "")] * 8
     assert counter.read_text() == "8\n"
@@ -324,9 +320,7 @@ def test_a_lock_outlives_the_components_it_depends_on(
         wait_settled(agent)
         programs = Programs(real_consul, agent)
         flags = ["-monitor-retry=30", "-child-exit-code", "-pass-stdin", limit]
-        held = {
-            which: programs.start(which, "lock", *flags, f"outlives/{which}", "read x") for which in (REAL, OURS)
-        }
+        held = {which: programs.start(which, "lock", *flags, f"outlives/{which}", "read x") for which in (REAL, OURS)}
         for which in held:
             wait_until(lambda which=which: programs.key(f"outlives/{which}/.lock"), PATIENCE_S, f"the lock of {which}")
         for component in ("http_gateway", "raft_node", "rpc_core"):

@@ -141,8 +141,10 @@ class Applications:
         """Wait until each has done `more` of its work after now."""
         before = dict(self.counts)
         wait_until(
-            lambda: len(self.counts) == len(self._threads)
-            and all(self.counts[name] >= before.get(name, 0) + more for name in self.counts),
+            lambda: (
+                len(self.counts) == len(self._threads)
+                and all(self.counts[name] >= before.get(name, 0) + more for name in self.counts)
+            ),
             2 * PATIENCE_S,
             f"work of everybody: {self.counts} after {before}; {self.problems}",
         )

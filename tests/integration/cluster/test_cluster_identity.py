@@ -40,9 +40,7 @@ def has(agent: AnyAgent, key: str, value: bytes) -> bool:
     return answer.status == 200 and base64.b64decode(answer.json()[0]["Value"]) == value
 
 
-def test_a_server_that_lost_everything_gets_a_new_identity(
-    kind: Kind, loopback: LoopbackPool, tmp_path: Path
-) -> None:
+def test_a_server_that_lost_everything_gets_a_new_identity(kind: Kind, loopback: LoopbackPool, tmp_path: Path) -> None:
     cluster = founders(loopback, tmp_path, [kind] * 3, CONFIG)
     with cluster.running():
         victim = cluster.followers()[0]

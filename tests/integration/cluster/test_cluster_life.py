@@ -120,9 +120,7 @@ def test_a_whole_cluster_comes_back_with_its_state(cluster: Cluster) -> None:
 
 
 @pytest.mark.slow
-def test_a_server_joins_later_and_leaves_for_good(
-    cluster: Cluster, loopback: LoopbackPool, tmp_path: Path
-) -> None:
+def test_a_server_joins_later_and_leaves_for_good(cluster: Cluster, loopback: LoopbackPool, tmp_path: Path) -> None:
     join = [one.address for one in cluster]
     fourth = server(Agent, loopback(), tmp_path, "n4", mode=JOINING, join=join)
     cluster.servers.append(fourth)

@@ -94,9 +94,7 @@ def test_what_cannot_be_used_is_refused_in_the_same_words(make: Make, content: s
         (raft / "peers.info").write_text("here")
         (raft / "peers.json").write_text(content)
         command = [*agent.command(), *flags]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, env=agent.environment(), check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=agent.environment(), check=False)
         assert done.returncode == 1
         lines = [line for line in (done.stdout + done.stderr).splitlines() if "recovery failed" in line]
         said.append(lines[-1].partition("recovery failed")[2])

@@ -48,9 +48,7 @@ def test_all_recorded_answers_are_still_true(real_consul: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", [["-dev"], ["-config-file={config}", "-data-dir={dir}/data"]], ids=["dev", "rich"]
 )
-def test_debug_config_is_equal(
-    arguments: list[str], real_consul: Path, loopback: LoopbackPool, tmp_path: Path
-) -> None:
+def test_debug_config_is_equal(arguments: list[str], real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> None:
     ip = loopback()
     config = tmp_path / "rich.hcl"
     config.write_text((VECTORS / "rich.hcl").read_text().replace("{dir}", str(tmp_path)).replace("{ip}", ip))

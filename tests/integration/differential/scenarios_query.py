@@ -272,6 +272,7 @@ TEMPLATES = [
     get("/v1/query/geo/explain"),
 ]  # fmt: skip
 
+
 def kept(name: str, body: Any) -> Step:
     """A query whose id is kept under `name`."""
     return Step(post(body), (name, lambda answer: answer["ID"]))

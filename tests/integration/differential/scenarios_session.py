@@ -10,7 +10,7 @@ from tests.integration.differential.script import Step
 
 CREATE = "/v1/session/create"
 UNKNOWN = "11111111-2222-3333-4444-555555555555"
-ODD = ("5", '"x"', "true", "[]", "{}", "null", "1.5", "-1", "[1]", '["nope"]', '[{"ID":"serfHealth"}]', '[5]', '""')
+ODD = ("5", '"x"', "true", "[]", "{}", "null", "1.5", "-1", "[1]", '["nope"]', '[{"ID":"serfHealth"}]', "[5]", '""')
 
 
 def create(name: str, /, **fields: Any) -> Step:
@@ -101,16 +101,66 @@ CREATION: list[Request | Step] = [
     put(CREATE, {"ServiceChecks": [{"ID": "nope"}]}),
     put(CREATE, {"ServiceChecks": ["nope"]}),
     put(CREATE, {"Checks": ["serfHealth", "nope"], "NodeChecks": ["serfHealth"]}),
-    *[put(CREATE, f'{{"{field}":{value}}}')
-      for field in ("Name", "Node", "LockDelay", "Behavior", "TTL", "Checks", "NodeChecks", "ServiceChecks", "ID",
-                    "CreateIndex")
-      for value in ODD],
-    *[put(CREATE, {"TTL": ttl})
-      for ttl in ("9s", "9999ms", "10s", "24h", "24h1ns", "86401s", "-10s", "0s", "0", "10", "x", "1d", "1h30m", " 10s",
-                  "15.5s", "1e3s", "10000000000ns")],
-    *[put(CREATE, f'{{"LockDelay":{delay}}}')
-      for delay in ("0", "1", "15", "999", "1000", "60", '"0s"', '"15s"', '"61s"', '"2m"', '"x"', '"15"', '"-1s"',
-                    "1e3", "15000000000", "9223372036854775807", "1e400")],
+    *[
+        put(CREATE, f'{{"{field}":{value}}}')
+        for field in (
+            "Name",
+            "Node",
+            "LockDelay",
+            "Behavior",
+            "TTL",
+            "Checks",
+            "NodeChecks",
+            "ServiceChecks",
+            "ID",
+            "CreateIndex",
+        )
+        for value in ODD
+    ],
+    *[
+        put(CREATE, {"TTL": ttl})
+        for ttl in (
+            "9s",
+            "9999ms",
+            "10s",
+            "24h",
+            "24h1ns",
+            "86401s",
+            "-10s",
+            "0s",
+            "0",
+            "10",
+            "x",
+            "1d",
+            "1h30m",
+            " 10s",
+            "15.5s",
+            "1e3s",
+            "10000000000ns",
+        )
+    ],
+    *[
+        put(CREATE, f'{{"LockDelay":{delay}}}')
+        for delay in (
+            "0",
+            "1",
+            "15",
+            "999",
+            "1000",
+            "60",
+            '"0s"',
+            '"15s"',
+            '"61s"',
+            '"2m"',
+            '"x"',
+            '"15"',
+            '"-1s"',
+            "1e3",
+            "15000000000",
+            "9223372036854775807",
+            "1e400",
+        )
+    ],
 ]
 """Ids of new sessions are random, so lists of several would come in another order: only few live at a time."""
 
@@ -128,8 +178,16 @@ FIELDS: list[Request | Step] = [
     put("/v1/session/destroy/$plain"),
     put("/v1/session/renew/$plain"),
     get("/v1/session/info/$plain"),
-    create("full", Name="my <session>", Node="node1", TTL="30s", Behavior="delete", LockDelay="5s",
-           Checks=["serfHealth"], NodeChecks=["serfHealth"]),
+    create(
+        "full",
+        Name="my <session>",
+        Node="node1",
+        TTL="30s",
+        Behavior="delete",
+        LockDelay="5s",
+        Checks=["serfHealth"],
+        NodeChecks=["serfHealth"],
+    ),
     *lives("full"),
     put("/v1/session/renew/$full"),
     put("/v1/session/renew/$full", "body is ignored"),

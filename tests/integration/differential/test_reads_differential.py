@@ -13,6 +13,7 @@ from tests.integration.differential.scenarios_reads import RULED, RULES, SCENARI
 
 pytestmark = pytest.mark.real_consul
 
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_same_answers(real_and_ours: Pair, name: str) -> None:
     assert_same(real_and_ours, SCENARIOS[name])
@@ -47,5 +48,3 @@ def test_a_cached_read_that_waits_sees_the_change(real_and_ours: Pair) -> None:
 def _with_value(agent: AnyAgent, path: str) -> Any:
     answer = agent.http("GET", path)
     return answer if answer.json() else None
-
-

@@ -192,7 +192,7 @@ class Side:
                 fields = {}
             case "set", key, value:
                 fields = {"Value": b64encode(value.encode()).decode()}
-            case ("lock" | "unlock" | "check-session"), key, number:
+            case (("lock" | "unlock" | "check-session"), key, number):
                 fields = {"Session": self.session(number), "Value": "bG9ja2Vk"}
             case _, key, which:
                 fields = {"Index": self.index(key, which), "Value": "Y2Fz"}
@@ -234,9 +234,7 @@ class Side:
         def ranked(match: re.Match[str]) -> str:
             return f"{match[1]}#{ranks[int(match[2])]}"
 
-        return [
-            (status, re.sub(r'("(?:Create|Modify)Index": | index )(\d+)', ranked, text)) for status, text in shown
-        ]
+        return [(status, re.sub(r'("(?:Create|Modify)Index": | index )(\d+)', ranked, text)) for status, text in shown]
 
     def _note(self, path: str, parsed: Any) -> None:
         """Keep the indexes that conditional operations ask for. What is gone keeps its last one."""

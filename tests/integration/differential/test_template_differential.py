@@ -47,9 +47,7 @@ class Asked:
 
 
 @pytest.mark.parametrize("number", [150, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.timeout(600)])])
-def test_templates_are_taken_refused_and_filled_in_alike(
-    real_and_ours: tuple[RealConsul, Agent], number: int
-) -> None:
+def test_templates_are_taken_refused_and_filled_in_alike(real_and_ours: tuple[RealConsul, Agent], number: int) -> None:
     seed = int(os.environ.get("TEMPLATE_SEED") or seed_of("templates"))
     print(f"replay: TEMPLATE_SEED={seed}")
     rng = random.Random(seed)

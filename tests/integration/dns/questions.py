@@ -35,11 +35,30 @@ CATALOG: list[dict[str, Any]] = [
     _service(5, "db", Address="10.46.9.5", node={"NodeMeta": {"k": "v", "rfc1035-x": "plain", "a=b`": " c` "}}),
     _service(5, "db", ID="db-again", Address="10.46.9.5", Port=9999),
     _service(6, "six", Address="2001:db8::6", node={"Address": "2001:db8:0:1::6"}),
-    _service(7, "both", node={"Address": "10.46.0.7", "TaggedAddresses": {
-        "lan": "10.46.0.7", "wan": "1.2.3.7", "lan_ipv4": "10.46.7.7", "lan_ipv6": "2001:db8::7"}}),
-    _service(8, "tagged", Address="10.46.0.88", TaggedAddresses={
-        "lan": {"Address": "10.46.8.1", "Port": 1}, "wan": {"Address": "1.2.3.8", "Port": 2},
-        "lan_ipv4": {"Address": "10.46.8.4", "Port": 4}, "lan_ipv6": {"Address": "2001:db8::8", "Port": 6}}),
+    _service(
+        7,
+        "both",
+        node={
+            "Address": "10.46.0.7",
+            "TaggedAddresses": {
+                "lan": "10.46.0.7",
+                "wan": "1.2.3.7",
+                "lan_ipv4": "10.46.7.7",
+                "lan_ipv6": "2001:db8::7",
+            },
+        },
+    ),
+    _service(
+        8,
+        "tagged",
+        Address="10.46.0.88",
+        TaggedAddresses={
+            "lan": {"Address": "10.46.8.1", "Port": 1},
+            "wan": {"Address": "1.2.3.8", "Port": 2},
+            "lan_ipv4": {"Address": "10.46.8.4", "Port": 4},
+            "lan_ipv6": {"Address": "2001:db8::8", "Port": 6},
+        },
+    ),
     _service(9, "name", Address="target.example.com"),
     _service(10, "ours", Address="web.service.consul"),
     _service(10, "loop", Address="loop.service.consul"),

@@ -298,7 +298,7 @@ async def test_streams_of_one_address_leave_room_and_memory_for_others(make: Mak
             for number, stream in enumerate(held):
                 try:
                     stream.sendall(header + record * 40_000 if number % 2 else b"\x06")
-                except OSError:                                # over the limit: closed at once
+                except OSError:  # over the limit: closed at once
                     continue
             await join(call_b, a)
             for call in (call_a, call_b):
@@ -311,7 +311,7 @@ async def test_streams_of_one_address_leave_room_and_memory_for_others(make: Mak
             endless = b"\x06" + PUSH_PULL_HEADER.encode(PushPullHeader(1 << 40, 0, False))
             with trio.fail_after(30):
                 while not lines(a, "1099511627776 nodes announced, the limit is 65536"):
-                    attacker.stream(endless)                       # refused while the closed ones are still there
+                    attacker.stream(endless)  # refused while the closed ones are still there
                     await trio.sleep(0.05)
             attacker.close()
 

@@ -83,9 +83,18 @@ async def test_a_pool_of_one(make: Make) -> None:
             assert [member[key] for key in ("DelegateMin", "DelegateMax", "DelegateCur")] == [2, 5, 4]
             stats = await call("Stats", pool="lan")
             assert stats == {
-                "coordinate_resets": "0", "encrypted": "false", "event_queue": "0", "event_time": "1", "failed": "0",
-                "health_score": "0", "intent_queue": "0", "left": "0", "member_time": "1", "members": "1",
-                "query_queue": "0", "query_time": "1",
+                "coordinate_resets": "0",
+                "encrypted": "false",
+                "event_queue": "0",
+                "event_time": "1",
+                "failed": "0",
+                "health_score": "0",
+                "intent_queue": "0",
+                "left": "0",
+                "member_time": "1",
+                "members": "1",
+                "query_queue": "0",
+                "query_time": "1",
             }
             coordinate = await call("Coordinate", pool="lan")
             assert coordinate["Vec"] == [0.0] * 8
@@ -122,7 +131,7 @@ async def test_a_lone_agent_leaves_at_once_and_costs_nothing_while_idle(make: Ma
         async with process.link() as call:
             await call.wait_statuses({"lone": ALIVE})
             before = process.cpu_s()
-            await trio.sleep(2)                                # virtual time does not reach other processes
+            await trio.sleep(2)  # virtual time does not reach other processes
             assert process.cpu_s() - before <= 0.1
             started = trio.current_time()
             for pool in ("wan", "lan"):
@@ -279,14 +288,19 @@ async def test_an_encrypted_pool_and_the_rotation_of_its_key(make: Make, tmp_pat
 
     def with_key(name: str, key: str) -> dict[str, object]:
         return {
-            "dev_mode": False, "data_dir": str(tmp_path / f"{name}-data"), "server": False, "encrypt": key,
+            "dev_mode": False,
+            "data_dir": str(tmp_path / f"{name}-data"),
+            "server": False,
+            "encrypt": key,
             "disable_keyring_file": False,
         }
 
     ring = tmp_path / "a-data" / "serf" / "local.keyring"
     with (
-        make("a", **with_key("a", first)) as a, make("b", **with_key("b", first)) as b,
-        make("plain", server=False) as plain, make("other", **with_key("other", second)) as other,
+        make("a", **with_key("a", first)) as a,
+        make("b", **with_key("b", first)) as b,
+        make("plain", server=False) as plain,
+        make("other", **with_key("other", second)) as other,
     ):
         async with a.link() as call_a, b.link() as call_b, plain.link() as call_plain, other.link() as call_other:
             await call_a.wait_statuses({"a": ALIVE})
@@ -319,9 +333,23 @@ def hostile_datagrams() -> list[bytes]:
     lying = b"\x04" + b"\xdd\x7f\xff\xff\xff" * 50
     bad_crc = struct.pack(">BI", 12, zlib.crc32(b"x") ^ 1) + b"x"
     return [
-        b"", b"\x00", b"\xff" * 1000, b"\x07\xff", b"\x07\x02\xff\xff\xff\xff", bomb, lying, bad_crc,
-        b"\x08\x04\xc1", b"\x09\x82", b"\x0c", b"\x0a" + bytes(60), bytes(60000), b"\x04" + b"\x80" * 1400,
-        b"\x08\x05" + b"\x81\xa5LTime\x01", b"\x01\x80", b"\x08\x09\x80",
+        b"",
+        b"\x00",
+        b"\xff" * 1000,
+        b"\x07\xff",
+        b"\x07\x02\xff\xff\xff\xff",
+        bomb,
+        lying,
+        bad_crc,
+        b"\x08\x04\xc1",
+        b"\x09\x82",
+        b"\x0c",
+        b"\x0a" + bytes(60),
+        bytes(60000),
+        b"\x04" + b"\x80" * 1400,
+        b"\x08\x05" + b"\x81\xa5LTime\x01",
+        b"\x01\x80",
+        b"\x08\x09\x80",
     ]
 
 
@@ -343,7 +371,7 @@ async def test_a_flood_of_junk_datagrams_starves_nobody(make: Make) -> None:
             assert slowest < within_s(2)
             assert any(udp_ping(process.address, "a", 0.5) for _ in range(40))
             assert process.rss_bytes() - before < 16 * 1024 * 1024
-            assert len(process.log()) < 200_000                # the log is bounded too
+            assert len(process.log()) < 200_000  # the log is bounded too
             assert await call.statuses() == {"a": ALIVE}
 
 
@@ -354,8 +382,17 @@ async def test_junk_streams_are_refused_and_leave_nothing_behind(make: Make) -> 
             bomb = bytes([9]) + COMPRESSED.encode(Compressed(0, lzw_zeros(50 << 20, 8)))
             before = process.rss_bytes()
             for junk in (
-                b"", b"\x63", b"\x06", b"\x06\x83", b"\x0a\xff\xff\xff\xff", b"\x0a\x00\x00\x00\x10" + bytes(16),
-                b"\x09\x82\xa4Algo\x07\xa3Buf\xa1x", b"\x06" + b"\xde\xff\xff", bytes(70000), b"\x08\x80", b"\x00\x80",
+                b"",
+                b"\x63",
+                b"\x06",
+                b"\x06\x83",
+                b"\x0a\xff\xff\xff\xff",
+                b"\x0a\x00\x00\x00\x10" + bytes(16),
+                b"\x09\x82\xa4Algo\x07\xa3Buf\xa1x",
+                b"\x06" + b"\xde\xff\xff",
+                bytes(70000),
+                b"\x08\x80",
+                b"\x00\x80",
                 b"\x06\x83\xa4Join\xc3\xa5Nodes\xce\x7f\xff\xff\xff\xacUserStateLen\x00",
                 b"\x06\x83\xa4Join\xc3\xa5Nodes\x00\xacUserStateLen\xce\x7f\xff\xff\xff",
             ):
@@ -378,6 +415,7 @@ async def test_idle_connections_are_limited_in_number(make: Make) -> None:
             await call.wait_statuses({"a": ALIVE})
             idle = [socket.create_connection((process.address, PORTS.serf_lan), timeout=30) for _ in range(128)]
             try:
+
                 async def refused() -> bool:
                     with socket.create_connection((process.address, PORTS.serf_lan), timeout=30) as one:
                         one.settimeout(0.3)

@@ -22,9 +22,7 @@ def test_a_unix_socket_with_tls_has_the_wanted_mode_and_goes_with_its_listener(
     loopback: LoopbackPool, tmp_path: Path
 ) -> None:
     path, address = tmp_path / "tls.sock", loopback()
-    agent = tls_agent(
-        address, tmp_path, addresses={"https": f"{address} unix://{path}"}, unix_sockets={"mode": "0600"}
-    )
+    agent = tls_agent(address, tmp_path, addresses={"https": f"{address} unix://{path}"}, unix_sockets={"mode": "0600"})
     with agent.running():
         agent.wait_output(f"Started HTTPS server: address={path} network=unix")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -139,9 +139,7 @@ async def wait_leader(link: Link) -> dict[str, str]:
 
 def configuration_of(*processes: RaftProcess) -> list[dict[str, Any]]:
     """Payload of Raft.Bootstrap."""
-    return [
-        {"id": p.config.node_id, "address": p.config.rpc_advertise_addr, "voter": True} for p in processes
-    ]
+    return [{"id": p.config.node_id, "address": p.config.rpc_advertise_addr, "voter": True} for p in processes]
 
 
 async def hand_over_connections(process: RaftProcess, link: Link) -> None:

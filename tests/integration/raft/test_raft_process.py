@@ -209,9 +209,7 @@ async def test_a_second_agent_on_the_data_dir_is_refused(nursery: trio.Nursery, 
     await nursery.start(link.run)
     await wait_leader(link)
     second = make("n2")
-    second.config = second.config.replace(
-        data_dir=process.config.data_dir, state_dir=process.config.state_dir
-    )
+    second.config = second.config.replace(data_dir=process.config.data_dir, state_dir=process.config.state_dir)
     second.start()
     assert second.wait_exit() == 1
     assert "is in use by another agent" in second.log
@@ -320,9 +318,7 @@ async def test_captured_requests_get_the_answers_of_a_real_server(nursery: trio.
 
 
 @pytest.mark.parametrize("junk", [b"\x07", b"\x00\xc1", b"\x00" + bytes(50), b"\x02\x80" * 9, b"GET / HTTP/1.1\r\n"])
-async def test_garbage_closes_the_connection_and_nothing_else(
-    nursery: trio.Nursery, make: Make, junk: bytes
-) -> None:
+async def test_garbage_closes_the_connection_and_nothing_else(nursery: trio.Nursery, make: Make, junk: bytes) -> None:
     process = make(dev=True)
     process.start()
     link = process.link()

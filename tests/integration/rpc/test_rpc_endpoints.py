@@ -428,9 +428,7 @@ async def test_raft_connections_reach_raft_node(rig: Rig) -> None:
         ({"Datacenter": "dc1", "Op": 7}, "unrecognized snapshot op 7"),
     ],
 )
-async def test_snapshot_requests_are_refused_in_their_own_frame(
-    rig: Rig, header: dict[str, Any], error: str
-) -> None:
+async def test_snapshot_requests_are_refused_in_their_own_frame(rig: Rig, header: dict[str, Any], error: str) -> None:
     host, _, port = rig.config.rpc_bind_addr.rpartition(":")
     request = b"\x05" + pack({"AllowStale": False, "Token": "", **header})
     async with await trio.open_tcp_stream(host, int(port)) as stream:

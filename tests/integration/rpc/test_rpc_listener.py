@@ -105,9 +105,7 @@ class Client:
     async def half_close(self, stream_id: int) -> None:
         """Sends a FIN, but goes on reading, which our own session (like Go's) would not."""
         await self.flush()
-        await self.stream.send_all(
-            yamux.HEADER.pack(0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_FIN, stream_id, 0)
-        )
+        await self.stream.send_all(yamux.HEADER.pack(0, yamux.TYPE_WINDOW_UPDATE, yamux.FLAG_FIN, stream_id, 0))
 
     async def pump(self, until: Callable[[], bool]) -> None:
         with trio.fail_after(30):

@@ -84,9 +84,7 @@ def test_session_timers_begin_anew(make: Make) -> None:
         agent.http("PUT", f"/v1/session/destroy/{session}")
         restore(agent, archive)
         assert agent.http("GET", f"/v1/session/info/{session}").json() != []
-        wait_until(
-            lambda: agent.http("GET", f"/v1/session/info/{session}").json() == [], 60, "the end of the session"
-        )
+        wait_until(lambda: agent.http("GET", f"/v1/session/info/{session}").json() == [], 60, "the end of the session")
 
 
 @pytest.mark.parametrize(("leader_name", "follower_name"), [("ours", "real"), ("real", "ours")])

@@ -154,7 +154,7 @@ def test_a_component_that_keeps_crashing_is_restarted_with_growing_delays(start:
     agent.wait_output("delay=0.2s")
     delays = re.findall(r"component=gossip .*delay=(\S+)", agent.output())
     assert delays[:3] == ["0s", "0.1s", "0.2s"]
-    assert "component crashed: component=gossip error=\"RuntimeError: a bug\"" in agent.output()
+    assert 'component crashed: component=gossip error="RuntimeError: a bug"' in agent.output()
     (agent.run_dir / "toy.json").write_text("{}")
     wait_until(lambda: agent.pids().get("gossip"), what="gossip")
     wait_until(

@@ -69,9 +69,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Service]]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_service_gets_ready_keeps_the_watchdog_quiet_and_stops(
-    start: Callable[..., Service], number: int
-) -> None:
+def test_a_service_gets_ready_keeps_the_watchdog_quiet_and_stops(start: Callable[..., Service], number: int) -> None:
     service = start()
     wait_until(lambda: service.notified("READY"), what="READY")
     wait_until(lambda: service.notified("WATCHDOG") >= 3, what="the watchdog")

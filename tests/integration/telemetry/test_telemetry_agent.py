@@ -157,9 +157,7 @@ def test_statsd_and_dogstatsd_are_sent_what_the_real_agent_sends(
         for agent, sockets in zip(agents, receivers, strict=True):
             received = [bytearray(), bytearray()]
 
-            def complete(
-                agent: AnyAgent = agent, sockets: list[Any] = sockets, received: list[Any] = received
-            ) -> bool:
+            def complete(agent: AnyAgent = agent, sockets: list[Any] = sockets, received: list[Any] = received) -> bool:
                 agent.http("PUT", "/v1/kv/a", b"x")
                 agent.http("GET", "/v1/catalog/nodes")
                 for number, receiver in enumerate(sockets):

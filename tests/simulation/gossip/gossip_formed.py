@@ -80,7 +80,7 @@ def formed_pool(count: int, seed: int, **settings: object) -> GossipSim:
     for node in sim.nodes:
         order, start = sim.rng.choice(orders), sim.rng.randrange(count)
         _seat(node, nodes, members, order[start:] + order[:start])
-        node.perform(node.serf.tick(sim.now))            # arms what a node with company does
+        node.perform(node.serf.tick(sim.now))  # arms what a node with company does
     return sim
 
 

@@ -116,9 +116,7 @@ def _running(sim: GossipSim) -> int:
     return sum(node.running for node in sim.nodes)
 
 
-def _spread(
-    sim: GossipSim, kind: str, subject: str, nodes: int, limit_s: float, start: float | None = None
-) -> Spread:
+def _spread(sim: GossipSim, kind: str, subject: str, nodes: int, limit_s: float, start: float | None = None) -> Spread:
     begin = sim.now if start is None else start
     seen = sim.seen_at[kind, subject]
     end = sim.now + limit_s

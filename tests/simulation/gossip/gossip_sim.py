@@ -26,7 +26,7 @@ from services.gossip.swim.effects import Log, Metric, SendPacket, StartPushPull,
 _REPEATED = frozenset((SUSPECT, ALIVE, DEAD, USER))
 FAILED_PROBES = "failed probes"
 _FAILED_PROBE = "has failed, no acks received"
-_RECORD_BYTES = 60                                       # of a node in a push/pull, without its Meta
+_RECORD_BYTES = 60  # of a node in a push/pull, without its Meta
 
 
 class SimNode:
@@ -37,9 +37,7 @@ class SimNode:
         self.name = name
         self.index = index
         self.address = settings.swim.advertise
-        self.serf = Serf(
-            settings, random.Random(sim.rng.getrandbits(32)), sim.merge_check, keyring=sim.keyring
-        )
+        self.serf = Serf(settings, random.Random(sim.rng.getrandbits(32)), sim.merge_check, keyring=sim.keyring)
         self.events: list[tuple[str, str]] = []
         self.user_events: list[UserEvent] = []
         self.answers: list[QueryAck | QueryAnswer] = []
@@ -65,7 +63,7 @@ class SimNode:
     def wake(self, now: float) -> None:
         """The time came for which this node was armed; its deadline may have moved on since."""
         if now < self._armed_for:
-            return                                       # armed for an earlier time meanwhile, and that was served
+            return  # armed for an earlier time meanwhile, and that was served
         self._armed_for = float("inf")
         if self.serf.deadline <= now:
             self.perform(self.serf.tick(now))
@@ -130,9 +128,16 @@ def _ignore(node: SimNode, effect: Effect) -> None:
 
 
 _PERFORM: dict[type, Callable[[SimNode, Effect], None]] = {
-    SendPacket: SimNode._send, MemberEvent: SimNode._member, UserEvent: SimNode._user_event,
-    StartPushPull: SimNode._push_pull, TcpPing: SimNode._tcp_ping, QueryAck: SimNode._answer,
-    QueryAnswer: SimNode._answer, NameVoted: SimNode._voted, CommandDone: SimNode._done, Log: SimNode._log,
+    SendPacket: SimNode._send,
+    MemberEvent: SimNode._member,
+    UserEvent: SimNode._user_event,
+    StartPushPull: SimNode._push_pull,
+    TcpPing: SimNode._tcp_ping,
+    QueryAck: SimNode._answer,
+    QueryAnswer: SimNode._answer,
+    NameVoted: SimNode._voted,
+    CommandDone: SimNode._done,
+    Log: SimNode._log,
     Metric: SimNode._metric,
 }  # type: ignore[dict-item]
 

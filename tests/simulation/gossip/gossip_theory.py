@@ -47,6 +47,6 @@ def first_suspicion_s(nodes: int) -> float:
 def suspicion_s(nodes: int) -> tuple[float, float]:
     """The shortest and the longest time for which a suspect may refute (Lifeguard's dynamic timeout)."""
     shortest = suspicion_timeout_s(SUSPICION_MULT, nodes, PROBE_INTERVAL_S)
-    if nodes < SUSPICION_MULT:                           # nobody who could confirm
+    if nodes < SUSPICION_MULT:  # nobody who could confirm
         return shortest, shortest
     return shortest, SUSPICION_MAX_MULT * shortest

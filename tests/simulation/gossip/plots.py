@@ -45,7 +45,7 @@ Row = dict[str, Any]
 def pool(nodes: int, seed: int, **settings: object) -> GossipSim:
     sim = formed_pool(nodes, seed, codec=False, keeps_logs=False, **settings)
     gc.collect()
-    gc.freeze()                                          # millions of long-lived objects need not be looked at again
+    gc.freeze()  # millions of long-lived objects need not be looked at again
     return sim
 
 

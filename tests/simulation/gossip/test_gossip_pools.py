@@ -92,7 +92,7 @@ def test_a_partition_heals(seed: int) -> None:
     sim.run_until(lambda: all(node.status_of(lost) == Status.FAILED for node in rest), 60)
     sim.run(30)
     sim.network.heal()
-    sim.run_until(lambda: sim.all_agree(6), 600)          # the reconnect loop tries every 30 s
+    sim.run_until(lambda: sim.all_agree(6), 600)  # the reconnect loop tries every 30 s
 
 
 def test_a_member_without_udp_is_kept_by_tcp_pings(seed: int) -> None:
@@ -158,7 +158,7 @@ def test_where_names_are_voted_on_the_newcomer_has_to_go(seed: int) -> None:
     assert thief.votes == [False]
     sim.crash(thief)
     sim.run(30)
-    assert all(sim.nodes[1].votes)                        # it may have heard of the other one, and have asked, too
+    assert all(sim.nodes[1].votes)  # it may have heard of the other one, and have asked, too
     assert sim.all_agree(5)
 
 
@@ -213,13 +213,15 @@ def test_a_query_is_acked_by_all_and_relayed(seed: int) -> None:
 def test_keys_are_rotated_by_queries(seed: int) -> None:
     first, second = bytes(range(32)), bytes(range(16))
     sim = GossipSim(3, seed, keyring=Keyring([first]))
-    for node in sim.nodes:                                     # every node needs a ring of its own
+    for node in sim.nodes:  # every node needs a ring of its own
         node.serf.asking._keyring = Keyring([first])
     sim.join_all()
     sim.run_until(lambda: sim.all_agree(3), 10)
     asker = sim.nodes[1]
     for token, operation, key in (
-        ("install", "install-key", second), ("use", "use-key", second), ("remove", "remove-key", first),
+        ("install", "install-key", second),
+        ("use", "use-key", second),
+        ("remove", "remove-key", first),
         ("list", "list-keys", b""),
     ):
         asker.perform(asker.serf.key_operation(operation, key, 0, sim.now, token))
@@ -292,7 +294,7 @@ def test_failed_members_are_forgotten_after_the_reconnect_timeout(seed: int) -> 
     assert survivor.status_of("n1") == Status.FAILED
     sim.run(2 * 3600)
     assert survivor.status_of("n1") == Status.NONE
-    assert survivor.serf.deadline == math.inf                  # alone again, and idle again
+    assert survivor.serf.deadline == math.inf  # alone again, and idle again
 
 
 def test_coordinates_come_to_reflect_the_delays(seed: int) -> None:

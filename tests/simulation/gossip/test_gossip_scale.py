@@ -135,7 +135,7 @@ def test_what_gossip_missed_comes_with_the_exchange_of_states(seed: int) -> None
     sim.network.loss = 1.0
     origin = sim.nodes[7]
     origin.perform(origin.serf.user_event("unheard", b"", False, sim.now))
-    sim.run(0.8)                                               # all its packets are lost
+    sim.run(0.8)  # all its packets are lost
     sim.network.loss = 0.0
     assert len(sim.seen_at["event", "unheard"]) == 1
     # One after the other asks somebody who knows; it spreads like a rumour, but once per interval.
@@ -233,7 +233,7 @@ def test_a_minute_of_churn_on_a_lossy_network_kills_nobody_else(seed: int, nodes
         assert sim.join(new, sim.nodes[0]) is None
         sim.nodes[10].stall(3)
         sim.run(10)
-        sim.crash(other)                                       # it has left, and ends
+        sim.crash(other)  # it has left, and ends
     sim.run_until(lambda: sim.all_agree(nodes - 3), 120, every_s=1.0)
     watcher = sim.nodes[20]
     assert {watcher.status_of(node) for node in crashed} == {Status.FAILED}
@@ -262,7 +262,7 @@ def test_a_partition_is_seen_by_both_sides_and_heals(seed: int, nodes: int, shar
         )
 
     sim.run_until(parted, 240, every_s=1.0)
-    sim.run(40)                                                # SWIM itself has forgotten the dead by then
+    sim.run(40)  # SWIM itself has forgotten the dead by then
     sim.network.heal()
     # Every 30 s each side tries about as many reconnects as it lost members.
     sim.run_until(lambda: sim.all_agree(nodes), 180, every_s=1.0)
@@ -276,7 +276,7 @@ def test_an_idle_member_sends_the_same_number_of_packets_in_a_pool_of_any_size(s
     sim = pool(nodes, seed)
     sim.run(1)
     idle = load(sim, 5)
-    assert idle.packets == pytest.approx(2.0, rel=0.03)        # one probe, one answer
+    assert idle.packets == pytest.approx(2.0, rel=0.03)  # one probe, one answer
     assert 150 <= idle.packet_bytes <= 300
 
 

@@ -38,9 +38,7 @@ def judge(program: Path, case: Case, directory: Path) -> Answer:
     return _answer(finished.returncode, finished.stdout, finished.stderr, directory)
 
 
-def judge_here(
-    case: Case, directory: Path, capture: pytest.CaptureFixture[bytes], patch: pytest.MonkeyPatch
-) -> Answer:
+def judge_here(case: Case, directory: Path, capture: pytest.CaptureFixture[bytes], patch: pytest.MonkeyPatch) -> Answer:
     """Our answer, in this process: no case of the corpus gets as far as starting an agent."""
     command, *arguments = _prepare(case, directory)
     patch.chdir(directory)

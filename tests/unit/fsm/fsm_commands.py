@@ -236,9 +236,7 @@ catalog_operations = st.one_of(
         guesses,
     ),
     st.builds(
-        lambda verb, on, service, index: TxnOp(
-            service=TxnServiceOp(verb, on, service.replace(modify_index=index))
-        ),
+        lambda verb, on, service, index: TxnOp(service=TxnServiceOp(verb, on, service.replace(modify_index=index))),
         st.sampled_from(VERBS),
         nodes,
         services,

@@ -51,8 +51,11 @@ def test_who_went_is_known_until_it_returns_or_is_forgotten() -> None:
 
 
 @given(
-    name=st.text(min_size=1), tags=st.dictionaries(st.text(), st.text(), max_size=4),
-    status=st.sampled_from([Status.FAILED, Status.LEFT]), ltime=st.integers(0, 1 << 63), junk=st.text(),
+    name=st.text(min_size=1),
+    tags=st.dictionaries(st.text(), st.text(), max_size=4),
+    status=st.sampled_from([Status.FAILED, Status.LEFT]),
+    ltime=st.integers(0, 1 << 63),
+    junk=st.text(),
 )
 def test_any_member_survives_and_no_line_does_harm(
     name: str, tags: dict[str, str], status: Status, ltime: int, junk: str

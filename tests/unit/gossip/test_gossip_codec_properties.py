@@ -84,9 +84,13 @@ def messages() -> st.SearchStrategy[Message]:
 
 past = st.builds(PastEvents, u64, st.none() | st.lists(st.builds(PastEvent, text, nil_or_raw)).map(tuple))
 states = st.builds(
-    SerfState, u64, st.dictionaries(text, u64, max_size=4),
-    st.none() | st.lists(text, max_size=4).map(tuple), u64,
-    st.none() | st.lists(st.none() | past, max_size=6).map(tuple), u64,
+    SerfState,
+    u64,
+    st.dictionaries(text, u64, max_size=4),
+    st.none() | st.lists(text, max_size=4).map(tuple),
+    u64,
+    st.none() | st.lists(st.none() | past, max_size=6).map(tuple),
+    u64,
 )
 
 
@@ -96,8 +100,18 @@ def serf_messages() -> st.SearchStrategy[SerfMessage]:
         st.builds(JoinIntent, u64, text),
         st.builds(UserEventMessage, u64, text, nil_or_raw, st.booleans()),
         st.builds(
-            QueryMessage, u64, u32, raw, u16, text, st.none() | st.lists(raw, max_size=4).map(tuple), u32,
-            st.integers(0, 255), st.integers(-(2**63), 2**63 - 1), text, nil_or_raw,
+            QueryMessage,
+            u64,
+            u32,
+            raw,
+            u16,
+            text,
+            st.none() | st.lists(raw, max_size=4).map(tuple),
+            u32,
+            st.integers(0, 255),
+            st.integers(-(2**63), 2**63 - 1),
+            text,
+            nil_or_raw,
         ),
         st.builds(QueryResponseMessage, u64, u32, text, u32, nil_or_raw),
         st.builds(Relay, st.builds(RelayAddress, ips, st.integers(1, 65535), text), text, raw),
@@ -133,12 +147,8 @@ def test_a_push_pull_state_survives_the_wire(state: SerfState) -> None:
     assert decode_state(encode_state(state)) == state
 
 
-@given(
-    sent=st.lists(messages(), min_size=1, max_size=8), keyring=keyrings, crc=st.booleans(), compress=st.booleans()
-)
-def test_a_packet_survives_its_layers(
-    sent: list[Message], keyring: Keyring | None, crc: bool, compress: bool
-) -> None:
+@given(sent=st.lists(messages(), min_size=1, max_size=8), keyring=keyrings, crc=st.booleans(), compress=st.booleans())
+def test_a_packet_survives_its_layers(sent: list[Message], keyring: Keyring | None, crc: bool, compress: bool) -> None:
     data = encode_packet(list(map(encode_message, sent)), crc=crc, keyring=keyring, compress=compress)
     packet = decode_packet(data, keyring)
     assert packet.messages == sent
@@ -146,16 +156,11 @@ def test_a_packet_survives_its_layers(
 
 
 @given(message=streams(), keyring=keyrings, compress=st.booleans(), data=st.data())
-def test_a_stream_survives_any_cut(
-    message: StreamMessage, keyring: Keyring | None, compress: bool, data: Any
-) -> None:
+def test_a_stream_survives_any_cut(message: StreamMessage, keyring: Keyring | None, compress: bool, data: Any) -> None:
     wire = encode_stream(message, keyring, compress_up_to=1 << 30 if compress else 0)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(wire)), max_size=4)))
     decoder = StreamDecoder(keyring)
-    answers = [
-        decoder.feed(wire[start:end])
-        for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)
-    ]
+    answers = [decoder.feed(wire[start:end]) for start, end in zip([0, *cuts], [*cuts, len(wire)], strict=True)]
     assert [answer for answer in answers if answer is not None][:1] == [message]
 
 
@@ -168,22 +173,37 @@ def test_junk_datagrams_give_messages_or_packet_error(junk: bytes, keyring: Keyr
 # Junk that begins like a message gets deeper than pure noise.
 almost = st.one_of(
     st.tuples(st.integers(0, 14), st.binary(max_size=60)).map(lambda pair: bytes([pair[0]]) + pair[1]),
-    st.tuples(st.integers(0, 14), st.recursive(
-        st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | text | raw,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
-            st.sampled_from(["Node", "SeqNo", "LTime", "Events", "Nodes", "UserStateLen", "Buf", "Algo"]),
-            inner, max_size=6,
+    st.tuples(
+        st.integers(0, 14),
+        st.recursive(
+            st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | text | raw,
+            lambda inner: (
+                st.lists(inner, max_size=4)
+                | st.dictionaries(
+                    st.sampled_from(["Node", "SeqNo", "LTime", "Events", "Nodes", "UserStateLen", "Buf", "Algo"]),
+                    inner,
+                    max_size=6,
+                )
+            ),
+            max_leaves=12,
         ),
-        max_leaves=12,
-    )).map(lambda pair: bytes([pair[0]]) + msgpack.packb(pair[1], unicode_errors="surrogateescape")),
+    ).map(lambda pair: bytes([pair[0]]) + msgpack.packb(pair[1], unicode_errors="surrogateescape")),
 )
 
 
 @given(junk=almost)
 def test_almost_messages_give_messages_or_packet_error(junk: bytes) -> None:
     for decode in (
-        decode_packet, decode_message, decode_serf, decode_state, decode_tags, decode_filter, decode_coordinate,
-        decode_key_request, decode_key_response, decode_conflict_response,
+        decode_packet,
+        decode_message,
+        decode_serf,
+        decode_state,
+        decode_tags,
+        decode_filter,
+        decode_coordinate,
+        decode_key_request,
+        decode_key_response,
+        decode_conflict_response,
     ):
         with contextlib.suppress(PacketError):
             decode(junk)
@@ -217,8 +237,11 @@ def test_tags_survive(tags: dict[str, str]) -> None:
 
 @given(
     coordinate=st.builds(
-        CoordinateMessage, st.lists(st.floats(allow_nan=False), max_size=9).map(tuple),
-        st.floats(allow_nan=False), st.floats(allow_nan=False), st.floats(allow_nan=False),
+        CoordinateMessage,
+        st.lists(st.floats(allow_nan=False), max_size=9).map(tuple),
+        st.floats(allow_nan=False),
+        st.floats(allow_nan=False),
+        st.floats(allow_nan=False),
     )
 )
 def test_coordinates_survive(coordinate: CoordinateMessage) -> None:

@@ -26,7 +26,7 @@ class Lines:
 
 def opened(path: Path, run: str = "") -> tuple[SnapshotFile, Lines]:
     lines = Lines()
-    return SnapshotFile(str(path), run, lines), lines             # type: ignore[arg-type]
+    return SnapshotFile(str(path), run, lines), lines  # type: ignore[arg-type]
 
 
 def test_a_snapshot_survives_reopening_and_a_torn_last_line(tmp_path: Path) -> None:
@@ -98,8 +98,12 @@ def test_a_snapshot_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("host", ("host", 7)), ("host:1", ("host", 1)), ("1.2.3.4:65535", ("1.2.3.4", 65535)), ("::1", ("::1", 7)),
-        ("[::1]", ("::1", 7)), ("[::1]:9", ("::1", 9)),
+        ("host", ("host", 7)),
+        ("host:1", ("host", 1)),
+        ("1.2.3.4:65535", ("1.2.3.4", 65535)),
+        ("::1", ("::1", 7)),
+        ("[::1]", ("::1", 7)),
+        ("[::1]:9", ("::1", 9)),
     ],
 )
 def test_hosts_and_ports(text: str, expected: tuple[str, int]) -> None:
@@ -116,7 +120,8 @@ async def test_addresses_with_and_without_a_node_name() -> None:
     [target] = await resolve("n1.dc1/127.0.0.1:8302", 8301)
     assert (target.name, target.address) == ("n1.dc1", Address(bytes((127, 0, 0, 1)), 8302))
     assert {found.address for found in await resolve("localhost", 8301)} & {
-        Address(bytes((127, 0, 0, 1)), 8301), Address(bytes(15) + b"\1", 8301),
+        Address(bytes((127, 0, 0, 1)), 8301),
+        Address(bytes(15) + b"\1", 8301),
     }
     with pytest.raises(ResolveError):
         await resolve("/127.0.0.1", 8301)

@@ -63,8 +63,10 @@ ips = st.sampled_from(
 )
 versions = st.sampled_from([VSN, VSN, VSN, VSN + b"\7", VSN[:5], b"", bytes(6), bytes((1, 5, 2, 2, 5, 6))])
 metas = st.one_of(
-    st.just(encode_tags({"role": "node", "dc": "dc1", "id": "x"})), st.just(encode_tags({"role": "node", "dc": "dc9"})),
-    st.binary(max_size=12), st.just(b"\xff\xc1"),
+    st.just(encode_tags({"role": "node", "dc": "dc1", "id": "x"})),
+    st.just(encode_tags({"role": "node", "dc": "dc9"})),
+    st.binary(max_size=12),
+    st.just(b"\xff\xc1"),
 )
 payloads = st.one_of(st.none(), st.binary(max_size=12), st.just(encode_key_request(bytes(16))), st.just(b"a"))
 good_filters = [encode_node_filter(("me",)), encode_tag_filter("role", "^n")]
@@ -78,8 +80,16 @@ serf = st.one_of(
     st.builds(JoinIntent, numbers64, names),
     st.builds(UserEventMessage, numbers64, names, payloads, st.booleans()),
     st.builds(
-        QueryMessage, numbers64, numbers32, ips, ports, names, filters, st.sampled_from([0, 1, 2, 3]),
-        st.sampled_from([0, 1, 255]), st.just(10**9),
+        QueryMessage,
+        numbers64,
+        numbers32,
+        ips,
+        ports,
+        names,
+        filters,
+        st.sampled_from([0, 1, 2, 3]),
+        st.sampled_from([0, 1, 255]),
+        st.just(10**9),
         st.sampled_from(["_serf_ping", "_serf_conflict", "_serf_install-key", "_serf_list-keys", "_serf_x", "other"]),
         payloads,
     ),
@@ -112,7 +122,9 @@ states = st.builds(
     numbers64,
 ).map(encode_state)
 steps = st.one_of(
-    memberlist, serf, st.builds(PushPull, st.booleans(), records, states | st.binary(max_size=9)),
+    memberlist,
+    serf,
+    st.builds(PushPull, st.booleans(), records, states | st.binary(max_size=9)),
     st.sampled_from([0.05, 0.6, 5.0, 40.0, 4000.0]),
     st.sampled_from(["leave", "event", "query", "tags", "keys", "force", "tcp"]),
 )
@@ -125,8 +137,10 @@ class Driven:
         self.now = 50.0
         self.serf = Serf(
             SerfSettings(SwimSettings("me", ME, max_nodes=20), {"role": "node", "dc": "dc1", "id": "mine"}),
-            random.Random(1), LanRules("dc1", "mine", "me", ""),
-            recovered=Recovered(), snapshot=SnapshotLog(Recovered(), 0, rejoin_after_leave=False),
+            random.Random(1),
+            LanRules("dc1", "mine", "me", ""),
+            recovered=Recovered(),
+            snapshot=SnapshotLog(Recovered(), 0, rejoin_after_leave=False),
         )
         self.snapshot = ""
         self.left = False
@@ -144,7 +158,7 @@ class Driven:
     def step(self, step: Any) -> None:
         if isinstance(step, float):
             end = self.now + step
-            for _ in range(30):                                # a long time is cut into its first events
+            for _ in range(30):  # a long time is cut into its first events
                 if self.serf.deadline > end:
                     break
                 self.now = max(self.now, self.serf.deadline)

@@ -72,7 +72,7 @@ class Pool:
         self.effects += self.serf.receive(messages, PEER, self.now)
 
     def hear_serf(self, message: object) -> None:
-        self.hear(User(encode_serf(message)))                      # type: ignore[arg-type]
+        self.hear(User(encode_serf(message)))  # type: ignore[arg-type]
 
     def pull(self, *records: NodeRecord, state: bytes = b"", join: bool = False) -> None:
         self.effects += self.serf.merge(PushPull(join, records, state), self.now)
@@ -130,7 +130,7 @@ def test_members_that_do_not_belong_here_are_refused_and_counted(forged: Alive) 
     fine = NodeRecord("new", PEER.ip, 1, tags(), 1, 0, VSN)
     try:
         pool.pull(record, fine)
-    except MergeError:                                             # versions must fit for all of them
+    except MergeError:  # versions must fit for all of them
         assert forged.vsn[0] == 0 or len(forged.vsn) < 6
     else:
         assert pool.names() == {"me", "peer", "new"}
@@ -242,7 +242,7 @@ def test_what_was_said_once_changes_nothing_when_it_is_said_again(seed: int) -> 
         pool.hear(message)
         pool.pass_time(0.5)
     assert ring.keys == [b"other key 123456"]
-    ring.add(b"first key 123456")                                  # a new operation, which the old ones must not undo
+    ring.add(b"first key 123456")  # a new operation, which the old ones must not undo
     ring.use(b"first key 123456")
 
     def state() -> object:
@@ -259,7 +259,7 @@ def test_what_was_said_once_changes_nothing_when_it_is_said_again(seed: int) -> 
     assert state() == before
     assert not [effect for effect in pool.effects if isinstance(effect, MemberEvent | UserEvent)]
     sent = [part for effect in pool.effects if isinstance(effect, SendPacket) for part in effect.parts]
-    assert not sent                                                # nobody gets an answer, nothing is passed on
+    assert not sent  # nobody gets an answer, nothing is passed on
 
 
 # ---- floods --------------------------------------------------------------------------------------------------------
@@ -310,9 +310,7 @@ def test_names_of_events_and_queries_do_not_become_any_number_of_measurements(ki
         if kind == "events":
             pool.hear_serf(UserEventMessage(1 + number // 200, name, b"", False))
         else:
-            pool.hear_serf(
-                QueryMessage(1 + number // 200, number, PEER.ip, 1, "p", None, 0, 0, 10**9, name, None)
-            )
+            pool.hear_serf(QueryMessage(1 + number // 200, number, PEER.ip, 1, "p", None, 0, 0, 10**9, name, None))
     counted = pool.counted()
     assert counted[f"consul.serf.{kind}"] == 3002
     assert 100 <= len(counted) < 150

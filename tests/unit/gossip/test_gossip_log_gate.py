@@ -20,7 +20,7 @@ class Lines:
 
 def gate_and_lines() -> tuple[LogGate, list[tuple[str, str]]]:
     lines = Lines()
-    return LogGate(lines), lines.lines                             # type: ignore[arg-type]
+    return LogGate(lines), lines.lines  # type: ignore[arg-type]
 
 
 def test_a_flood_of_one_kind_is_cut_and_reported_and_hides_no_other() -> None:
@@ -47,7 +47,7 @@ def test_a_flood_of_one_kind_is_cut_and_reported_and_hides_no_other() -> None:
 
 def test_after_a_burst_lines_come_at_a_low_rate() -> None:
     gate, lines = gate_and_lines()
-    for tenth in range(36000):                                     # an hour, ten lines per second
+    for tenth in range(36000):  # an hour, ten lines per second
         gate.write("warn", "serf: reply for non-running query", tenth / 10)
         if gate.deadline <= tenth / 10:
             gate.report(tenth / 10)

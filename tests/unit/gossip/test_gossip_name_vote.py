@@ -48,11 +48,9 @@ def voter(address: Address | None) -> bytes:
     ],
 )  # fmt: skip
 def test_the_majority_of_those_who_answer_decides(votes: list[Address | None], kept: bool) -> None:
-    serf = Serf(
-        SerfSettings(SwimSettings("me", ME), resolves_conflicts=True), random.Random(1), lambda members: None
-    )
+    serf = Serf(SerfSettings(SwimSettings("me", ME), resolves_conflicts=True), random.Random(1), lambda members: None)
     serf.start(99.0)
-    for number in range(6):                               # as many answers are taken as members are alive
+    for number in range(6):  # as many answers are taken as members are alive
         serf.receive([Alive(1, f"n{number}", bytes((10, 0, 1, number)), 8301, b"", bytes(VSN))], OTHER, 99.0)
     (query,) = asked(serf, 100.0)
     assert (query.name, query.payload) == ("_serf_conflict", b"me")
@@ -61,7 +59,7 @@ def test_the_majority_of_those_who_answer_decides(votes: list[Address | None], k
         serf.receive([User(encode_serf(answer))], OTHER, 100.6)
     junk = QueryResponseMessage(query.ltime, query.id, "junk", 0, b"\x06\xc1")
     serf.receive([User(encode_serf(junk))], OTHER, 100.6)
-    assert asked(serf, 101.0) <= {query}                  # while a vote is under way there is no other
+    assert asked(serf, 101.0) <= {query}  # while a vote is under way there is no other
     effects = serf.tick(100.0 + query.timeout_ns / 1e9)
     assert [effect.kept for effect in effects if isinstance(effect, NameVoted)] == [kept]
     (again,) = asked(serf, 110.0)

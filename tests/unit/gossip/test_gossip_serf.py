@@ -64,7 +64,11 @@ class Rig:
         self.saved = 0
         settings = SerfSettings(SwimSettings("me", ME), {"role": "node", "dc": "dc1"})
         self.serf = Serf(
-            settings, random.Random(3), lambda members: None, keyring=keyring, save_keyring=self._save,
+            settings,
+            random.Random(3),
+            lambda members: None,
+            keyring=keyring,
+            save_keyring=self._save,
             **kwargs,  # type: ignore[arg-type]
         )
         self.effects: list[Effect] = [*self.serf.start(self.now)]
@@ -81,7 +85,7 @@ class Rig:
         return effects
 
     def hear_serf(self, message: object) -> list[Effect]:
-        return self.hear(User(encode_serf(message)))           # type: ignore[arg-type]
+        return self.hear(User(encode_serf(message)))  # type: ignore[arg-type]
 
     def run(self, seconds: float) -> list[Effect]:
         end, found = self.now + seconds, []
@@ -238,10 +242,19 @@ def test_too_large_events_are_refused_and_cost_no_time(name: str, payload: bytes
 
 def query(name: str, payload: bytes | None = None, **changes: object) -> QueryMessage:
     fields: dict[str, object] = {
-        "ltime": 3, "id": 99, "addr": PEER.ip, "port": PEER.port, "source_node": "a", "filters": None, "flags": 0,
-        "relay_factor": 0, "timeout_ns": 10**9, "name": name, "payload": payload,
+        "ltime": 3,
+        "id": 99,
+        "addr": PEER.ip,
+        "port": PEER.port,
+        "source_node": "a",
+        "filters": None,
+        "flags": 0,
+        "relay_factor": 0,
+        "timeout_ns": 10**9,
+        "name": name,
+        "payload": payload,
     }
-    return QueryMessage(**{**fields, **changes})               # type: ignore[arg-type]
+    return QueryMessage(**{**fields, **changes})  # type: ignore[arg-type]
 
 
 def answers(effects: list[Effect]) -> list[QueryResponseMessage]:
@@ -298,7 +311,7 @@ def test_only_so_many_living_members_relay_an_answer() -> None:
     rig.hear(Dead(1, "n50", "x"))
     effects = rig.hear_serf(query("anything", flags=FLAG_ACK, relay_factor=5))
     to = [effect.to for effect in effects if isinstance(effect, SendPacket)]
-    assert len(to) == len(set(to)) == 6                        # who asked, and five more
+    assert len(to) == len(set(to)) == 6  # who asked, and five more
     assert ME not in to
     assert Address(bytes((10, 0, 0, 50)), 8301) not in to
 
@@ -427,7 +440,7 @@ def test_too_long_tags_are_refused() -> None:
         rig.serf.set_tags({"x": "y" * 600}, rig.now, "t")
     effects = rig.serf.set_tags({"x": "y"}, rig.now, "t")
     assert CommandDone("t") in effects
-    assert rig.serf.members.get("me").tags == {"x": "y"}       # type: ignore[union-attr]
+    assert rig.serf.members.get("me").tags == {"x": "y"}  # type: ignore[union-attr]
 
 
 # ---- snapshot --------------------------------------------------------------------------------------------------------
@@ -446,8 +459,18 @@ def test_real_snapshot_files_are_understood() -> None:
 
 def test_damaged_snapshot_lines_are_reported_and_skipped() -> None:
     found = replay(
-        ["alive: x 1.2.3.4:5", "alive: broken", "clock: abc", "clock: " + "9" * 40, "???", "# note", "coordinate: z",
-         "not-alive: nobody", "event-clock: 7", "cloc"],
+        [
+            "alive: x 1.2.3.4:5",
+            "alive: broken",
+            "clock: abc",
+            "clock: " + "9" * 40,
+            "???",
+            "# note",
+            "coordinate: z",
+            "not-alive: nobody",
+            "event-clock: 7",
+            "cloc",
+        ],
         rejoin_after_leave=False,
     )
     assert (found.alive, found.event_clock, len(found.problems)) == ({"x": "1.2.3.4:5"}, 7, 5)
@@ -463,8 +486,15 @@ def test_a_pool_writes_what_it_needs_to_come_back() -> None:
     rig.effects += rig.serf.leave(rig.now, "t")
     text = "".join(one.text for one in rig.effects if isinstance(one, SnapshotAppend))
     assert text.splitlines() == [
-        "alive: me 10.0.0.1:8301", "# incarnation 1", "alive: a 10.0.0.2:8301", "clock: 6", "event-clock: 3",
-        "query-clock: 4", "not-alive: a", '# gone  ["a","0a000002",8301,{"role":"node"},"010502020504",4,6]', "leave",
+        "alive: me 10.0.0.1:8301",
+        "# incarnation 1",
+        "alive: a 10.0.0.2:8301",
+        "clock: 6",
+        "event-clock: 3",
+        "query-clock: 4",
+        "not-alive: a",
+        '# gone  ["a","0a000002",8301,{"role":"node"},"010502020504",4,6]',
+        "leave",
         "clock: 7",
     ]
     assert [one.sync for one in rig.effects if isinstance(one, SnapshotAppend)][-1]
@@ -540,10 +570,20 @@ SERVER = {"role": "consul", "dc": "dc1", "port": "8300", "vsn": "2", "build": "1
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, True), ({"role": "node"}, False), ({"port": "x"}, False), ({"vsn": ""}, False), ({"build": "1.8"}, False),
-        ({"expect": "3"}, True), ({"expect": "three"}, False), ({"ft_x": "on"}, False), ({"raft_vsn": "-3"}, True),
-        ({"wan_join_port": "1e3"}, False), ({"sl_a": "1.2.3.4:8300"}, True), ({"sl_a": "1.2.3.4"}, False),
-        ({"sl_a": "[::1]:8300"}, True), ({"sl_a": "::1:8300"}, False),
+        ({}, True),
+        ({"role": "node"}, False),
+        ({"port": "x"}, False),
+        ({"vsn": ""}, False),
+        ({"build": "1.8"}, False),
+        ({"expect": "3"}, True),
+        ({"expect": "three"}, False),
+        ({"ft_x": "on"}, False),
+        ({"raft_vsn": "-3"}, True),
+        ({"wan_join_port": "1e3"}, False),
+        ({"sl_a": "1.2.3.4:8300"}, True),
+        ({"sl_a": "1.2.3.4"}, False),
+        ({"sl_a": "[::1]:8300"}, True),
+        ({"sl_a": "::1:8300"}, False),
     ],
 )
 def test_who_counts_as_a_server(change: dict[str, str], expected: bool) -> None:

@@ -166,7 +166,7 @@ def test_incarnation_zero_never_comes_to_life() -> None:
     rig.alive("a", incarnation=0)
     assert rig.state("a") == STATE_DEAD
     assert rig.upper.events == [("join", "me")]
-    rig.alive("a", incarnation=1, last=3)                      # nor does it hold its name, or get any gossip
+    rig.alive("a", incarnation=1, last=3)  # nor does it hold its name, or get any gossip
     assert rig.upper.events[-1] == ("join", "a")
     assert rig.upper.conflicts == []
 
@@ -210,7 +210,7 @@ def test_another_address_with_a_living_name_is_a_conflict() -> None:
     rig.alive("a")
     rig.alive("a", incarnation=7, last=3)
     assert rig.upper.conflicts == ["a"]
-    assert rig.swim.nodes.get("a").addr == ip(2)               # type: ignore[union-attr]
+    assert rig.swim.nodes.get("a").addr == ip(2)  # type: ignore[union-attr]
 
 
 def test_the_name_of_a_node_that_left_is_free_at_any_incarnation() -> None:
@@ -220,7 +220,7 @@ def test_the_name_of_a_node_that_left_is_free_at_any_incarnation() -> None:
     assert rig.state("a") == STATE_LEFT
     rig.alive("a", incarnation=1, last=3)
     assert rig.state("a") == STATE_ALIVE
-    assert rig.swim.nodes.get("a").addr == ip(3)               # type: ignore[union-attr]
+    assert rig.swim.nodes.get("a").addr == ip(3)  # type: ignore[union-attr]
 
 
 def test_the_name_of_a_dead_node_is_free_after_the_reclaim_time() -> None:
@@ -281,7 +281,7 @@ def test_a_suspect_dies_unless_it_refutes() -> None:
     assert rig.state("a") == STATE_SUSPECT
     rig.run(3.9)
     assert rig.state("a") == STATE_SUSPECT
-    rig.run(0.2)                                               # too few members to confirm: 4 s from the start
+    rig.run(0.2)  # too few members to confirm: 4 s from the start
     assert rig.state("a") == STATE_DEAD
     assert rig.upper.events[-1] == ("dead", "a")
 
@@ -305,11 +305,11 @@ def test_confirmations_shorten_the_suspicion() -> None:
     assert suspicion is not None
     assert suspicion.deadline == pytest.approx(rig.now + 24)
     rig.drain()
-    rig.hear(Suspect(1, "n2", "n3"))                           # the first accuser does not count twice
+    rig.hear(Suspect(1, "n2", "n3"))  # the first accuser does not count twice
     assert rig.swim.queued == 0
     rig.hear(Suspect(1, "n2", "n4"))
     assert suspicion.deadline == pytest.approx(rig.now + 11.381)
-    assert rig.swim.queued == 1                                # a new confirmation is news
+    assert rig.swim.queued == 1  # a new confirmation is news
     rig.hear(Suspect(1, "n2", "n5"), Suspect(1, "n2", "n6"))
     assert suspicion.deadline == pytest.approx(rig.now + 4)
 
@@ -336,7 +336,9 @@ def test_pending_rumours_ride_along_with_an_ack() -> None:
     rig.hear(Ping(4, "me"))
     [(_, messages)] = rig.sent()
     assert messages == [
-        Ack(4, b"coordinate"), Alive(1, "a", ip(2), 8301, b"m", VSN), User(b"\x01serf"),
+        Ack(4, b"coordinate"),
+        Alive(1, "a", ip(2), 8301, b"m", VSN),
+        User(b"\x01serf"),
     ]
 
 
@@ -417,9 +419,14 @@ def test_the_probe_sequence_in_time() -> None:
     assert helper != target
 
 
-@pytest.mark.parametrize(("tcp", "udp", "state"), [
-    (True, False, STATE_ALIVE), (False, True, STATE_ALIVE), (False, False, STATE_SUSPECT),
-])
+@pytest.mark.parametrize(
+    ("tcp", "udp", "state"),
+    [
+        (True, False, STATE_ALIVE),
+        (False, True, STATE_ALIVE),
+        (False, False, STATE_SUSPECT),
+    ],
+)
 def test_what_saves_a_silent_node(tcp: bool, udp: bool, state: int) -> None:
     rig = Rig()
     rig.alive("a")
@@ -465,7 +472,7 @@ def test_dead_nodes_vanish_after_gossiping_to_them_and_left_ones_stay() -> None:
     rig.run(6)
     assert rig.state("dead") is None
     assert rig.state("left") == STATE_LEFT
-    assert rig.timers.deadline == float("inf")                 # nobody left to talk to
+    assert rig.timers.deadline == float("inf")  # nobody left to talk to
 
 
 def record(name: str, state: int, incarnation: int = 1, last: int = 2, vsn: bytes = VSN) -> NodeRecord:
@@ -478,12 +485,21 @@ def test_a_merge_takes_over_the_living_and_suspects_the_dead() -> None:
     rig.alive("b", last=3)
     rig.alive("c", last=4)
     nodes = (
-        record("a", STATE_DEAD), record("b", STATE_LEFT, last=3), record("c", STATE_SUSPECT, last=4),
-        record("d", STATE_ALIVE, last=5), record("e", STATE_DEAD, last=6), record("f", STATE_LEFT, last=7),
+        record("a", STATE_DEAD),
+        record("b", STATE_LEFT, last=3),
+        record("c", STATE_SUSPECT, last=4),
+        record("d", STATE_ALIVE, last=5),
+        record("e", STATE_DEAD, last=6),
+        record("f", STATE_LEFT, last=7),
     )
     rig.merge(PushPull(False, nodes, b"serf"))
     assert [rig.state(name) for name in "abcdef"] == [
-        STATE_SUSPECT, STATE_LEFT, STATE_SUSPECT, STATE_ALIVE, None, None,
+        STATE_SUSPECT,
+        STATE_LEFT,
+        STATE_SUSPECT,
+        STATE_ALIVE,
+        None,
+        None,
     ]
     assert rig.upper.merged == [b"serf"]
 
@@ -518,7 +534,7 @@ def test_periodic_push_pull_with_a_living_member() -> None:
         partners = [effect.node for effect in rig.effects if isinstance(effect, StartPushPull)]
         pings = [message for _, messages in rig.sent() for message in messages if isinstance(message, Ping)]
         rig.hear(*(Ack(ping.seq_no) for ping in pings))
-        assert rig.now <= 100 + 31                             # anywhere within the first interval
+        assert rig.now <= 100 + 31  # anywhere within the first interval
     assert partners == ["a"]
 
 
@@ -574,7 +590,7 @@ def test_those_that_left_make_room_in_a_full_list() -> None:
 def test_port_zero_means_our_own_port() -> None:
     rig = Rig(bind_port=7777)
     rig.hear(Alive(1, "a", ip(2), 0, b"", VSN))
-    assert rig.swim.nodes.get("a").port == 7777                # type: ignore[union-attr]
+    assert rig.swim.nodes.get("a").port == 7777  # type: ignore[union-attr]
 
 
 def test_the_queue_sends_fresh_then_large_then_new() -> None:

@@ -110,9 +110,7 @@ def test_a_captured_packet_rebuilds_to_the_same_bytes(vector: dict[str, Any]) ->
     assert packet.problems == []
 
 
-@pytest.mark.parametrize(
-    "vector", load("consul_plain_tcp", "consul_encrypted_tcp", "serf_tcp", "consul_stream_errors")
-)
+@pytest.mark.parametrize("vector", load("consul_plain_tcp", "consul_encrypted_tcp", "serf_tcp", "consul_stream_errors"))
 def test_a_captured_stream_rebuilds_to_the_same_bytes(vector: dict[str, Any]) -> None:
     data = bytes.fromhex(vector["hex"])
     keyring = key_of(vector)
@@ -222,10 +220,13 @@ def test_a_big_lzw_stream_with_all_widths_and_a_clear_code() -> None:
 
 
 def test_queries_and_answers_are_told_apart() -> None:
-    kinds = {type(decode_serf(encode_serf(message))) for message in (
-        QueryMessage(1, 2, b"\x7f\0\0\1", 8301, "a", None, 1, 0, 5, "_serf_ping", None),
-        QueryResponseMessage(1, 2, "a", 1, None),
-    )}
+    kinds = {
+        type(decode_serf(encode_serf(message)))
+        for message in (
+            QueryMessage(1, 2, b"\x7f\0\0\1", 8301, "a", None, 1, 0, 5, "_serf_ping", None),
+            QueryResponseMessage(1, 2, "a", 1, None),
+        )
+    }
     assert kinds == {QueryMessage, QueryResponseMessage}
 
 

@@ -100,9 +100,7 @@ def test_what_one_copy_did_is_explained(calls: list[Call], seed: int) -> None:
     calls=st.lists(st.tuples(CALLS, st.integers(0, 4), st.integers(0, 3), st.booleans()), max_size=5),
     outcome=st.data(),
 )
-def test_it_agrees_with_trying_every_order(
-    calls: list[tuple[Call, int, int, bool]], outcome: st.DataObject
-) -> None:
+def test_it_agrees_with_trying_every_order(calls: list[tuple[Call, int, int, bool]], outcome: st.DataObject) -> None:
     operations = []
     for number, (call, begin, length, lost) in enumerate(calls):
         states = st.sampled_from([ABSENT, State("a", ""), State("b", ""), State("a", "s1")])

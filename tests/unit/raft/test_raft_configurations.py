@@ -53,9 +53,7 @@ def test_changes_go_one_at_a_time() -> None:
         (REMOVE_SERVER, "zzz", "", (A, B)),
     ],
 )
-def test_next_configuration(
-    command_name: str, server_id: str, address: str, expected: tuple[Server, ...]
-) -> None:
+def test_next_configuration(command_name: str, server_id: str, address: str, expected: tuple[Server, ...]) -> None:
     assert next_configuration(Configuration((A, B)), 5, command_name, server_id, address, 5).servers == expected
 
 
@@ -77,9 +75,7 @@ def test_invalid_changes_are_refused(arguments: tuple[Any, ...], text: str) -> N
 
 def test_a_new_server_can_be_bootstrapped_once() -> None:
     core = core_of(snapshot=None, configuration=THREE)
-    assert core.step(ev.Bootstrap("b", THREE), 0.1) == [
-        ev.Refused("b", "bootstrap only works on new clusters")
-    ]
+    assert core.step(ev.Bootstrap("b", THREE), 0.1) == [ev.Refused("b", "bootstrap only works on new clusters")]
     log = MemoryLog()
     fresh = RaftCore(Settings("a", A.address), log, HardState(), rng=random.Random(1), now=0.0)
     effects = fresh.step(ev.Bootstrap("b", THREE), 0.1)

@@ -114,9 +114,7 @@ def test_a_leader_without_its_quorum_steps_down() -> None:
 
 def test_a_proposal_to_a_follower_is_refused() -> None:
     core = core_of()
-    assert core.step(ev.Propose("p", [(COMMAND, b"x", b"")]), 0.1) == [
-        ev.Refused("p", "node is not the leader")
-    ]
+    assert core.step(ev.Propose("p", [(COMMAND, b"x", b"")]), 0.1) == [ev.Refused("p", "node is not the leader")]
     assert core.step(ev.ReadIndex("r"), 0.1) == [ev.ReadFailed(("r",), "node is not the leader")]
 
 

@@ -22,9 +22,7 @@ def test_an_installed_snapshot_replaces_state_and_log() -> None:
         ev.Answer("t", msg.InstallSnapshotReply(3, True)),
     ]
     assert (core.log.last_index, core.log.last_term, core.commit_index) == (50, 2, 50)
-    assert of(ev.AppendLog, ask(core, append(3, (50, 2), (command(51, 3),)))) == [
-        ev.AppendLog([command(51, 3)])
-    ]
+    assert of(ev.AppendLog, ask(core, append(3, (50, 2), (command(51, 3),)))) == [ev.AppendLog([command(51, 3)])]
 
 
 def test_a_snapshot_that_fits_the_log_keeps_what_follows_it() -> None:

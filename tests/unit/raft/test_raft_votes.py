@@ -69,9 +69,7 @@ def test_a_candidate_with_an_older_log_is_refused() -> None:
 def test_an_unknown_protocol_version_is_refused_in_words() -> None:
     core = core_of()
     request = vote(50)._replace(protocol_version=1)
-    assert ask(core, request) == [
-        ev.Answer("t", None, "operation not supported with current protocol version")
-    ]
+    assert ask(core, request) == [ev.Answer("t", None, "operation not supported with current protocol version")]
 
 
 def test_timeout_now_starts_an_election_as_a_transfer() -> None:

@@ -18,9 +18,7 @@ VECTORS = Path(__file__).parents[2] / "vectors" / "rpc"
 
 def captured_calls() -> list[Any]:
     names = ["rpc_kv_session_txn", "rpc_status_operator", "rpc_catalog_health"]
-    return [
-        call for name in names for call in json.loads((VECTORS / f"{name}.json").read_text())["calls"]
-    ]
+    return [call for name in names for call in json.loads((VECTORS / f"{name}.json").read_text())["calls"]]
 
 
 @pytest.mark.parametrize("call", captured_calls(), ids=lambda call: call["method"])
@@ -55,15 +53,11 @@ bodies = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=8,
 )
-requests = st.builds(
-    rpc.Request, st.integers(0, 2**64 - 1), st.text(max_size=20), st.dictionaries(st.text(), bodies)
-)
+requests = st.builds(rpc.Request, st.integers(0, 2**64 - 1), st.text(max_size=20), st.dictionaries(st.text(), bodies))
 
 
 @given(sent=st.lists(requests, max_size=4), data=st.data())
-def test_the_decoder_does_not_care_where_the_stream_is_cut(
-    sent: list[rpc.Request], data: st.DataObject
-) -> None:
+def test_the_decoder_does_not_care_where_the_stream_is_cut(sent: list[rpc.Request], data: st.DataObject) -> None:
     wire = b"".join(rpc.encode_request(call.seq, call.method, call.body) for call in sent)
     decoder, cut = rpc.RequestDecoder(), data.draw(st.integers(0, len(wire)))
     assert [*decoder.feed(wire[:cut]), *decoder.feed(wire[cut:])] == sent

@@ -39,9 +39,7 @@ def no_state() -> Any:
 
 def office(*outcomes: bool) -> Office:
     timers = SimpleNamespace(clear_all=lambda: None)
-    core = SimpleNamespace(
-        established=trio.Event(), reconciled=trio.Event(), session_timers=timers, snapshot=no_state
-    )
+    core = SimpleNamespace(established=trio.Event(), reconciled=trio.Event(), session_timers=timers, snapshot=no_state)
     return Office(core, list(outcomes))
 
 

@@ -63,9 +63,7 @@ async def seen(gossip: Gossip, nursery: trio.Nursery) -> tuple[Pools, list[tuple
     return pools, changes
 
 
-async def test_members_come_from_the_list_and_change_by_events(
-    gossip: Gossip, seen: Any, autojump_clock: Any
-) -> None:
+async def test_members_come_from_the_list_and_change_by_events(gossip: Gossip, seen: Any, autojump_clock: Any) -> None:
     pools, changes = seen
     gossip.come_up(wire("a"), wire("b"))
     await trio.sleep(1)
@@ -78,9 +76,7 @@ async def test_members_come_from_the_list_and_change_by_events(
     assert sorted(member.name for member in pools.lan()) == ["b", "c"]
 
 
-async def test_a_gossip_that_was_started_again_buries_nobody(
-    gossip: Gossip, seen: Any, autojump_clock: Any
-) -> None:
+async def test_a_gossip_that_was_started_again_buries_nobody(gossip: Gossip, seen: Any, autojump_clock: Any) -> None:
     pools, changes = seen
     gossip.come_up(wire("a"), wire("b"))
     await trio.sleep(pool.REJOIN_GRACE_S)
@@ -95,9 +91,7 @@ async def test_a_gossip_that_was_started_again_buries_nobody(
     assert pools.is_complete(trio.current_time())
 
 
-async def test_what_was_missed_is_made_up_for(
-    gossip: Gossip, seen: Any, autojump_clock: Any
-) -> None:
+async def test_what_was_missed_is_made_up_for(gossip: Gossip, seen: Any, autojump_clock: Any) -> None:
     _, changes = seen
     gossip.come_up(wire("a"), wire("b"))
     await trio.sleep(1)

@@ -125,9 +125,7 @@ def test_more_than_the_window_ends_the_session() -> None:
     session = server()
     session.receive(frame(TYPE_DATA, FLAG_SYN, 1, INITIAL_WINDOW, bytes(INITIAL_WINDOW)), 0.0)
     session.take_outgoing()
-    assert session.receive(frame(TYPE_DATA, 0, 1, 1), 0.0) == [
-        SessionEnded("receive window exceeded on stream 1")
-    ]
+    assert session.receive(frame(TYPE_DATA, 0, 1, 1), 0.0) == [SessionEnded("receive window exceeded on stream 1")]
     assert frames(session.take_outgoing()) == [(TYPE_GO_AWAY, 0, 0, 1)]
 
 
@@ -278,15 +276,11 @@ def test_a_ping_is_answered_with_its_id() -> None:
 
 
 @given(
-    st.lists(
-        st.tuples(st.integers(0, 4), st.binary(max_size=300_000 // 100)), min_size=1, max_size=30
-    ),
+    st.lists(st.tuples(st.integers(0, 4), st.binary(max_size=300_000 // 100)), min_size=1, max_size=30),
     st.data(),
 )
 @settings(max_examples=60, deadline=None)
-def test_two_ends_carry_any_interleaving_of_streams(
-    writes: list[tuple[int, bytes]], data: st.DataObject
-) -> None:
+def test_two_ends_carry_any_interleaving_of_streams(writes: list[tuple[int, bytes]], data: st.DataObject) -> None:
     """Whatever is written on one end arrives in order on the other, however the connection cuts it."""
     client, peer = Session(client=True, now=0.0), Session(client=False, now=0.0)
     ids = [client.open_stream() for _ in range(5)]

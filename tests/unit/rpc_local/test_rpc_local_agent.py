@@ -87,6 +87,7 @@ async def test_waiters_share_passes(tmp_path: Path, nursery: trio.Nursery) -> No
     await nursery.start(agent.run)
     async with trio.open_nursery() as many:
         for number in range(50):
+
             async def one(number: int = number) -> None:
                 await register(agent, {"Name": "web", "ID": f"web-{number}"})
                 await agent.syncer.sync_now()

@@ -18,9 +18,7 @@ def changes() -> list[str]:
 
 @pytest.fixture
 def state(changes: list[str]) -> LocalState:
-    return LocalState(
-        "n1", random.Random(1), check_update_interval_s=300.0, on_change=lambda: changes.append("change")
-    )
+    return LocalState("n1", random.Random(1), check_update_interval_s=300.0, on_change=lambda: changes.append("change"))
 
 
 def web(**fields: object) -> NodeService:

@@ -37,6 +37,7 @@ ANSWER_TIMEOUT_S = HEALTH_INTERVAL_S / 2
 CALL_TIMEOUT_S = 10.0
 NO_BODY = rpc.pack({})
 
+
 class Autopilot:
     """`run` looks after the cluster until cancelled: as long as this server leads."""
 
