@@ -7,8 +7,9 @@ from typing import Final
 SLOW_SYNC_S: Final = 0.004
 """Above this the loop never waits for the disk. Well above what a thread adds to the measurement, so that a disk which
 is fast again is noticed; well below the shortest heartbeat timeout."""
-_QUICK_SYNC_S: Final = 0.0001
-"""Below this a thread costs more than it could save."""
+_QUICK_SYNC_S: Final = 0.001
+"""Below this a thread costs more than it could save: it has to be woken, and the two wait for each other's lock of the
+interpreter, which makes a sync of 0.2 ms look like one of 0.5."""
 _MANY: Final = 4
 _APPLY_SHARE: Final = 2.0
 """So many times as long as syncing a batch must applying it take for the two to be done side by side. Otherwise larger
