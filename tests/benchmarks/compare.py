@@ -23,6 +23,7 @@ from typing import Final
 
 from tests.agents import Agent, RealConsul
 from tests.benchmarks import flapping, gossip_cpu, measure
+from tests.benchmarks.client import measure_client
 from tests.benchmarks.cluster import measure_cluster
 from tests.clusters import Kind
 from tests.loopback import LoopbackPool
@@ -42,6 +43,8 @@ GOSSIP_GROUPS: Final = {"gossip": "", "gossip-encrypted": gossip_cpu.KEY}
 """Measured only where asked for by name: each takes five minutes per side."""
 CLUSTER_GROUP: Final = "cluster"
 """Measured only where asked for by name: it takes some minutes per side."""
+CLIENT_GROUP: Final = "client"
+"""Measured only where asked for by name: it takes two minutes per side."""
 CATALOG_GROUPS: Final = ("catalog", "dns", "register", "watch", "watchers10k")
 
 
@@ -247,7 +250,7 @@ def main() -> int:
         "--only",
         default="",
         help="comma-separated groups: put get catalog dns register watch watchers10k idle; and only if named: "
-        + " ".join((CLUSTER_GROUP, *GOSSIP_GROUPS)),
+        + " ".join((CLUSTER_GROUP, CLIENT_GROUP, *GOSSIP_GROUPS)),
     )
     parser.add_argument("--watchers", type=int, default=10_000, help="connections of the group watchers10k")
     parser.add_argument("--side", choices=("both", "ours", "real"), default="both")
@@ -289,8 +292,13 @@ def main() -> int:
                         with tempfile.TemporaryDirectory(dir=options.directory) as directory:
                             agent = make(side, Path(directory), **({"encrypt": key} if key else {}))
                             measure_gossip(comparison, side, agent, pool(), key)
+                kind: Kind = Agent if side == "ours" else partial(RealConsul, binary=binary)
+                if comparison.asked_for(CLIENT_GROUP):
+                    with tempfile.TemporaryDirectory(dir=options.directory) as directory:
+                        path, add = Path(directory), partial(comparison.add, side)
+                        server = make(side, path / "server")
+                        measure_client(add, kind, server, dict(CONFIG), path, pool, comparison.seconds)
                 if comparison.asked_for(CLUSTER_GROUP):
-                    kind: Kind = Agent if side == "ours" else partial(RealConsul, binary=binary)
                     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
                         add = partial(comparison.add, side)
                         measure_cluster(add, kind, dict(CONFIG), Path(directory), pool, comparison.seconds)
