@@ -74,9 +74,9 @@ class Gateway:
         self.moment = Moment(reader, page, self.date)
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
-        self._own_rounds = Rounds(self, self._post_own_round)
-        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True))
-        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False))
+        self._own_rounds = Rounds(self, self._post_own_round, links.raft)
+        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), links.rpc)
+        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), links.rpc)
         self._leader_without_index = ""
         """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[str, int] = {}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from shared.ipc import Link
 from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError, RemoteError
 
@@ -27,10 +28,10 @@ def is_answered_elsewhere(error: IpcError) -> bool:
 
 
 class Rounds:
-    """One question at a time. post: asks it, and calls back once with (index, error)."""
+    """One question at a time. post: asks it by `link`, and calls back once with (index, error)."""
 
-    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None]) -> None:
-        self._gateway, self._post = gateway, post
+    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None], link: Link) -> None:
+        self._gateway, self._post, self._flush = gateway, post, link.flush
         self._waiters: list[OnDone] = []
         self._under_way = False
 
@@ -50,6 +51,8 @@ class Rounds:
 
         def finished(value: Any, error: IpcError | None) -> None:
             self._under_way = False
+            self.start()  # first of all: the neighbours work on it while these are answered
+            self._flush()
             self._gateway.begin_batch()
             for waiter in waiters:
                 waiter(value, error)

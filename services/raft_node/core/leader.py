@@ -298,6 +298,7 @@ class Leader:
             # Not longer than a server that is back would wait before it stands for election.
             pause_s = min(backoff_s(peer.heartbeat_failures), self.state.settings.heartbeat_timeout_s / 2)
             peer.heartbeat_due = max(peer.heartbeat_due, now + pause_s)
+            self.reads.voter_failed(now)
         else:
             peer.failed(now)
 
@@ -343,7 +344,7 @@ class Leader:
             return
         for peer in self.progress.values():
             if now >= peer.heartbeat_due:
-                if peer.heartbeat_in_flight:
+                if peer.heartbeats_in_flight:
                     interval_s = self.state.settings.heartbeat_timeout_s / 10
                     peer.heartbeat_due = now + self.state.random_timeout_s(interval_s)
                 else:

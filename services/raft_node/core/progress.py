@@ -81,8 +81,12 @@ class Progress:
             self.log_bytes += flight.size
 
     @property
-    def heartbeat_in_flight(self) -> bool:
-        return len(self.in_flight) > self.log_requests
+    def heartbeats_in_flight(self) -> int:
+        return len(self.in_flight) - self.log_requests
+
+    def was_asked_since(self, request_id: int) -> bool:
+        """Whether this request or a later one has been answered or may still be."""
+        return self.acked_request >= request_id or any(flying >= request_id for flying in self.in_flight)
 
     def take(self, request_id: int) -> InFlight | None:
         """The request with this id, which is now answered; None if it was given up before."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from services.raft_node.core.events import ReadReady
@@ -10,10 +11,15 @@ if TYPE_CHECKING:
     from services.raft_node.core.leader import Leader
 
 MAX_HEARTBEATS_IN_FLIGHT: Final = 16
+PATIENCE_S: Final = 0.05
+"""How long the voters that were asked may take before the others are asked as well."""
 
 
 class Reads:
-    """The reads of one leadership. At most one round is under way; those that come meanwhile share the next."""
+    """The reads of one leadership. At most one round is under way; those that come meanwhile share the next.
+
+    A round asks no more voters than a quorum needs, those that were heard of last: each one asked costs a wake-up there
+    and one here. The others are asked when one of them fails, and when their answers take too long."""
 
     def __init__(self, leader: Leader) -> None:
         self._leader = leader
@@ -37,9 +43,23 @@ class Reads:
             return
         self._round = (state.request_id + 1, state.commit_index, self._waiting)
         self._waiting = []
-        for server_id in voters:
+        configuration = state.configurations.latest
+        needed = configuration.quorum - configuration.has_vote(state.settings.node_id)
+        for peer in sorted(map(leader.progress.__getitem__, voters), key=attrgetter("last_contact"), reverse=True):
+            if needed > 0 and peer.heartbeats_in_flight < MAX_HEARTBEATS_IN_FLIGHT:
+                leader.heartbeat(peer, now)
+                needed -= 1
+            else:
+                peer.heartbeat_due = min(peer.heartbeat_due, now + PATIENCE_S)
+
+    def voter_failed(self, now: float) -> None:
+        """A voter cannot be reached: a round that may have counted on it asks the others at once."""
+        if self._round is None:
+            return
+        leader, first_request = self._leader, self._round[0]
+        for server_id in leader.other_voters():
             peer = leader.progress[server_id]
-            if len(peer.in_flight) - peer.log_requests < MAX_HEARTBEATS_IN_FLIGHT:
+            if not peer.heartbeat_failures and not peer.was_asked_since(first_request):
                 leader.heartbeat(peer, now)
 
     def check(self, now: float) -> None:

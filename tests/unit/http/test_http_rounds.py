@@ -21,7 +21,12 @@ class FakeGateway:
     def __init__(self) -> None:
         self.moment = Moment()
         self.asked: list[OnDone] = []
-        self.rounds = Rounds(self, self.asked.append)  # type: ignore[arg-type]
+        self.sent = 0
+        self.rounds = Rounds(self, self.asked.append, self)  # type: ignore[arg-type]
+
+    def flush(self) -> None:
+        """The link's: what was asked leaves now."""
+        self.sent = len(self.asked)
 
     def begin_batch(self) -> None:
         self.moment.in_batch = True
@@ -47,6 +52,17 @@ def test_a_batch_asks_once() -> None:
     assert not answers
     gateway.asked[0](7, None)
     assert answers == [(7, None)] * 16
+
+
+def test_the_next_question_leaves_before_the_answers_to_the_last_are_worked_on() -> None:
+    gateway = FakeGateway()
+    sent: list[int] = []
+    gateway.begin_batch()
+    gateway.rounds.join(lambda _index, _error: sent.append(gateway.sent))
+    gateway.end_batch()
+    gateway.batch(1)
+    gateway.asked[0](7, None)
+    assert sent == [2]
 
 
 def test_who_comes_while_a_question_is_under_way_is_not_answered_by_it() -> None:

@@ -74,10 +74,14 @@ def append(term: int, prev: tuple[int, int] = (0, 0), entries: tuple[Entry, ...]
 
 
 def make_leader(core: RaftCore, now: float = 5.0) -> list[ev.Effect]:
-    """Runs an election that b votes in."""
-    effects = core.step(ev.Tick(), now)
-    [vote] = [send for send in of(ev.Send, effects) if send.server == B]
-    effects = core.step(ev.RpcReply(vote.request_id, "b", msg.RequestVoteReply(core.term, True)), now)
+    """Runs an election that b votes in, and as many more as are needed."""
+    votes = [send for send in of(ev.Send, core.step(ev.Tick(), now)) if isinstance(send.request, msg.RequestVote)]
+    effects: list[ev.Effect] = []
+    for vote in sorted(votes, key=lambda vote: vote.server.id):
+        if core.role != LEADER:
+            effects = core.step(
+                ev.RpcReply(vote.request_id, vote.server.id, msg.RequestVoteReply(core.term, True)), now
+            )
     assert core.role == LEADER
     return effects
 

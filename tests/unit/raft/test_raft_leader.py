@@ -118,22 +118,6 @@ def test_a_proposal_to_a_follower_is_refused() -> None:
     assert core.step(ev.ReadIndex("r"), 0.1) == [ev.ReadFailed(("r",), "node is not the leader")]
 
 
-def test_reads_wait_for_an_entry_of_the_term_and_for_a_heartbeat_round() -> None:
-    core = core_of()
-    [probe] = sends(make_leader(core), B)
-    assert core.step(ev.ReadIndex("r1"), 5.0) == []
-    core.step(ev.Durable(2, 2), 5.0)
-    effects = core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
-    [round_one] = sends(effects, B, heartbeat=True)
-    assert core.step(ev.ReadIndex("r2"), 5.0) == []  # shares the round after this one
-    assert core.step(ev.ReadIndex("r3"), 5.0) == []
-    effects = core.step(ev.RpcReply(round_one.request_id, "b", msg.AppendEntriesReply(2, 2, True)), 5.01)
-    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r1"], 2)]
-    [round_two] = sends(effects, C, heartbeat=True)
-    effects = core.step(ev.RpcReply(round_two.request_id, "c", msg.AppendEntriesReply(2, 2, True)), 5.02)
-    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r2", "r3"], 2)]
-
-
 def test_a_lease_counts_from_when_the_answered_request_was_sent() -> None:
     core = core_of()
     [heartbeat] = sends(make_leader(core, now=5.0), B, heartbeat=True)

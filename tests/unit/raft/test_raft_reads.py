@@ -1,0 +1,96 @@
+"""Linearizable reads: rounds of heartbeats that confirm the leadership, and whom they ask."""
+
+from __future__ import annotations
+
+from services.raft_node.core import RaftCore
+from services.raft_node.core import events as ev
+from services.raft_node.core import messages as msg
+from services.raft_node.core.reads import PATIENCE_S
+from services.raft_node.core.types import Configuration, Server
+from tests.unit.raft.core_under_test import THREE, A, B, C, core_of, make_leader, of, sends
+
+NOW = 5.0
+FIVE = Configuration((A, B, C, Server("d", "d:8300"), Server("e", "e:8300")))
+
+
+def done(term: int = 2, last: int = 2) -> msg.AppendEntriesReply:
+    return msg.AppendEntriesReply(term, last, True)
+
+
+def settled(configuration: Configuration = THREE) -> RaftCore:
+    """A leader whose followers have its first entry and have answered all heartbeats, the last in the alphabet last."""
+    core = core_of(configuration=configuration)
+    flying = [effect for effect in make_leader(core, now=NOW) if isinstance(effect, ev.Send)]
+    core.step(ev.Durable(2, 2), NOW)
+    at = NOW
+    for send in sorted(flying, key=lambda send: send.server.id):
+        at += 0.001
+        flying = of(ev.Send, core.step(ev.RpcReply(send.request_id, send.server.id, done()), at))
+        for again in flying:
+            core.step(ev.RpcReply(again.request_id, again.server.id, done()), at)
+    core.take_committed()
+    assert core.commit_index == 2
+    return core
+
+
+def asked(effects: list[ev.Effect]) -> list[str]:
+    return [send.server.id for send in of(ev.Send, effects) if send.heartbeat]
+
+
+def test_reads_wait_for_an_entry_of_the_term_and_for_a_heartbeat_round() -> None:
+    core = core_of()
+    [probe] = sends(make_leader(core), B)
+    assert core.step(ev.ReadIndex("r1"), NOW) == []
+    core.step(ev.Durable(2, 2), NOW)
+    effects = core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), NOW)
+    [round_one] = sends(effects, B, heartbeat=True)
+    assert core.step(ev.ReadIndex("r2"), NOW) == []  # shares the round after this one
+    assert core.step(ev.ReadIndex("r3"), NOW) == []
+    effects = core.step(ev.RpcReply(round_one.request_id, "b", done()), NOW + 0.01)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r1"], 2)]
+    [round_two] = sends(effects, B, heartbeat=True)
+    effects = core.step(ev.RpcReply(round_two.request_id, "b", done()), NOW + 0.02)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r2", "r3"], 2)]
+
+
+def test_a_round_asks_as_many_as_a_quorum_needs_those_that_were_heard_of_last() -> None:
+    assert asked(settled().step(ev.ReadIndex("r"), NOW + 0.02)) == ["c"]
+    assert asked(settled(FIVE).step(ev.ReadIndex("r"), NOW + 0.02)) == ["e", "d"]
+
+
+def test_the_others_are_asked_when_the_first_take_too_long() -> None:
+    core, now = settled(), NOW + 0.02
+    core.step(ev.ReadIndex("r"), now)
+    assert core.deadline <= now + PATIENCE_S
+    [to_b] = sends(core.step(ev.Tick(), now + PATIENCE_S), B, heartbeat=True)
+    now += PATIENCE_S + 0.01
+    effects = core.step(ev.RpcReply(to_b.request_id, "b", done()), now)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+    assert asked(core.step(ev.ReadIndex("next"), now)) == ["b"]  # who answers is asked again
+
+
+def test_the_others_are_asked_at_once_when_one_cannot_be_reached() -> None:
+    core, now = settled(), NOW + 0.02
+    [to_c] = sends(core.step(ev.ReadIndex("r"), now), C, heartbeat=True)
+    effects = core.step(ev.RpcReply(to_c.request_id, "c", None), now)
+    [to_b] = sends(effects, B, heartbeat=True)
+    effects = core.step(ev.RpcReply(to_b.request_id, "b", done()), now)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+
+
+def test_an_answer_to_what_was_asked_before_the_round_confirms_nothing() -> None:
+    core, now = settled(), NOW + 0.02
+    [early] = sends(core.step(ev.ReadIndex("r1"), now), C, heartbeat=True)
+    [late] = sends(core.step(ev.Tick(), now + PATIENCE_S), B, heartbeat=True)
+    core.step(ev.RpcReply(late.request_id, "b", done()), now + 0.06)
+    assert asked(core.step(ev.ReadIndex("r2"), now + 0.06)) == ["b"]
+    effects = core.step(ev.RpcReply(early.request_id, "c", done()), now + 0.07)
+    assert of(ev.ReadReady, effects) == []
+
+
+def test_an_entry_that_is_stored_after_the_question_confirms_as_well() -> None:
+    core, now = settled(), NOW + 0.02
+    core.step(ev.ReadIndex("r"), now)
+    [entry] = sends(core.step(ev.Propose("p", [(0, b"x", b"")]), now), B)
+    effects = core.step(ev.RpcReply(entry.request_id, "b", done(last=3)), now)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
