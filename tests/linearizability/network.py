@@ -110,6 +110,16 @@ class Network:
                 _ip("-n", self._names[source], "route", "del", "blackhole", f"{self.address(target)}/32")
             self._cut.clear()
 
+    @contextlib.contextmanager
+    def slowed(self, host: int, rate: str) -> Iterator[None]:
+        """What is sent to `host` comes no faster than `rate` (as tc writes it), until the end of the block."""
+        bucket = ("dev", f"port{host}", "root")
+        _run("tc", "-n", self._hub, "qdisc", "add", *bucket, "tbf", "rate", rate, "burst", "16kb", "latency", "1s")
+        try:
+            yield
+        finally:
+            _run("tc", "-n", self._hub, "qdisc", "del", *bucket)
+
     def close(self) -> None:
         for name in (*self._names, self._hub):
             with contextlib.suppress(OSError, subprocess.SubprocessError):
@@ -118,9 +128,13 @@ class Network:
 
 def _ip(*arguments: str) -> None:
     """Raises OSError with what `ip` said."""
-    done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if done.returncode:
-        raise OSError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+        raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 def _enter(namespace: int) -> None:

@@ -110,10 +110,11 @@ class Applications:
 
     Writers are patient: a write that failed is done again. `acknowledged` is what the cluster has to know for ever."""
 
-    def __init__(self, agent: AnyAgent) -> None:
-        self._agent = agent
+    def __init__(self, agent: AnyAgent, session_ttl: str = "20s") -> None:
+        self._agent, self._session_ttl = agent, session_ttl
         self._end = threading.Event()
         self._threads: list[threading.Thread] = []
+        self._began = time.monotonic()
         self.problems: list[str] = []
         self.failed_writes: list[str] = []
         self.acknowledged: dict[str, str] = {}
@@ -124,13 +125,17 @@ class Applications:
 
     def __enter__(self) -> Applications:
         assert self._agent.http("PUT", "/v1/kv/application/known", b"1").body == b"true"
-        self._session = self._agent.http("PUT", "/v1/session/create", {"TTL": "20s"}).json()["ID"]
-        reads = (self._read, self._read_stale, self._read_cached, self._look_up, self._wait)
-        for job in (*reads, self._renew, self._register, self._write):
+        self._session = self._agent.http("PUT", "/v1/session/create", {"TTL": self._session_ttl}).json()["ID"]
+        for job in self.jobs():
             thread = threading.Thread(target=self._repeat, args=(job,), daemon=True)
             thread.start()
             self._threads.append(thread)
         return self
+
+    def jobs(self) -> list[Callable[[], None]]:
+        """What is done all the time, each in a thread of its own."""
+        reads = [self._read, self._read_stale, self._read_cached, self._look_up, self._wait]
+        return [*reads, self._renew, self._register, self._write]
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
@@ -156,7 +161,8 @@ class Applications:
             try:
                 job()
             except (OSError, http.client.HTTPException, AssertionError, ValueError) as error:
-                self.problems.append(f"{name} after {time.monotonic() - started:.1f} s: {error!r}")
+                at_s, took_s = started - self._began, time.monotonic() - started
+                self.problems.append(f"{at_s:.1f} s: {name} after {took_s:.1f} s: {error!r}")
             took_s = time.monotonic() - started
             self.counts[name] = self.counts.get(name, 0) + 1
             self.slowest_s[name] = max(self.slowest_s.get(name, 0.0), took_s)
