@@ -1,25 +1,29 @@
 """Serving calls on one connection to the RPC port: plain msgpack-rpc, or yamux with calls on every stream.
 
 Calls on one stream (or on a plain connection) are answered strictly one after another; concurrency comes from
-more streams. A caller that does not read its answers is not read from either."""
+more streams. What can be answered at once is, without a task, and the answers of a batch leave together. A caller that
+does not read its answers is not read from either."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 
 import trio
 
+from services.rpc_core.outlet import WRITE_TIMEOUT_S, Outlet, read_some
 from services.rpc_core.wire import rpc, yamux
 from shared import metrics
+from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 
 _log = get_logger("agent.server.rpc")
 _yamux_log = get_logger("agent.server")
 
 READ_BYTES = 1 << 16
-WRITE_TIMEOUT_S = 10.0
-"""A peer that takes nothing for so long is gone (yamux's connection write timeout)."""
+AT_ONCE_BYTES_MAX = 64 << 10
+"""What is longer is sent by a task, which waits until the stream's window has let it go."""
 UNSENT_BYTES_MAX = 64 << 20
 """Answers that one connection may have waiting for its peer; beyond it the session is given up."""
 HELD_BYTES_MAX = 256 << 20
@@ -32,6 +36,9 @@ ENDED_GRACE_S = 10.0
 
 Answer = Callable[[rpc.Request], Awaitable[tuple[bytes, bool]]]
 """Takes a call, gives the encoded response and whether the stream can go on. Must not raise."""
+
+AnswerNow = Callable[[rpc.Request], bytes | None]
+"""Takes a call, gives the encoded response, or None if it has to be waited for. Must not raise."""
 
 
 async def serve_plain(stream: trio.SocketStream, answer: Answer, source: str) -> None:
@@ -66,12 +73,14 @@ def _log_request_error(error: rpc.WireError, source: str) -> None:
 class _StreamCalls:
     """The calls of one stream that wait for their turn."""
 
-    __slots__ = ("busy", "decoder", "failure", "held_credit", "peer_ended", "queue", "scope")
+    __slots__ = ("busy", "decoder", "failure", "held_credit", "peer_ended", "queue", "ready", "scope")
 
     def __init__(self) -> None:
         self.decoder: rpc.RequestDecoder | None = None
         """Only while a call is incomplete: a decoder is large, and most streams rest between calls."""
         self.queue: deque[rpc.Request] = deque()
+        self.ready: bytes | None = None
+        """The response to the first of them, which is too long to be sent at once."""
         self.busy = False
         self.peer_ended = False
         self.held_credit = 0  # received bytes whose credit goes back when the queued calls are answered
@@ -82,41 +91,52 @@ class _StreamCalls:
 class MultiplexedConnection:
     """One yamux connection of a client or another server."""
 
-    def __init__(self, stream: trio.SocketStream, answer: Answer, source: str) -> None:
+    def __init__(
+        self, stream: trio.SocketStream, answer: Answer, source: str, answer_now: AnswerNow | None = None
+    ) -> None:
         self._stream = stream
         self._answer = answer
+        self._answer_now = answer_now
         self._source = source
         self._session = yamux.Session(client=False, now=trio.current_time())
         self._streams: dict[int, _StreamCalls] = {}
         self._spare_decoders: list[rpc.RequestDecoder] = []
         self._held_bytes = 0
-        self._write_wanted = trio.Event()
         self._room = trio.lowlevel.ParkingLot()
+        self._outlet = Outlet(stream, self._session.take_outgoing, on_room=self._room.unpark_all)
+        self._flusher = Flusher.current()
 
     async def run(self) -> None:
         """Serves until the connection ends."""
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._write)
+                nursery.start_soon(self._outlet.run)
                 nursery.start_soon(self._keep_alive)
                 await self._read(nursery)
                 nursery.cancel_scope.cancel()
-        except* (trio.BrokenResourceError, trio.ClosedResourceError):
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass
+        finally:
+            self._outlet.closed = True
         if self._session.ended is not None:
             _log.error("multiplex conn accept failed", conn=f"from={self._source}", error=self._session.ended)
             with trio.move_on_after(1.0), _ignore_broken():
                 await self._stream.send_all(self._session.take_outgoing())
 
     async def _read(self, nursery: trio.Nursery) -> None:
+        flusher = self._flusher
         while self._session.ended is None:
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await read_some(self._stream)
             if not data:
                 return
-            for event in self._session.receive(bytes(data), trio.current_time()):
-                self._handle(event, nursery)
-            self._kick()
-            self._room.unpark_all()
+            flusher.begin()
+            try:
+                for event in self._session.receive(data, trio.current_time()):
+                    self._handle(event, nursery)
+                self._kick()
+                self._room.unpark_all()
+            finally:
+                flusher.end()
             if self._session.pending_bytes > UNSENT_BYTES_MAX or self._held_bytes > HELD_BYTES_MAX:
                 self._session.go_away(yamux.GoAwayCode.INTERNAL_ERROR)
                 _log.error("closing connection with too much unread data", conn=f"from={self._source}")
@@ -145,6 +165,8 @@ class MultiplexedConnection:
         if calls is None or calls.failure is not None:
             return
         self._decode(calls, data)
+        if len(calls.queue) == 1 and not calls.busy and calls.failure is None:
+            self._answer_at_once(stream_id, calls)
         if not calls.busy and not calls.queue and calls.failure is None:
             self._session.consumed(stream_id, len(data))
             return
@@ -176,11 +198,25 @@ class MultiplexedConnection:
             return decoder
         return self._spare_decoders.pop() if self._spare_decoders else rpc.RequestDecoder()
 
+    def _answer_at_once(self, stream_id: int, calls: _StreamCalls) -> None:
+        """Answers the one call that waits, if nothing has to be waited for."""
+        response = self._answer_now(calls.queue[0]) if self._answer_now is not None else None
+        if response is None:
+            return
+        if len(response) > AT_ONCE_BYTES_MAX or self._session.unsent(stream_id):
+            calls.ready = response
+            return
+        calls.queue.clear()
+        with contextlib.suppress(yamux.SessionClosedError):  # its caller has gone with the same bytes
+            self._session.send(stream_id, response)
+
     async def _serve_stream(self, stream_id: int, calls: _StreamCalls) -> None:
         """Answers what is queued, in order, then rests until more comes."""
         with calls.scope:
             while calls.queue:
-                response, go_on = await self._answer(calls.queue.popleft())
+                call, ready = calls.queue.popleft(), calls.ready
+                calls.ready = None
+                response, go_on = (ready, True) if ready is not None else await self._answer(call)
                 await self._send(stream_id, response)
                 if not go_on:
                     self._close(stream_id)
@@ -225,21 +261,7 @@ class MultiplexedConnection:
             calls.scope.cancel()
 
     def _kick(self) -> None:
-        self._write_wanted.set()
-
-    async def _write(self) -> None:
-        while True:
-            await self._write_wanted.wait()
-            self._write_wanted = trio.Event()
-            while data := self._session.take_outgoing():
-                view = memoryview(data)
-                while view:
-                    with trio.move_on_after(WRITE_TIMEOUT_S) as scope:
-                        await self._stream.send_all(view[: 1 << 18])
-                    if scope.cancelled_caught:
-                        raise trio.BrokenResourceError("write timeout")
-                    view = view[1 << 18 :]
-                self._room.unpark_all()
+        self._outlet.mark()
 
     async def _keep_alive(self) -> None:
         while self._session.ended is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import trio
 
@@ -50,6 +50,12 @@ class Reply(Generic[T]):
         return {**self.meta.to_wire(), name: value}
 
 
+class StateAtHand(Protocol):
+    """One state, and what may be read from it without waiting."""
+
+    def read(self, datacenter: str, options: QueryOptions, query: Query[T]) -> Reply[T]: ...
+
+
 class Core(AgentCore):
     """Of a server, one per process. Endpoints get it as their first argument."""
 
@@ -88,6 +94,8 @@ class Core(AgentCore):
         self.coordinate_updates: dict[tuple[str, str], Any] = {}
         """Newest coordinate per (node, segment) that waits for the next batch."""
         self._blocking = 0
+        self.at_hand: StateAtHand | None = None
+        """While a handler runs that may not wait: where its read is answered from."""
 
     async def let_the_leader_go_first(self) -> None:
         """The leader (which may be this server) registers a new node; the agent completes its entry after that.
@@ -153,6 +161,8 @@ class Core(AgentCore):
         """Answer a read: wait for a leader if it needs one, for its consistency, and for a newer index.
 
         `query` may be called several times, each with its own snapshot. Raises RpcError."""
+        if self.at_hand is not None:
+            return self.at_hand.read(datacenter, options, query)
         await self.router.answer_here(method, datacenter, stale=options.allow_stale)
         await self.wait_for_state()
         metrics.incr("consul.rpc.query")

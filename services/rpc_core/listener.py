@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from services.rpc_core.connection import Answer, MultiplexedConnection, serve_plain
+from services.rpc_core.connection import Answer, AnswerNow, MultiplexedConnection, serve_plain
 from services.rpc_core.limits import ConnectionCounter
 from services.rpc_core.wire.demux import ConnectionKind, classify
 from shared import metrics
@@ -44,6 +44,7 @@ class RpcListener:
         handshake_timeout_s: float,
         connections_per_client_max: int,
         answer: Answer,
+        answer_now: AnswerNow | None = None,
         handoff: Handoff,
         serve_snapshot: ServeSnapshot,
     ) -> None:
@@ -52,6 +53,7 @@ class RpcListener:
         self._handshake_timeout_s = handshake_timeout_s
         self._counter = ConnectionCounter(connections_per_client_max)
         self._answer = answer
+        self._answer_now = answer_now
         self._handoff = handoff
         self._serve_snapshot = serve_snapshot
 
@@ -138,7 +140,8 @@ class RpcListener:
             case ConnectionKind.RPC:
                 await serve_plain(trio.SocketStream(sock), self._answer, source)
             case ConnectionKind.MULTIPLEX:
-                await MultiplexedConnection(trio.SocketStream(sock), self._answer, source).run()
+                connection = MultiplexedConnection(trio.SocketStream(sock), self._answer, source, self._answer_now)
+                await connection.run()
             case ConnectionKind.RAFT:
                 metrics.incr("consul.rpc.raft_handoff")
                 if not self._handoff(sock.fileno(), source):

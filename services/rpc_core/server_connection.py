@@ -1,7 +1,8 @@
 """One connection to another server's RPC port: calls on streams of a yamux session, as Consul's pool makes them.
 
 Each call has a stream to itself until its answer is there. A stream whose call succeeded is used again, the latest
-first; one whose call failed is closed. No task exists per call: `post` queues bytes, the reader calls back."""
+first; one whose call failed is closed. No task exists per call: `post` queues bytes, which leave when the batch of
+work is over (`outlet`); the reader calls back."""
 
 from __future__ import annotations
 
@@ -11,22 +12,21 @@ from typing import Any
 
 import trio
 
+from services.rpc_core.outlet import Outlet, read_some
 from services.rpc_core.server_errors import ConnectionEndedError, RemoteCallError, ServerCallError
 from services.rpc_core.wire import rpc, yamux
+from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 
 _log = get_logger("agent.server")
 
 MULTIPLEX_BYTE = b"\x04"
-READ_BYTES = 1 << 16
-WRITE_TIMEOUT_S = 10.0
-"""A peer that takes nothing for so long is gone (yamux's connection write timeout)."""
 IDLE_STREAMS_MAX = 64
 SPARE_DECODERS_MAX = 8
 EOF = "EOF"
 
 OnReply = Callable[[Any, ServerCallError | None], None]
-"""Called once with the body of the answer, or with why there is none."""
+"""Called once with the body of the answer (in msgpack if it was wanted so), or with why there is none."""
 
 _sequence = itertools.count(1)
 
@@ -34,10 +34,10 @@ _sequence = itertools.count(1)
 class _Call:
     """One stream's call that waits for its answer."""
 
-    __slots__ = ("decoder", "on_reply", "repeatable")
+    __slots__ = ("decoder", "on_reply", "packed", "repeatable")
 
-    def __init__(self, on_reply: OnReply, repeatable: bool) -> None:
-        self.on_reply, self.repeatable = on_reply, repeatable
+    def __init__(self, on_reply: OnReply, repeatable: bool, packed: bool) -> None:
+        self.on_reply, self.repeatable, self.packed = on_reply, repeatable, packed
         self.decoder: rpc.ResponseDecoder | None = None
         """Only while an answer is incomplete."""
 
@@ -51,7 +51,8 @@ class ServerConnection:
         self._calls: dict[int, _Call] = {}
         self._idle_streams: list[int] = []
         self._spare_decoders: list[rpc.ResponseDecoder] = []
-        self._write_wanted = trio.Event()
+        self._outlet = Outlet(stream, self._session.take_outgoing, first=MULTIPLEX_BYTE)
+        self._flusher = Flusher.current()
         self._scope = trio.CancelScope()
         self._room = trio.lowlevel.ParkingLot()
         self.last_used = trio.current_time()
@@ -67,15 +68,18 @@ class ServerConnection:
         """Calls without an answer."""
         return len(self._calls)
 
-    def post(self, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False) -> int:
-        """Send a call; `on_reply` is called later. Returns what `abandon` takes. repeatable: see `give_up`.
+    def post(
+        self, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False, packed: bool = False
+    ) -> int:
+        """Send a call; `on_reply` is called later. Returns what `abandon` takes. repeatable: see `give_up`. packed: the
+        body of the answer is wanted as it came, in msgpack.
 
         Raises yamux.SessionClosedError or yamux.TooManyStreamsError, and then nothing was sent."""
         stream_id = self._idle_streams.pop() if self._idle_streams else self._session.open_stream()
         self.last_used = trio.current_time()
         self._session.send(stream_id, rpc.encode_request_header(next(_sequence), method) + body)
-        self._calls[stream_id] = _Call(on_reply, repeatable)
-        self._write_wanted.set()
+        self._calls[stream_id] = _Call(on_reply, repeatable, packed)
+        self._outlet.mark()
         return stream_id
 
     async def wait_for_room(self) -> None:
@@ -106,14 +110,14 @@ class ServerConnection:
         try:
             with self._scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
+                    nursery.start_soon(self._outlet.run)
                     nursery.start_soon(self._keep_alive)
                     await self._read()
                     nursery.cancel_scope.cancel()
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError) as group:
             reason = _reason(group)
         finally:
-            self.closed = True
+            self.closed = self._outlet.closed = True
             self._room.unpark_all()
             calls, self._calls = self._calls, {}
             for call in calls.values():
@@ -122,15 +126,20 @@ class ServerConnection:
                 await trio.aclose_forcefully(self._stream)
 
     async def _read(self) -> None:
-        session = self._session
+        session, flusher = self._session, self._flusher
+        self._outlet.mark()
         while session.ended is None:
-            data = await self._stream.receive_some(READ_BYTES)
+            data = await read_some(self._stream)
             if not data:
                 return
-            for event in session.receive(bytes(data), trio.current_time()):
-                self._handle(event)
-            self._write_wanted.set()
-            self._room.unpark_all()
+            flusher.begin()  # what the answers lead to leaves together
+            try:
+                for event in session.receive(data, trio.current_time()):
+                    self._handle(event)
+                self._outlet.mark()
+                self._room.unpark_all()
+            finally:
+                flusher.end()
 
     def _handle(self, event: yamux.Event) -> None:
         if isinstance(event, yamux.StreamData):
@@ -148,7 +157,7 @@ class ServerConnection:
         decoder = call.decoder or (self._spare_decoders.pop() if self._spare_decoders else rpc.ResponseDecoder())
         call.decoder = decoder
         try:
-            response = next(decoder.feed(data), None)
+            response = next(decoder.feed(data, packed=call.packed), None)
         except rpc.WireError as error:
             self._finish(stream_id, call, ConnectionEndedError(str(error)))
             return
@@ -184,23 +193,14 @@ class ServerConnection:
 
     def _end_stream(self, stream_id: int) -> None:
         self._session.close_stream(stream_id, trio.current_time())
-        self._write_wanted.set()
-
-    async def _write(self) -> None:
-        await self._stream.send_all(MULTIPLEX_BYTE)
-        while True:
-            await self._write_wanted.wait()
-            self._write_wanted = trio.Event()
-            while data := self._session.take_outgoing():
-                with trio.fail_after(WRITE_TIMEOUT_S + len(data) / READ_BYTES):
-                    await self._stream.send_all(data)
+        self._outlet.mark()
 
     async def _keep_alive(self) -> None:
         while self._session.ended is None:
             await trio.sleep_until(self._session.deadline)
             for event in self._session.tick(trio.current_time()):
                 self._handle(event)
-            self._write_wanted.set()
+            self._outlet.mark()
         raise trio.BrokenResourceError(self._session.ended)
 
 

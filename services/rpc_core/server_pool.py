@@ -96,23 +96,38 @@ class ServerPool:
         return self.begin(address, method, body, on_reply) is not None
 
     def begin(
-        self, address: str, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False
+        self,
+        address: str,
+        method: str,
+        body: bytes,
+        on_reply: OnReply,
+        *,
+        repeatable: bool = False,
+        packed: bool = False,
     ) -> Callable[[], None] | None:
-        """As `post`; returns what lets go of the call, or None. repeatable: as for `call`."""
+        """As `post`; returns what lets go of the call, or None. repeatable: as for `call`. packed: the body of the
+        answer is wanted in msgpack."""
         connection = self._connections.get(address)
         if connection is None or not connection.usable:
             return None
         try:
-            stream_id = connection.post(method, body, on_reply, repeatable=repeatable)
+            stream_id = connection.post(method, body, on_reply, repeatable=repeatable, packed=packed)
         except (yamux.SessionClosedError, yamux.TooManyStreamsError):
             return None
         return partial(connection.abandon, stream_id)
 
     async def begin_soon(
-        self, address: str, method: str, body: bytes, on_reply: OnReply, *, repeatable: bool = False
+        self,
+        address: str,
+        method: str,
+        body: bytes,
+        on_reply: OnReply,
+        *,
+        repeatable: bool = False,
+        packed: bool = False,
     ) -> Callable[[], None]:
         """As `begin`, on a connection that is made for it if there is none. Raises DialError: then nothing was sent."""
-        connection, stream_id = await self._begin(address, method, body, on_reply, repeatable)
+        connection, stream_id = await self._begin(address, method, body, on_reply, repeatable, packed)
         return partial(connection.abandon, stream_id)
 
     def give_up(self, address: str, reason: str) -> None:
@@ -129,14 +144,14 @@ class ServerPool:
                 connection.give_up("another server leads")
 
     async def _begin(
-        self, address: str, method: str, body: bytes, on_reply: OnReply, repeatable: bool
+        self, address: str, method: str, body: bytes, on_reply: OnReply, repeatable: bool, packed: bool = False
     ) -> tuple[ServerConnection, int]:
         """A session that turns out to have ended is replaced once."""
         redialed = False
         while True:
             connection = await self._connection(address)
             try:
-                return connection, connection.post(method, body, on_reply, repeatable=repeatable)
+                return connection, connection.post(method, body, on_reply, repeatable=repeatable, packed=packed)
             except yamux.TooManyStreamsError:
                 await connection.wait_for_room()
             except yamux.SessionClosedError as error:

@@ -82,6 +82,7 @@ class RpcCore:
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
             answer=self._table.answer,
+            answer_now=self._table.answer_now,
             handoff=self._hand_over,
             serve_snapshot=partial(snapshot_port.serve, self._snapshots),
         )

@@ -20,9 +20,13 @@ from services.rpc_core.members import Server
 from services.rpc_core.server_errors import DialError, ServerCallError
 from shared import metrics
 from shared.ipc import Request
+from shared.many_reads import METHOD, UNKNOWN
 
 TASKS_MAX = 4096
 """Calls that may wait for a connection, or for their next attempt, at a time."""
+
+UNKNOWN_THERE = "rpc: can't find"
+"""What every server says of a method that it does not have."""
 
 OnEnd = Callable[[Any, RpcError | None], None]
 
@@ -34,13 +38,20 @@ class BusyError(RpcError):
         super().__init__("too many calls are waiting for a server")
 
 
+class UnknownMethodError(RpcError):
+    code = UNKNOWN
+
+
 class Call:
-    """One call until its end. packed: the request in msgpack, for the next attempt. on_end: called once."""
+    """One call until its end. packed: the request in msgpack, for the next attempt. on_end: called once. as_it_comes:
+    with the reply in msgpack."""
 
-    __slots__ = ("attempts", "ended", "let_go", "method", "on_end", "packed", "repeatable")
+    __slots__ = ("as_it_comes", "attempts", "ended", "let_go", "method", "on_end", "packed", "repeatable")
 
-    def __init__(self, method: str, packed: Callable[[], bytes], on_end: OnEnd, hold_timeout_s: float) -> None:
-        self.method, self.packed, self.on_end = method, packed, on_end
+    def __init__(
+        self, method: str, packed: Callable[[], bytes], on_end: OnEnd, hold_timeout_s: float, as_it_comes: bool
+    ) -> None:
+        self.method, self.packed, self.on_end, self.as_it_comes = method, packed, on_end, as_it_comes
         self.repeatable = method not in WRITES
         self.attempts = Attempts(hold_timeout_s, repeatable=self.repeatable, now=trio.current_time())
         self.ended = False
@@ -97,9 +108,16 @@ class Caller:
         return value
 
     def serve(
-        self, request: Request, method: str, packed: Callable[[], bytes], show: Callable[[Any], Any] | None = None
+        self,
+        request: Request,
+        method: str,
+        packed: Callable[[], bytes],
+        show: Callable[[Any], Any] | None = None,
+        *,
+        as_it_comes: bool = False,
     ) -> None:
-        """Answer a local process with the reply of `method`. show: makes the answer of the reply."""
+        """Answer a local process with the reply of `method`. show: makes the answer of the reply. as_it_comes: the
+        answer is the reply in msgpack."""
 
         def on_end(value: Any, error: RpcError | None) -> None:
             request.unpark()
@@ -108,7 +126,7 @@ class Caller:
             else:
                 request.fail(error.code, str(error))
 
-        call = self.begin(method, packed, on_end)
+        call = self.begin(method, packed, on_end, as_it_comes=as_it_comes)
         if not call.ended:
             request.park(call.abandon)
 
@@ -116,14 +134,22 @@ class Caller:
         """The same for a request in wire form."""
         self.serve(request, method, self._wire(request.payload))
 
+    def serve_many_reads(self, request: Request) -> None:
+        """Pass on a `Proconsul.Read`, whose request is in msgpack already and whose reply stays so."""
+        server = self._manager.servers.first()
+        if server is not None and server.address in self._manager.without_many_reads:
+            request.fail(UNKNOWN, f"{server.name} does not know {METHOD}")
+            return
+        self.serve(request, METHOD, lambda: request.payload, as_it_comes=True)
+
     def _wire(self, body: Any) -> Callable[[], bytes]:
         return WireRequest({} if body is None else body, self._core.config.default_query_time_s).packed
 
     # -- attempts ------------------------------------------------------------------------------------
 
-    def begin(self, method: str, packed: Callable[[], bytes], on_end: OnEnd) -> Call:
+    def begin(self, method: str, packed: Callable[[], bytes], on_end: OnEnd, *, as_it_comes: bool = False) -> Call:
         """Start a call; it may have ended when this returns."""
-        call = Call(method, packed, on_end, self._core.config.performance.rpc_hold_timeout_s)
+        call = Call(method, packed, on_end, self._core.config.performance.rpc_hold_timeout_s, as_it_comes)
         self._attempt(call)
         return call
 
@@ -141,7 +167,9 @@ class Caller:
             call.end(None, RateExceededError())
             return
         body, on_reply = call.packed(), partial(self._answered, call, server)
-        call.let_go = core.servers.begin(server.address, call.method, body, on_reply, repeatable=call.repeatable)
+        call.let_go = core.servers.begin(
+            server.address, call.method, body, on_reply, repeatable=call.repeatable, packed=call.as_it_comes
+        )
         if call.let_go is None:
             self._in_task(call, partial(self._connect, call, server, body))
 
@@ -151,6 +179,10 @@ class Caller:
             call.end(value)
             return
         if call.ended:
+            return
+        if call.method == METHOD and UNKNOWN_THERE in str(error):
+            self._manager.without_many_reads.add(server.address)
+            call.end(None, UnknownMethodError(str(error)))
             return
         self._manager.failed(server, call.method, error)
         core = self._core
@@ -190,7 +222,7 @@ class Caller:
         on_reply = partial(self._answered, call, server)
         try:
             call.let_go = await self._core.servers.begin_soon(
-                server.address, call.method, body, on_reply, repeatable=call.repeatable
+                server.address, call.method, body, on_reply, repeatable=call.repeatable, packed=call.as_it_comes
             )
         except DialError as error:
             self._answered(call, server, None, error)

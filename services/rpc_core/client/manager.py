@@ -27,6 +27,8 @@ class ServerManager:
     def __init__(self, core: AgentCore, on_server_up: Callable[[], None]) -> None:
         self._core, self._on_server_up = core, on_server_up
         self.servers = ServerList()
+        self.without_many_reads: set[str] = set()
+        """Addresses of servers that are known to lack our own addition (shared.many_reads), while they are here."""
         core.pools.on_lan_member = self._member_changed
 
     def find(self) -> Server | None:
@@ -70,6 +72,7 @@ class ServerManager:
     def _remove(self, server: Server) -> None:
         _client_log.info("removing server", server=str(server))
         self.servers.remove(server.name)
+        self.without_many_reads.discard(server.address)
         # Calls that wait there would learn it from the connection alone, up to 40 seconds later.
         self._core.servers.give_up(server.address, "the server has failed or left")
 

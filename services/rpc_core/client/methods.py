@@ -8,6 +8,7 @@ from typing import Any
 from services.rpc_core.client.caller import Caller
 from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS
 from shared.ipc import Request, Server
+from shared.many_reads import DOOR
 
 METHODS = (
     "Catalog.Deregister",
@@ -55,6 +56,7 @@ METHODS = (
     "PreparedQuery.Explain",
     "PreparedQuery.Get",
     "PreparedQuery.List",
+    "Proconsul.Read",
     "Proconsul.ReadIndex",
     "Session.Apply",
     "Session.Get",
@@ -74,6 +76,7 @@ def serve(caller: Caller, server: Server) -> None:
     """Offer them to local processes."""
     for method in METHODS:
         server.fast(method, partial(caller.serve_wire, method))
+    server.fast(DOOR, caller.serve_many_reads)
     server.fast("KVS.ApplyEncoded", partial(_kv, caller))
     server.fast("Catalog.ApplyEncoded", partial(_catalog, caller))
 

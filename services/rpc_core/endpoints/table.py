@@ -23,11 +23,15 @@ from services.rpc_core.endpoints import (
     status,
     txn,
 )
+from services.rpc_core.endpoints.at_hand import METHODS as AT_HAND
+from services.rpc_core.endpoints.at_hand import ReadsAtHand
+from services.rpc_core.endpoints.read_many import ReadMany
 from services.rpc_core.errors import MalformedCallError, RateExceededError, RpcError
 from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import RemoteError, Request, Server
 from shared.log import get_logger
+from shared.many_reads import METHOD as READ_MANY
 from shared.state.errors import StateError
 from shared.structs.errors import WireTypeError
 
@@ -61,6 +65,9 @@ class EndpointTable:
         self.methods: dict[str, Handler] = {}
         for family in families:
             self.methods.update(family.METHODS)
+        self._at_hand = ReadsAtHand(core, self.methods)
+        self._read_many = ReadMany(core, self._at_hand)
+        self.methods[READ_MANY] = self._read_many
         self._services = {name.partition(".")[0] for name in self.methods}
 
     async def call(self, method: str, body: Any) -> Any:
@@ -111,6 +118,35 @@ class EndpointTable:
             _log.error("RPC failed", method=call.method, error=repr(error))
             text = f"{call.method} failed inside the server: {type(error).__name__}"
             return rpc.encode_error(call.seq, call.method, text), True
+
+    def answer_now(self, call: rpc.Request) -> bytes | None:
+        """The encoded response to a call from the network that has nothing to wait for; None for any other."""
+        packed = call.packed
+        if packed is None or not (call.method in AT_HAND or call.method == READ_MANY):
+            return None
+        try:
+            if call.method == READ_MANY:
+                reply = self._read_many.answer_now(packed, call.body)
+                encoded = None if reply is None else rpc.pack(reply)
+            else:
+                encoded = self._read_now(call, packed)
+        except Exception as error:  # whatever it was, the other way meets it too, and knows what to say
+            _log.error("RPC failed", method=call.method, error=repr(error))
+            return None
+        if encoded is None:
+            return None
+        metrics.incr("consul.rpc.request")
+        return rpc.encode_response_header(call.seq, call.method) + encoded
+
+    def _read_now(self, call: rpc.Request, packed: bytes) -> bytes | None:
+        if not self._core.router.leads():
+            return None
+        try:
+            with self._core.snapshot() as snap:
+                kept = self._at_hand.answer(snap, call.method, packed, lambda: call.body)
+        except RpcError:
+            return None  # there is no state yet
+        return None if kept is None else kept.packed
 
     def serve(self, server: Server) -> None:
         """Offer all methods to local processes, under the agent's own rate limit."""

@@ -6,8 +6,8 @@ decoded as str with `surrogateescape`, so that nothing is lost: `to_bytes` gives
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
@@ -30,16 +30,19 @@ class WireError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. `body` is a dict with str keys, None, or (from hand-made clients) a list."""
+    """One call. `body` is a dict with str keys, None, or (from hand-made clients) a list. packed: its very bytes, if
+    they came in one piece."""
 
     seq: int
     method: str
     body: Any
+    packed: bytes | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer; `error` is "" on success, and `body` is to be ignored otherwise."""
+    """One answer; `error` is "" on success, and `body` is to be ignored otherwise. It is bytes of msgpack if it was
+    wanted so."""
 
     seq: int
     method: str
@@ -74,7 +77,12 @@ def encode_request_header(seq: int, method: str) -> bytes:
 
 def encode_response(seq: int, method: str, body: Any) -> bytes:
     """A success. A body of None is encoded as nil, which Go reads as the zero value."""
-    return pack({"Error": "", "Seq": seq, "ServiceMethod": method}) + pack(body)
+    return encode_response_header(seq, method) + pack(body)
+
+
+def encode_response_header(seq: int, method: str) -> bytes:
+    """What stands before the body of a success that is encoded already."""
+    return pack({"Error": "", "Seq": seq, "ServiceMethod": method})
 
 
 def encode_error(seq: int, method: str, error: str) -> bytes:
@@ -84,12 +92,14 @@ def encode_error(seq: int, method: str, error: str) -> bytes:
 class _Values:
     """The msgpack values in a stream of bytes, with a bound on what an incomplete one may hold."""
 
-    __slots__ = ("_held", "_largest", "_unpacker")
+    __slots__ = ("_held", "_largest", "_unpacker", "fed")
 
     def __init__(self) -> None:
         self._unpacker = self._fresh()
         self._held = 0
         self._largest = 0
+        self.fed = 0
+        """Position behind all that was fed."""
 
     @staticmethod
     def _fresh() -> Any:
@@ -109,7 +119,14 @@ class _Values:
         """Bytes fed that no complete message has used yet."""
         return self._held
 
+    @property
+    def position(self) -> int:
+        """Where the next value begins, on the scale of `fed`."""
+        position: int = self._unpacker.tell()
+        return position
+
     def feed(self, data: bytes) -> None:
+        self.fed += len(data)
         self._held += len(data)
         self._largest = max(self._largest, self._held)
         try:
@@ -119,8 +136,16 @@ class _Values:
 
     def next(self) -> Any:
         """The next value. Raises msgpack's OutOfData if it is incomplete, WireError if it is not msgpack."""
+        return self._checked(self._unpacker.unpack)
+
+    def skip(self) -> None:
+        """Go past the next value. Raises as `next`."""
+        self._checked(self._unpacker.skip)
+
+    @staticmethod
+    def _checked(take: Callable[[], Any]) -> Any:
         try:
-            return self._unpacker.unpack()
+            return take()
         except msgpack.exceptions.OutOfData:
             raise
         except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException) as error:
@@ -132,7 +157,7 @@ class _Values:
         self._held -= position - position_before
         if self._held == 0 and self._largest > IDLE_BUFFER_BYTES_MAX:
             self._unpacker = self._fresh()
-            self._largest = 0
+            self._largest = self.fed = 0
             return 0
         return position
 
@@ -185,33 +210,41 @@ class RequestDecoder:
 
     def feed(self, data: bytes) -> Iterator[Request]:
         """Complete calls, one by one. Raises WireError; with its `method` set it can be answered."""
-        self._values.feed(data)
+        values, begin = self._values, self._values.fed
+        values.feed(data)
         while True:
             try:
                 if self._header is None:
-                    method, seq = _fields(self._values.next(), ("ServiceMethod", "Seq"))
+                    method, seq = _fields(values.next(), ("ServiceMethod", "Seq"))
                     self._header = (_sequence(seq), _text(method, "ServiceMethod"))
                 seq, method = self._header
+                body_at = values.position - begin
                 try:
-                    body = self._values.next()
+                    body = values.next()
                 except WireError as error:
                     raise WireError(str(error), method=method, seq=seq) from None
             except msgpack.exceptions.OutOfData:
                 return
             self._header = None
-            self._start = self._values.message_done(self._start)
-            yield Request(seq, method, body)
+            packed = data[body_at : values.position - begin] if self._start >= begin else None
+            self._start = values.message_done(self._start)
+            if self._start < begin:
+                begin = self._start  # the scale began anew, behind the last byte
+            yield Request(seq, method, body, packed)
 
 
 class ResponseDecoder:
     """Answers out of bytes that may be cut anywhere. After a WireError the stream cannot be read further."""
 
-    __slots__ = ("_header", "_start", "_values")
+    __slots__ = ("_body_at", "_header", "_kept", "_start", "_values")
 
     def __init__(self) -> None:
         self._values = _Values()
         self._header: tuple[int, str, str] | None = None
         self._start = 0
+        self._body_at = 0
+        self._kept: list[bytes] = []
+        """What came of an answer whose body is wanted in msgpack."""
 
     @property
     def held_bytes(self) -> int:
@@ -222,17 +255,31 @@ class ResponseDecoder:
         """Nothing of an answer has been read: any stream may go on with this decoder."""
         return self._header is None and self._values.held_bytes == 0
 
-    def feed(self, data: bytes) -> Iterator[Response]:
-        self._values.feed(data)
+    def feed(self, data: bytes, *, packed: bool = False) -> Iterator[Response]:
+        """Complete answers, one by one. packed: give the body in msgpack; to be the same for all of an answer, which is
+        then the only one. Raises WireError."""
+        values = self._values
+        values.feed(data)
+        if packed:
+            self._kept.append(data)
         while True:
             try:
                 if self._header is None:
-                    method, seq, error = _fields(self._values.next(), ("ServiceMethod", "Seq", "Error"))
+                    method, seq, error = _fields(values.next(), ("ServiceMethod", "Seq", "Error"))
                     self._header = (_sequence(seq), _text(method, "ServiceMethod"), _text(error, "Error"))
+                    self._body_at = values.position - self._start
                 seq, method, error = self._header
-                body = self._values.next()
+                body: Any = None
+                if packed:
+                    values.skip()
+                else:
+                    body = values.next()
             except msgpack.exceptions.OutOfData:
                 return
             self._header = None
-            self._start = self._values.message_done(self._start)
+            if packed:
+                kept = self._kept[0] if len(self._kept) == 1 else b"".join(self._kept)
+                body = kept[self._body_at : values.position - self._start]
+                self._kept.clear()
+            self._start = values.message_done(self._start)
             yield Response(seq, method, error, body)

@@ -1,0 +1,39 @@
+"""Many reads in one call: what a client agent's processes and a server say to each other for it.
+
+Request of `Proconsul.Read`: {Datacenter, AllowStale, Reads: [[method, request in msgpack, tag], ...]}. Reply:
+{LastContact in ns, KnownLeader, Answers: [[what, tag, body in msgpack], ...]} in the same order. A tag is b"" for none.
+The bodies are those that the methods would give, but for LastContact and KnownLeader, which hold for all."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgpack
+
+METHOD: Final = "Proconsul.Read"
+DOOR: Final = "Agent.ReadMany"
+"""The method of a client's rpc_core that passes it on: request and reply in msgpack, as they are on the wire."""
+SAME, VALUE, ALONE = 0, 1, 2
+"""The answer has the tag that was sent; here it is; ask this read by itself."""
+UNKNOWN: Final = "unknown_method"
+"""The code of the error if the server does not know the method."""
+
+_packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape", autoreset=True)
+pack = _packer.pack
+"""In msgpack as it goes over the wire."""
+
+
+def request(datacenter: str, reads: list[tuple[str, bytes, bytes]], *, stale: bool) -> bytes:
+    packed: bytes = pack({"Datacenter": datacenter, "AllowStale": stale, "Reads": reads})
+    return packed
+
+
+def answers(packed: bytes) -> tuple[int, bool, list[Any]]:
+    """(last contact in ns, known leader, [[what, tag, body], ...]) of a reply."""
+    reply = msgpack.unpackb(packed, raw=True)
+    return reply[b"LastContact"], reply[b"KnownLeader"], reply[b"Answers"]
+
+
+def unpacked(body: bytes) -> Any:
+    """The body of an answer."""
+    return msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogateescape")
