@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from services.http_gateway.call import Call
     from services.http_gateway.gateway import Gateway
     from services.http_gateway.options import ReadOptions
+    from shared.metrics.lookups import Counter
     from shared.state.answer import Answer
     from shared.state.snapshot import Snapshot
     from shared.state.topics import Watch
@@ -33,12 +34,14 @@ _DATE_LENGTH = len("Date: Sat, 21 Nov 2026 02:38:27 GMT\r\n")
 class _Entry:
     """The answer before and after its Date field, and what has to be unchanged."""
 
-    __slots__ = ("_after", "_before", "_mark", "_versions", "_watch", "metric", "size")
+    __slots__ = ("_after", "_before", "_mark", "_versions", "_watch", "counters", "metric", "size")
 
-    def __init__(self, before: bytes, after: bytes, watch: Watch, versions: Hashable, metric: str) -> None:
+    def __init__(
+        self, before: bytes, after: bytes, watch: Watch, versions: Hashable, metric: str, counters: list[Counter]
+    ) -> None:
         self._before, self._after, self._watch, self._versions = before, after, watch, versions
         self._mark: tuple[int, int] | None = None
-        self.metric = metric
+        self.metric, self.counters = metric, counters
         self.size = len(before) + len(after) + 200
 
     def answer(self, moment: Moment) -> bytes | None:
@@ -63,7 +66,7 @@ class AnswerCache:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, bool], _Entry] = {}
         self._bytes = 0
-        self._offered: tuple[Request, Watch, Any, str] | None = None
+        self._offered: tuple[Call, Watch, Any] | None = None
 
     def answer(self, gateway: Gateway, request: Request) -> bool:
         """Answer the request from here if that is possible."""
@@ -80,6 +83,8 @@ class AnswerCache:
             return False
         gateway.repeats.learn(request.head, entry)
         gateway.finish_rendered(request, data, entry.metric)
+        for name, labels in entry.counters:
+            metrics.incr(name, labels=labels)
         return True
 
     def offer(self, gateway: Gateway, call: Call, options: ReadOptions, answer: Answer[Any], snap: Snapshot) -> None:
@@ -99,7 +104,7 @@ class AnswerCache:
             and gateway.moment.leads()
         )
         if cacheable:
-            self._offered = (request, answer.watch, snap.versions(answer.watch), call.route.metric)
+            self._offered = (call, answer.watch, snap.versions(answer.watch))
 
     @property
     def has_offer(self) -> bool:
@@ -108,12 +113,13 @@ class AnswerCache:
     def take(self, request: Request, data: bytes) -> None:
         """`data` was rendered for `request`: keep it if it was offered."""
         offered, self._offered = self._offered, None
-        if offered is None or offered[0] is not request or not data.startswith(b"HTTP/1.1 200 "):
+        if offered is None or offered[0].request is not request or not data.startswith(b"HTTP/1.1 200 "):
             return
         if len(data) > ENTRY_BYTES_MAX:
             return
+        call, watch, versions = offered
         at = data.index(_DATE) + 2
-        entry = _Entry(data[:at], data[at + _DATE_LENGTH :], offered[1], offered[2], offered[3])
+        entry = _Entry(data[:at], data[at + _DATE_LENGTH :], watch, versions, call.route.metric, call.counted)
         key = (request.target, request.gzip)
         old = self._entries.get(key)
         if old is not None:

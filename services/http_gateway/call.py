@@ -14,6 +14,7 @@ from services.http_gateway.errors import BadRequestError, BareNotFoundError, Htt
 from services.http_gateway.go_http import true_answer
 from services.http_gateway.message import Request, Response
 from services.http_gateway.options import ReadOptions, parse_options, request_token
+from shared import metrics
 from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError
 from shared.structs import gojson
@@ -22,6 +23,8 @@ from shared.structs.errors import JsonError
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
     from services.http_gateway.routes.table import Route
+    from shared.metrics.lookups import Counter
+    from shared.metrics.registry import Labels
 
 
 VARY: Final = {"Vary": "Accept-Encoding"}
@@ -39,16 +42,22 @@ LATER: Final = Later()
 class Call:
     """`headers` go into the answer, whatever it is; `rest` is the path after the route's pattern."""
 
-    __slots__ = ("gateway", "headers", "on_failure", "request", "route")
+    __slots__ = ("counted", "gateway", "headers", "on_failure", "request", "route")
 
     def __init__(self, gateway: Gateway, request: Request, route: Route, headers: dict[str, str]) -> None:
         self.gateway, self.request, self.route, self.headers = gateway, request, route, headers
         self.on_failure: dict[str, str] = {}
         """Header fields of an error answer: some endpoints of Consul show zero metadata with an error."""
+        self.counted: list[Counter] = []
+        """What was counted for it, and has to be for every answer that is given in its place."""
 
     @property
     def rest(self) -> str:
         return self.request.path[len(self.route.pattern) :]
+
+    def count(self, name: str, labels: Labels) -> None:
+        metrics.incr(name, labels=labels)
+        self.counted.append((name, labels))
 
     def options(self) -> ReadOptions:
         """The query options. Raises BadRequestError."""

@@ -23,7 +23,7 @@ from services.http_gateway.options import ReadOptions
 from services.http_gateway.policy import Policy
 from services.http_gateway.reads import Blocking
 from services.http_gateway.redirect import clean_path, is_printable, redirect
-from services.http_gateway.repeats import Repeats
+from services.http_gateway.repeats import Known, Repeats
 from services.http_gateway.rounds import Rounds, is_unknown_method
 from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
@@ -79,7 +79,7 @@ class Gateway:
         self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), links.rpc)
         self._leader_without_index = ""
         """Address of a leader that has to be asked for each answer: a Consul server."""
-        self._answered: dict[str, int] = {}
+        self._answered: dict[Known, int] = {}
         self._logs_requests = False
         self.known_values = KnownValues()
         self.hub = WatchHub()
@@ -113,8 +113,10 @@ class Gateway:
         self.moment.end()
         if self._answered:
             latency_ms = (self._clock() - self._batch_started_s) * 1000
-            for metric, times in self._answered.items():
-                metrics.sample(f"consul.http.GET.{metric}", latency_ms, times=times)
+            for known, times in self._answered.items():
+                metrics.sample(f"consul.http.GET.{known.metric}", latency_ms, times=times)
+                for name, labels in known.counters:
+                    metrics.incr(name, times, labels)
             self._answered.clear()
         self.writes.end_batch()
         for rounds in (self._own_rounds, self._leaders_rounds, self._leases_rounds):
@@ -173,7 +175,7 @@ class Gateway:
             self.repeats.forget(head)
             return None
         if data is not None:
-            self._answered[known.metric] = self._answered.get(known.metric, 0) + 1
+            self._answered[known] = self._answered.get(known, 0) + 1
         return data
 
     def dispatch(self, request: Request) -> None:

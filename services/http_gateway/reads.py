@@ -37,6 +37,7 @@ from shared.state.watch import Registration
 
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
+    from shared.metrics.lookups import Counter
 
 WAIT_JITTER = 16
 """A wait is stretched by up to a 16th, so that clients which started together do not return together."""
@@ -67,7 +68,8 @@ class Read:
     """One query. method, arguments: the RPC and its request, without the query options. local: the same query
     on a snapshot. remote: the value in the RPC's reply, as `local` gives it. show: what to answer for it.
     level: whether X-Consul-Effective-Consistency is shown. cached: whether ?cached works for it. unpack: makes a map
-    of a reply that is encoded in a way of its own. failed: what the client sees of an error of the RPC."""
+    of a reply that is encoded in a way of its own. failed: what the client sees of an error of the RPC. counts: what
+    is counted for so many values found here; a server that is asked counts by itself."""
 
     method: str
     arguments: Mapping[str, Any]
@@ -78,6 +80,7 @@ class Read:
     cached: bool = False
     unpack: Callable[[Any], Any] | None = None
     failed: Callable[[IpcError], Exception] | None = None
+    counts: Callable[[int], list[Counter]] | None = None
 
 
 def read(call: Call, options: ReadOptions, query: Read) -> Any:
@@ -148,6 +151,7 @@ def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True, 
     if options.min_index and answer.index <= options.min_index:
         gateway.blocking.park(call, options, query, answer, snap.generation)
         return LATER
+    _count(call, query, answer)
     moment = gateway.moment
     contact_ms = 0 if confirmed else moment.last_contact_ms()
     meta = Meta(answer.index, contact_ms, confirmed or moment.leadership().known_leader)
@@ -155,6 +159,12 @@ def _local(call: Call, options: ReadOptions, query: Read, *, keep: bool = True, 
     if keep:
         gateway.remember(call, options, answer, snap)
     return result
+
+
+def _count(call: Call, query: Read, answer: Answer[Any]) -> None:
+    if query.counts is not None:
+        for counter in query.counts(len(answer.value)):
+            call.count(*counter)
 
 
 def show(call: Call, options: ReadOptions, query: Read, meta: Meta, value: Any) -> Any:
@@ -315,11 +325,16 @@ class Blocking:
         waiters = list(group.waiters)
         self._forget(group)
         first = waiters[0]
+        counted = len(first.call.counted)
         try:
+            _count(first.call, group.query, answer)
             result = show(first.call, first.options, group.query, meta, answer.value)
             first.call.done(result)
         except HttpError as error:
             first.call.failed(error)
+        if len(waiters) > 1:
+            for name, labels in first.call.counted[counted:]:
+                metrics.incr(name, len(waiters) - 1, labels)
         data = self._gateway.last_answer
         self._gateway.finish_all([waiter.call for waiter in waiters[1:]], data, first.call)
 

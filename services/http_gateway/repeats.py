@@ -7,19 +7,26 @@ connection, so an answer depends on the bytes of the head and the state alone, n
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 from services.http_gateway.moment import Moment
+
+if TYPE_CHECKING:
+    from shared.metrics.lookups import Counter
 
 HEADS_MAX = 2048
 HEAD_BYTES_MAX = 1024
 
 
 class Known(Protocol):
-    """What a request came to. metric: path part of the metric name."""
+    """What a request came to. metric: path part of the metric name. counters: what is counted for each answer."""
 
     @property
     def metric(self) -> str: ...
+
+    @property
+    def counters(self) -> Sequence[Counter]: ...
 
     def answer(self, moment: Moment) -> bytes | None:
         """The complete answer if it can be given at this moment; None: the request has to go the full way.

@@ -23,7 +23,7 @@ from services.http_gateway.selection import (
     wan_address,
 )
 from services.http_gateway.writes import TIMEOUT_S
-from shared import metrics
+from shared.metrics.lookups import Counter, lookup_counters
 from shared.state.answer import Answer
 from shared.state.queries import catalog
 from shared.state.snapshot import Snapshot
@@ -46,11 +46,11 @@ _APPLY_METRICS = {"Catalog.Register": "consul.catalog.register", "Catalog.Deregi
 
 
 def _count(call: Call, name: str) -> None:
-    metrics.incr(f"consul.client.api.{name}", labels=(("node", call.gateway.config.node_name),))
+    call.count(f"consul.client.api.{name}", (("node", call.gateway.config.node_name),))
 
 
 def _count_success(call: Call, name: str) -> None:
-    metrics.incr(f"consul.client.api.success.{name}", labels=(("node", call.gateway.config.node_name),))
+    call.count(f"consul.client.api.success.{name}", (("node", call.gateway.config.node_name),))
 
 
 def register(call: Call) -> Any:
@@ -182,7 +182,7 @@ def _service_nodes(call: Call, metric: str, *, connect: bool) -> Any:
     wanted_meta, wanted_tags = node_meta(call), tags(call)
 
     def show(found: list[ServiceNode]) -> Any:
-        _count_success(call, metric)
+        _count_success(call, "catalog_service_nodes")  # for /connect too, in Consul as here
         if translates(call):
             for instance in found:
                 instance.address = wan_address(instance.address, instance.tagged_addresses)
@@ -190,6 +190,10 @@ def _service_nodes(call: Call, metric: str, *, connect: bool) -> Any:
         for instance in found:
             instance.service_tags = instance.service_tags or []
         return [instance.to_json() for instance in found]
+
+    def counts(found: int) -> list[Counter]:
+        kind = "connect" if connect else "service"
+        return lookup_counters("catalog", kind, name, found, tags=wanted_tags or ())
 
     def find(snap: Snapshot) -> Answer[list[ServiceNode]]:
         return catalog.service_nodes(snap, name, wanted_tags or (), wanted_meta, connect)
@@ -210,6 +214,7 @@ def _service_nodes(call: Call, metric: str, *, connect: bool) -> Any:
             remote=lambda reply: [ServiceNode.from_wire(each) for each in reply.get("ServiceNodes") or ()],
             show=show,
             cached=True,
+            counts=counts,
         ),
     )
 

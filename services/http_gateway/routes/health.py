@@ -17,6 +17,7 @@ from services.http_gateway.selection import (
     translates,
     wan_address,
 )
+from shared.metrics.lookups import Counter, lookup_counters
 from shared.state.answer import Answer
 from shared.state.queries import health
 from shared.state.snapshot import Snapshot
@@ -119,6 +120,9 @@ def _service(call: Call, *, connect: bool) -> Any:
     call.on_failure = ZERO_META.headers()
     wanted_meta, wanted_tags = node_meta(call), tags(call)
 
+    def counts(found: int) -> list[Counter]:
+        return lookup_counters("health", "connect" if connect else "service", name, found, tags=wanted_tags or ())
+
     def find(snap: Snapshot) -> Answer[list[CheckServiceNode]]:
         return health.service_nodes(snap, name, wanted_tags or (), wanted_meta, connect)
 
@@ -138,6 +142,7 @@ def _service(call: Call, *, connect: bool) -> Any:
             remote=lambda reply: [CheckServiceNode.from_wire(each) for each in reply.get("Nodes") or ()],
             show=lambda found: _show_instances(call, found),
             cached=True,
+            counts=counts,
         ),
     )
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from base64 import b64encode
+from collections.abc import Sequence
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from shared.state.kvrow import HEADER_SIZE, unpack_header
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
     from services.http_gateway.message import Request
+    from shared.metrics.lookups import Counter
 
 _PREFIX_LENGTH: Final = len("/v1/kv/")
 _BODY_BYTES_MAX: Final = 2048
@@ -56,6 +58,7 @@ class OneKey:
     __slots__ = ("_after", "_before", "_gzip", "_json_key", "_mark", "_mode", "_pretty", "_raw_key", "_row")
 
     metric = "v1.kv._"
+    counters: Sequence[Counter] = ()
 
     def __init__(self, raw_key: bytes, mode: int, *, gzip: bool, pretty: bool) -> None:
         self._raw_key, self._mode, self._gzip, self._pretty = raw_key, mode, gzip, pretty

@@ -11,6 +11,7 @@ from services.rpc_core.endpoints.filters import compile_filter
 from services.rpc_core.endpoints.near import sort_by_distance
 from services.rpc_core.errors import RpcError
 from shared import metrics
+from shared.metrics.lookups import lookup_counters
 from shared.state.answer import Answer
 from shared.state.queries import catalog
 from shared.state.snapshot import Snapshot
@@ -103,18 +104,11 @@ def wanted_tags(args: ServiceSpecificRequest) -> list[str]:
 
 
 def count_lookup(family: str, args: ServiceSpecificRequest, found: int) -> None:
-    """Metrics of a service lookup, `consul.<family>.service.query` and its relatives."""
+    """Metrics of a service look-up, `consul.<family>.service.query` and its relatives."""
     kind = "connect" if args.connect else "ingress" if args.ingress else "service"
-    prefix = f"consul.{family}.{kind}"
-    service = ("service", args.service_name)
-    metrics.incr(f"{prefix}.query", labels=(service,))
-    if args.service_tag:
-        metrics.incr(f"{prefix}.query-tag", labels=(service, ("tag", args.service_tag)))
-    if args.service_tags:
-        tags = tuple(("tag", tag) for tag in sorted(args.service_tags))
-        metrics.incr(f"{prefix}.query-tags", labels=(service, *tags))
-    if not found:
-        metrics.incr(f"{prefix}.not-found", labels=(service,))
+    tags = args.service_tags or ()
+    for name, labels in lookup_counters(family, kind, args.service_name, found, tag=args.service_tag, tags=tags):
+        metrics.incr(name, labels=labels)
 
 
 async def _service_nodes(core: Core, body: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import re
 import signal
@@ -95,21 +96,62 @@ def test_the_families_are_those_of_the_real_agent(real_consul: Path, loopback: L
     assert missing == set()
 
 
+LOOKUPS = ("consul_catalog_", "consul_health_", "consul_client_api_")
+
+
+def lookups(agent: AnyAgent) -> dict[str, float]:
+    """Counters of look-ups with their labels, nodes made alike."""
+    return {
+        f"{sample.name} {sorted((k, v) for k, v in sample.labels.items() if k != 'node')}": sample.value
+        for family in families(agent).values()
+        if family.name.startswith(LOOKUPS) and family.type == "counter"
+        for sample in family.samples
+    }
+
+
+@pytest.mark.real_consul
+def test_look_ups_are_counted_like_the_real_agents_however_often_they_are_repeated(
+    real_consul: Path, loopback: LoopbackPool, tmp_path: Path
+) -> None:
+    agents: list[AnyAgent] = [
+        Agent(loopback(), tmp_path / "ours", config=TELEMETRY),
+        RealConsul(loopback(), tmp_path / "real", real_consul, config=TELEMETRY),
+    ]
+    paths = ["/v1/health/service/web", "/v1/health/service/web?tag=a&tag=b", "/v1/health/service/none?passing"]
+    paths += ["/v1/catalog/service/web?tag=a", "/v1/catalog/service/none", "/v1/catalog/services", "/v1/catalog/nodes"]
+    paths += ["/v1/health/service/web?stale", "/v1/catalog/connect/web", "/v1/health/connect/web"]
+    counted = []
+    with running(*agents):
+        for agent in agents:
+            agent.http("PUT", "/v1/catalog/register", b'{"Node":"n2","Address":"1.2.3.4","Service":{"Service":"web"}}')
+            before = lookups(agent)
+            connection = http.client.HTTPConnection(agent.address, agent.http_port, timeout=PATIENCE_S)
+            with contextlib.closing(connection):
+                for path in paths:
+                    for _ in range(5):
+                        connection.request("GET", path)
+                        assert connection.getresponse().read()
+            agent.http("GET", "/v1/health/service/web?index=1")
+            after = lookups(agent)
+            counted.append({name: value - before.get(name, 0) for name, value in after.items()})
+    assert counted[0] == counted[1]
+
+
 def test_counters_do_not_fall_when_a_component_is_killed(loopback: LoopbackPool, tmp_path: Path) -> None:
     agent = Agent(loopback(), tmp_path, config=TELEMETRY)
 
-    def registrations() -> float:
-        family = families(agent).get("consul_catalog_register")
+    def transactions() -> float:
+        family = families(agent).get("consul_txn_apply")
         return sum(s.value for s in family.samples if s.name.endswith("_count")) if family is not None else 0.0
 
-    body = b'{"Node":"n2","Address":"1.2.3.4"}'
+    body = b'[{"KV": {"Verb": "set", "Key": "a", "Value": ""}}]'
     with running(agent):
-        assert agent.http("PUT", "/v1/catalog/register", body).body.strip() == b"true"
-        before = registrations()
+        assert agent.http("PUT", "/v1/txn", body).status == 200
+        before = transactions()
         assert before >= 1
         agent.kill("rpc_core")
-        wait_until(lambda: agent.http("PUT", "/v1/catalog/register", body).status == 200, what="a write after the kill")
-        wait_until(lambda: registrations() > before, what="a registration more than before the kill")
+        wait_until(lambda: agent.http("PUT", "/v1/txn", body).status == 200, what="a write after the kill")
+        wait_until(lambda: transactions() > before, what="a transaction more than before the kill")
 
 
 @pytest.mark.real_consul
