@@ -145,6 +145,7 @@ def test_no_read_is_wrong_whatever_fails(tmp_path: Path, reason: str, servers: i
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(LONG_S + 900)
 @pytest.mark.parametrize("servers", [3, 5])
 def test_no_read_is_wrong_for_an_hour(tmp_path: Path, reason: str, servers: int) -> None:
     if reason:
