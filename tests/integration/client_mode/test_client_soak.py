@@ -176,6 +176,7 @@ def grown(series: list[Figures]) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(SOAK_S + 900)
 def test_nothing_grows_and_nobody_is_told_more_than_is_promised(tmp_path: Path) -> None:
     if reason := why_not():
         pytest.skip(reason)
