@@ -13,6 +13,23 @@ import msgpack
 METHOD: Final = "Proconsul.Read"
 DOOR: Final = "Agent.ReadMany"
 """The method of a client's rpc_core that passes it on: request and reply in msgpack, as they are on the wire."""
+METHODS: Final = frozenset(
+    {
+        "Catalog.ListNodes",
+        "Catalog.ListServices",
+        "Catalog.NodeServiceList",
+        "Catalog.NodeServices",
+        "Catalog.ServiceNodes",
+        "Health.ChecksInState",
+        "Health.NodeChecks",
+        "Health.ServiceChecks",
+        "Health.ServiceNodes",
+        "KVS.Get",
+        "KVS.List",
+        "KVS.ListKeys",
+    }
+)
+"""What can be asked so: methods that read one state, once."""
 SAME, VALUE, ALONE = 0, 1, 2
 """The answer has the tag that was sent; here it is; ask this read by itself."""
 UNKNOWN: Final = "unknown_method"

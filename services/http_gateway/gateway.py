@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from services.http_gateway.agent_cache import KnownValues
+from services.http_gateway.asking import Asking
 from services.http_gateway.cache import AnswerCache
 from services.http_gateway.call import VARY, Call
 from services.http_gateway.errors import HttpError, MethodNotAllowedError
@@ -81,6 +82,8 @@ class Gateway:
         """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[Known, int] = {}
         self._logs_requests = False
+        self.asking: Asking | None = None
+        """How a client agent reads."""
         self.known_values = KnownValues()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
@@ -89,10 +92,14 @@ class Gateway:
         self.take_slow: Callable[[Call], None] = _no_slow_door
         self.spool = Spool(config.data_dir or config.run_dir, "http_gateway")
         self.use_config(config)
+        if not config.server:
+            self.asking = Asking(self)
 
     def use_config(self, config: RuntimeConfig) -> None:
         """At start and on reload."""
         self.config = config
+        if self.asking is not None:
+            self.asking.reset(limited=config.limits.limits_calls)
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + (1.0 if config.server else _SERVER_S)
         self.writes.may_pass = not config.limits.limits_calls
@@ -121,6 +128,12 @@ class Gateway:
         self.writes.end_batch()
         for rounds in (self._own_rounds, self._leaders_rounds, self._leases_rounds):
             rounds.start()
+        if self.asking is not None:
+            self.asking.start()
+
+    def now(self) -> float:
+        """Seconds of the clock by which requests are timed."""
+        return self._clock()
 
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""
@@ -199,6 +212,8 @@ class Gateway:
     def _answer_shortly(self, request: Request) -> bool:
         method = request.method
         if method == "GET":
+            if self.asking is not None:
+                return self.asking.answer(request)
             if self.cache.answer(self, request):
                 return True
             return request.path.startswith("/v1/kv/") and self._routes.fast_get(self, request)

@@ -4,7 +4,7 @@ default     from the local store if this server leads and its lease lives, or on
             to be for that (`rounds`); else rpc_core finds the leader
 stale       from the local store of any server that has heard of a leader
 consistent  from the local store after one ReadIndex round, asked for by the leader or of it; else through rpc_core
-client      always through rpc_core
+client      always through rpc_core, many reads in one call where that is possible (`asking`)
 cached      from the agent cache of rpc_core, for the endpoints that know it
 
 A blocking query whose answer is still the old one parks in a group with all others that asked for the very
@@ -87,7 +87,7 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
     """Answer `call` with `query`, now or later. Raises HttpError."""
     gateway = call.gateway
     if options.use_cache and query.cached and agent_cache.wanted(gateway, options):
-        show_reply = partial(_shown, call, options, query)
+        show_reply = partial(shown, call, options, query)
         return agent_cache.get(call, options, query.method, query.arguments, show_reply)
     if options.datacenter != gateway.config.datacenter or not gateway.config.server:
         return _forward(call, options, query)
@@ -176,15 +176,19 @@ def show(call: Call, options: ReadOptions, query: Read, meta: Meta, value: Any) 
     return query.show(value)
 
 
-def _forward(call: Call, options: ReadOptions, query: Read) -> Later:
+def _forward(call: Call, options: ReadOptions, query: Read) -> Any:
     gateway = call.gateway
+    if gateway.asking is not None:
+        result = gateway.asking.read(call, options, query)
+        if result is not None:
+            return result
     payload = {**query.arguments, **options.to_wire(), "Datacenter": options.datacenter}
     timeout_s = gateway.rpc_timeout_s
     if options.min_index:
         wait_s = gateway.wait_s(options)
         timeout_s += wait_s + wait_s / WAIT_JITTER
 
-    then = partial(_shown, call, options, query)
+    then = partial(shown, call, options, query)
     answered = call.on_done(then)
 
     def on_done(reply: Any, error: IpcError | None) -> None:
@@ -197,7 +201,7 @@ def _forward(call: Call, options: ReadOptions, query: Read) -> Later:
     return LATER
 
 
-def _shown(call: Call, options: ReadOptions, query: Read, reply: Any) -> Any:
+def shown(call: Call, options: ReadOptions, query: Read, reply: Any) -> Any:
     """The answer for the reply of an RPC."""
     if query.unpack is not None:
         reply = query.unpack(reply)

@@ -15,29 +15,13 @@ from services.rpc_core.endpoints.catalog import count_lookup
 from services.rpc_core.errors import RpcError
 from services.rpc_core.wire import rpc
 from shared import metrics
+from shared.many_reads import METHODS
 from shared.state.errors import StateError
 from shared.state.snapshot import Snapshot
 from shared.state.topics import Watch
 from shared.structs.errors import WireTypeError
 from shared.structs.query import QueryMeta, QueryOptions, ServiceSpecificRequest
 
-METHODS: Final = frozenset(
-    {
-        "Catalog.ListNodes",
-        "Catalog.ListServices",
-        "Catalog.NodeServiceList",
-        "Catalog.NodeServices",
-        "Catalog.ServiceNodes",
-        "Health.ChecksInState",
-        "Health.NodeChecks",
-        "Health.ServiceChecks",
-        "Health.ServiceNodes",
-        "KVS.Get",
-        "KVS.List",
-        "KVS.ListKeys",
-    }
-)
-"""Their handlers wait for nothing but `Core.read`."""
 ENTRIES_MAX: Final = 4096
 BYTES_MAX: Final = 32 << 20
 ENTRY_BYTES_MAX: Final = 1 << 20

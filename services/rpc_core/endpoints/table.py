@@ -23,7 +23,6 @@ from services.rpc_core.endpoints import (
     status,
     txn,
 )
-from services.rpc_core.endpoints.at_hand import METHODS as AT_HAND
 from services.rpc_core.endpoints.at_hand import ReadsAtHand
 from services.rpc_core.endpoints.read_many import ReadMany
 from services.rpc_core.errors import MalformedCallError, RateExceededError, RpcError
@@ -32,6 +31,7 @@ from shared import metrics
 from shared.ipc import RemoteError, Request, Server
 from shared.log import get_logger
 from shared.many_reads import METHOD as READ_MANY
+from shared.many_reads import METHODS as AT_HAND
 from shared.state.errors import StateError
 from shared.structs.errors import WireTypeError
 

@@ -30,6 +30,7 @@ class FakeGateway:
         self.config = RuntimeConfig(node_name="n", node_id="i", server=False)
         self.rpc, self.rpc_timeout_s = self, 7.0
         self.reply, self.called = reply, ("", cast(Any, None))
+        self.asking = None
         self.answer: Response | None = None
 
     def post(self, method: str, payload: Any, on_done: Callable[[Any, Any], None], **_options: Any) -> int:
