@@ -178,6 +178,7 @@ class Leader:
             state.say("info", "removed peer, stopping replication", ("peer", server_id), ("last-index", last))
             del self.progress[server_id]
             self.core.election.learn(server_id, knows=False)
+        self.reads.check(now)  # a round may have waited for nobody but those who are gone
 
     # ---- replication -------------------------------------------------------------------------------------------
 
@@ -325,11 +326,13 @@ class Leader:
         self._advance_handover(now)
 
     def append_failed(self, event: AppendFailed, now: float) -> None:
-        """The disk refused entries. A sole server withdraws them, since nobody else has seen them; any other
-        steps down: an index and term must never name two different entries."""
+        """The disk refused entries, and the log is cut already. A sole server withdraws them, since nobody else has
+        seen them; any other steps down: an index and term must never name two different entries. Also one that would
+        have become sole: the server that was to be removed may have seen some of it, and is a member again."""
         state = self.state
-        if self.progress or event.first_index <= self.start_index:
-            unknown = event.unknown or bool(self.progress)
+        seen_by_others = bool(self.progress) or not state.is_sole_server
+        if seen_by_others or event.first_index <= self.start_index:
+            unknown = event.unknown or seen_by_others
             state.emit(Dropped(event.first_index, event.error, unknown))
             self.core.become_follower("", now, pause_s=FAILED_DISK_PAUSE_S)
         else:

@@ -6,6 +6,7 @@ import pytest
 
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
+from services.raft_node.core.configuration import REMOVE_SERVER
 from services.raft_node.core.progress import backoff_s
 from services.raft_node.core.types import (
     COMMAND,
@@ -133,3 +134,18 @@ def test_a_disk_that_fails_costs_a_leader_with_followers_its_leadership() -> Non
     assert of(ev.Dropped, effects)[0] == ev.Dropped(2, "disk full", True)
     assert core.role == FOLLOWER
     assert core.log.last_index == 1
+
+
+@pytest.mark.parametrize("first_lost", [3, 4])
+def test_a_leader_whose_last_follower_was_about_to_go_steps_down_too(first_lost: int) -> None:
+    """The disk refuses the removal, or what was sent to the follower just before: that one may have stored it."""
+    core = core_of(configuration=Configuration((A, B)))
+    [probe] = sends(make_leader(core), B)
+    core.step(ev.Durable(2, 2), 5.0)
+    core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    [sent] = sends(core.step(ev.Propose("p", [(COMMAND, b"x", b"")]), 5.0), B)
+    assert [entry.index for entry in sent.request.entries] == [3]
+    core.step(ev.ChangeConfiguration("c", REMOVE_SERVER, "b"), 5.0)
+    effects = core.step(ev.AppendFailed(first_lost, "disk full"), 5.0)
+    assert of(ev.Dropped, effects)[0] == ev.Dropped(first_lost, "disk full", True)
+    assert (core.role, core.state.configurations.latest) == (FOLLOWER, Configuration((A, B)))

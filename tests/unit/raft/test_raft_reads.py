@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
+from services.raft_node.core.configuration import REMOVE_SERVER
 from services.raft_node.core.reads import PATIENCE_S
 from services.raft_node.core.types import Configuration, Server
 from tests.unit.raft.core_under_test import THREE, A, B, C, core_of, make_leader, of, sends
@@ -94,3 +95,12 @@ def test_an_entry_that_is_stored_after_the_question_confirms_as_well() -> None:
     [entry] = sends(core.step(ev.Propose("p", [(0, b"x", b"")]), now), B)
     effects = core.step(ev.RpcReply(entry.request_id, "b", done(last=3)), now)
     assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+
+
+def test_a_round_does_not_wait_for_a_server_that_was_removed_meanwhile() -> None:
+    """The last other one: nobody is left whose answer could end the round, and with it all that wait for the next."""
+    core, now = settled(Configuration((A, B))), NOW + 0.02
+    core.step(ev.ReadIndex("r"), now)
+    effects = core.step(ev.ChangeConfiguration("c", REMOVE_SERVER, "b"), now)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+    assert of(ev.ReadReady, core.step(ev.ReadIndex("next"), now)) == [ev.ReadReady(["next"], 2)]
