@@ -204,12 +204,10 @@ class SimCluster:
         self.heal()
         for node in self.nodes.values():
             node.disk.fault = node.disk.room = node.disk.crash_after = None
-            node.machine.no_room = False
             node.thaw()
+            node.make_room()
             if node.replica is None:
                 node.boot()
-            else:
-                node.run(node.replica.retry_apply)
         leader = self.leader(limit_s=limit_s)
         self.write(leader)
         self.run_until(self._agree, limit_s)

@@ -7,13 +7,17 @@ import os
 import random
 from collections.abc import Callable
 
+from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.configuration import ADD_NON_VOTER, ADD_VOTER, DEMOTE_VOTER, REMOVE_SERVER
+from services.raft_node.core.messages import AppendEntries
 from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster, SimServer
 
 TURNS = 90
 _SPARES = 2
 _PAUSES_S = (0.0, 0.002, 0.01, 0.03, 0.1)
+_OF_NO_REQUEST = -1
+"""An answer to this number says nothing to a leader but its term."""
 
 
 def run_seed(size: int, seed: int) -> SimCluster:
@@ -64,6 +68,9 @@ class Nemesis:
             (0.05, self._freeze),
             (0.04, self._jump),
             (0.03, self._false_alarm),
+            (0.06, self._send_a_part_again),
+            (0.03, self._overtake),
+            (0.04, self._fill_state_store),
         ]
         chosen = [fault for fault in faults if rng.random() < 0.6]
         self._actions = [
@@ -157,6 +164,44 @@ class Nemesis:
                 node.boot()
                 return
 
+    def _send_a_part_again(self) -> None:
+        """A leader may send its snapshot or any part of its log at any time, with the index up to which it has
+        committed; ours never begins further back than it has to, others may. Often to a server that has just come back
+        with entries of its own."""
+        self._boot()
+        if leader := self._leader():
+            for target in self.cluster.live():
+                if target is leader:
+                    continue
+                if self.rng.random() < 0.3:
+                    leader.send_snapshot(ev.SendSnapshot(_OF_NO_REQUEST, target.server, leader.core.term))
+                elif request := self._part_of_the_log(leader.core):
+                    self.cluster.call(leader, target.server.id, _OF_NO_REQUEST, request, None)
+
+    def _part_of_the_log(self, core: RaftCore) -> AppendEntries | None:
+        log = core.log
+        first = self.rng.randint(log.first_index, log.last_index + 1)
+        last = min(log.last_index, first - 1 + self.rng.randint(0, 3))
+        entries = tuple(log.read(first, last, 1 << 20)) if first <= last else ()
+        before = log.term_at(first - 1)
+        if before is None:
+            return None
+        return AppendEntries(core.term, core.state.settings.address, first - 1, before, entries, core.commit_index)
+
+    def _overtake(self) -> None:
+        """A leader that is cut off takes writes; the others elect another one, and do not keep what it would need."""
+        if old := self._leader():
+            self.cluster.isolate(old)
+            self.cluster.write(old, self.rng.randint(1, 12))
+            self.cluster.run_for(4 * HEARTBEAT_S)
+            for new in self.cluster.leaders():
+                if new is not old:
+                    self.cluster.write(new, self.rng.randint(1, 12))
+                    self.cluster.run_for(HEARTBEAT_S / 2)
+                    new.take_snapshot()
+            self.cluster.run_for(HEARTBEAT_S / 2)
+            self.cluster.cut.clear()
+
     def _cut_off(self) -> None:
         nodes = list(self.cluster.nodes.values())
         self.cluster.isolate(*self.rng.sample(nodes, self.rng.randint(1, len(nodes) // 2)))
@@ -193,9 +238,15 @@ class Nemesis:
         if node := self._live():
             node.disk.fault = fault
 
+    def _fill_state_store(self) -> None:
+        """What is committed cannot be applied from now on, also by a server that comes to lead then."""
+        if node := self._victim():
+            node.machine.no_room = True
+
     def _mend_disks(self) -> None:
         for node in self.cluster.nodes.values():
             node.disk.fault = None
+            node.make_room()
 
     def _freeze(self) -> None:
         if node := self._victim():

@@ -7,7 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from services.raft_node.core.messages import Reply, Request, RequestVote, RequestVoteReply
+from services.raft_node.core.messages import (
+    AppendEntries,
+    AppendEntriesReply,
+    Reply,
+    Request,
+    RequestVote,
+    RequestVoteReply,
+)
 from services.raft_node.core.types import LEADER, Entry
 
 if TYPE_CHECKING:
@@ -35,10 +42,24 @@ class Oracle:
 
     # ---- election safety, leader completeness ------------------------------------------------------------------
 
-    def answered(self, server_id: str, request: Request, reply: Reply | None) -> None:
-        """One vote per term and server, whatever it forgets in between."""
-        if isinstance(request, RequestVote) and isinstance(reply, RequestVoteReply) and reply.granted:
+    def answered(self, server: SimServer, request: Request, reply: Reply | None) -> None:
+        """One vote per term and server, whatever it forgets in between; and what an answer says is on the disk."""
+        server_id = server.server.id
+        if isinstance(reply, RequestVoteReply) and isinstance(request, RequestVote) and reply.granted:
             self.voted(server_id, request.term, request.candidate)
+            vote = server.stable.state[1:]
+            assert vote == (request.term, request.candidate), f"{server_id} has given a vote but saved {vote}"
+        elif isinstance(reply, AppendEntriesReply) and isinstance(request, AppendEntries) and reply.success:
+            assert server.stable.state.term >= reply.term, f"{server_id} has not saved term {reply.term}"
+            if request.entries:
+                last = request.entries[-1]
+                assert server.has_stored(last.index, last.term), f"{server_id} has not stored entry {last.index}"
+
+    def asked(self, server: SimServer, request: Request) -> None:
+        """Whoever asks for votes has given its own, which it will remember."""
+        if isinstance(request, RequestVote) and server.core.state.configurations.latest.has_vote(server.server.id):
+            vote = server.stable.state[1:]
+            assert vote == (request.term, request.candidate), f"{server.server.id} stands but has saved {vote}"
 
     def voted(self, server_id: str, term: int, candidate: str) -> None:
         other = self.votes.setdefault((server_id, term), candidate)
@@ -95,7 +116,7 @@ class Oracle:
         else:
             server.led = None
         if commit_index > server.seen_commit:
-            for index in range(max(server.seen_commit, log.snapshot_index, log.first_index - 1) + 1, commit_index + 1):
+            for index in range(max(server.seen_commit, log.first_index - 1) + 1, commit_index + 1):
                 term = log.term_at(index)
                 assert term is not None, f"{server.server.id} committed {index}, which it does not have"
                 known = self.committed.setdefault(index, (term, core.term))[0]

@@ -67,6 +67,7 @@ class SimServer:
         self.machine = SimMachine(cluster.oracle)
         self.replica: Replica | None = None
         self.wal: WatchedWal
+        self.stable: StableStore
         self.lives = 0
         self.clock_rate, self.clock_offset_s = 1.0, 0.0
         self.outcomes: list[tuple[bytes, str]] = []
@@ -127,7 +128,7 @@ class SimServer:
         wal = WatchedWal.open(self.disk, f"{directory}/wal", cluster.segment_bytes)
         assert isinstance(wal, WatchedWal)
         wal.server, self.wal = self, wal
-        stable = StableStore.open(self.disk, f"{directory}/stable")
+        self.stable = stable = StableStore.open(self.disk, f"{directory}/stable")
         snapshots = FileSnapshots(self.disk, f"{directory}/snapshots")
         if configuration is not None:
             bootstrap(wal, stable, configuration)
@@ -247,6 +248,12 @@ class SimServer:
         assert replica is not None
         self.run(lambda: replica.change_configuration(None, command, server_id, address))
 
+    def make_room(self) -> None:
+        """The state store is not full any more."""
+        self.machine.no_room = False
+        if self.replica is not None:
+            self.run(self.replica.retry_apply)
+
     def read(self) -> None:
         replica, floor = self.replica, self.cluster.oracle.highest_acknowledged
         if replica is not None:
@@ -307,7 +314,10 @@ class SimServer:
         self.outcomes.append((waiter, error))
 
     def read_ready(self, waiter: int, index: int) -> None:
-        self.cluster.oracle.read(waiter, index)
+        """As the service does it: a leader whose state has no room answers from what it has, if that is enough."""
+        applied = self.applied_index
+        if applied >= index or self.core.all_acknowledged_is_applied(applied):
+            self.cluster.oracle.read(waiter, min(index, applied))
 
     def read_failed(self, waiter: int, error: str) -> None:
         pass
@@ -361,6 +371,7 @@ class SimServer:
         self.cluster.after(self.cluster.rng.uniform(0, 0.02), later)
 
     def send(self, effect: ev.Send) -> None:
+        self.cluster.oracle.asked(self, effect.request)
         self.cluster.call(self, effect.server.id, effect.request_id, effect.request, None)
 
     def send_snapshot(self, effect: ev.SendSnapshot) -> None:
@@ -384,7 +395,7 @@ class SimServer:
 
     def answer(self, effect: ev.Answer) -> None:
         answer, _, request = effect.token
-        self.cluster.oracle.answered(self.server.id, request, effect.reply)
+        self.cluster.oracle.answered(self, request, effect.reply)
         answer(effect.reply)
 
     def receive_snapshot(self, effect: ev.ReceiveSnapshot) -> None:

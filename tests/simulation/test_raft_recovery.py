@@ -62,5 +62,4 @@ def _happen(cluster: SimCluster, node: SimServer, rng: random.Random) -> None:
     elif what < 0.98:
         node.machine.no_room = True
     else:
-        node.machine.no_room = False
-        node.run(replica.retry_apply)
+        node.make_room()

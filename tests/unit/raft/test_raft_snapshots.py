@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
 from services.raft_node.core.types import (
@@ -31,6 +33,20 @@ def test_a_snapshot_that_fits_the_log_keeps_what_follows_it() -> None:
     assert of(ev.ResetLog, effects) == []
     assert of(ev.CompactLog, effects) == [ev.CompactLog(5)]
     assert core.log.last_index == 8
+
+
+@pytest.mark.parametrize("last", [5, 8])
+def test_a_snapshot_that_contradicts_the_log_leaves_nothing_of_it(last: int) -> None:
+    """What is there was an old leader's: as a leader, this server would hand it on as the truth."""
+    core = core_of(*[command(index, 1) for index in range(2, last + 1)], hard=HardState(3))
+    assert ask(core, install(5))[-1] == ev.ReceiveSnapshot("t", install(5))
+    effects = plain(core.step(ev.SnapshotReceived("t", install(5)), 0.1))
+    assert effects == [
+        ev.RestoreSnapshot(5, 2),
+        ev.ResetLog(6),
+        ev.Answer("t", msg.InstallSnapshotReply(3, True)),
+    ]
+    assert (core.log.first_index, core.log.last_index, core.log.last_term) == (6, 5, 2)
 
 
 def test_an_old_snapshot_is_answered_without_being_restored() -> None:
