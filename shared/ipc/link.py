@@ -8,6 +8,7 @@ import math
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 import outcome
@@ -17,14 +18,11 @@ from shared.ipc import frames
 from shared.ipc.calls import Call, CallTable, OnDone
 from shared.ipc.errors import BusyError, ConnectionLostError, DeadlineError, IpcError, ProtocolError, RemoteError
 from shared.ipc.flusher import Flusher
+from shared.ipc.reading import Reader
 from shared.ipc.transport import Transport, check_path
-from shared.log import get_logger
-
-_log = get_logger("agent.ipc")
 
 _BACKOFF_S_FIRST: Final = 0.005
 _BACKOFF_S_MAX: Final = 0.25
-_READS_PER_TURN: Final = 16
 _STREAM_WINDOW: Final = 64
 
 
@@ -288,27 +286,11 @@ class Link:
         return was_up
 
     async def _read(self, transport: Transport) -> None:
-        decoder = frames.FrameDecoder()
-        flusher = Flusher.current()
+        reader = Reader(transport, partial(self._handle, transport), lambda: ("neighbour", self.neighbour))
         while True:
             await transport.wait_readable()
-            for _ in range(_READS_PER_TURN):
-                data = transport.read()
-                if data is None:
-                    break
-                if not data:
-                    return
-                flusher.begin()
-                try:
-                    for frame in decoder.feed(data):
-                        self._handle(transport, frame)
-                    if self.after_batch is not None:
-                        self.after_batch()
-                except ProtocolError as error:
-                    _log.error("Closing a local connection", neighbour=self.neighbour, error=str(error))
-                    return
-                finally:
-                    flusher.end()
+            if not reader.turn(self.after_batch):
+                return
 
     def _handle(self, transport: Transport, frame: frames.Frame) -> None:
         kind = frame[0]

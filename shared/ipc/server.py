@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import trio
@@ -13,7 +14,7 @@ import trio
 from shared import metrics
 from shared.ipc import frames
 from shared.ipc.errors import IpcError, ProtocolError, RemoteError, SocketPathError
-from shared.ipc.flusher import Flusher
+from shared.ipc.reading import Reader
 from shared.ipc.together import Together
 from shared.ipc.transport import Peer, Transport, check_path, peer_of
 from shared.log import get_logger
@@ -22,7 +23,6 @@ _log = get_logger("agent.ipc")
 
 _MAX_CONNECTIONS: Final = 64
 _MAX_SLOW_CALLS: Final = 4096
-_READS_PER_TURN: Final = 16
 _ANSWERS_HIGH_BYTES: Final = 8 << 20
 _EVENTS_HIGH_BYTES: Final = 16 << 20
 
@@ -216,37 +216,19 @@ class _Connection:
 
     async def _read(self, nursery: trio.Nursery) -> None:
         transport, server = self.transport, self.server
-        decoder = frames.FrameDecoder()
-        flusher = Flusher.current()
+        reader = Reader(transport, partial(self._handle, nursery), lambda: ("process", self.peer_name))
         transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, server.name)))
         while not transport.closed:
             try:
                 await transport.wait_readable()
             except trio.ClosedResourceError:
                 return
-            for _ in range(_READS_PER_TURN):
-                if transport.closed:
-                    return
-                data = transport.read()
-                if data is None:
-                    break
-                if not data:
-                    return
-                flusher.begin()
-                try:
-                    for frame in decoder.feed(data):
-                        self._handle(frame, nursery)
-                    if server.on_batch_end is not None:
-                        server.on_batch_end()
-                except ProtocolError as error:
-                    _log.error("Closing a local connection", process=self.peer_name, error=str(error))
-                    return
-                finally:
-                    flusher.end()
+            if not reader.turn(server.on_batch_end):
+                return
             # A client that does not read its answers is not read from either.
             await transport.wait_room(_ANSWERS_HIGH_BYTES)
 
-    def _handle(self, frame: frames.Frame, nursery: trio.Nursery) -> None:
+    def _handle(self, nursery: trio.Nursery, frame: frames.Frame) -> None:
         kind = frame[0]
         if kind == frames.CALL:
             _, request_id, method, timeout_ms, payload = frame[:5]
