@@ -429,15 +429,17 @@ class Replica:
     def _append_failed(self, entries: Sequence[Entry], error: str) -> None:
         """The core has to know before anything else is done. What it had planned on top of these entries is void:
         later appends go, and a follower's "stored" becomes a "not stored"."""
+        first_lost = entries[0].index
         kept: deque[ev.Effect] = deque()
         for effect in self._queue:
             if isinstance(effect, ev.AppendLog):
+                first_lost = min(first_lost, effect.entries[0].index)  # it may replace more than what failed
                 continue
             if isinstance(effect, ev.Answer) and isinstance(effect.reply, AppendEntriesReply):
                 effect = effect._replace(reply=effect.reply._replace(success=False))
             kept.append(effect)
         self._queue = kept
-        failed = ev.AppendFailed(entries[0].index, error, self._log.broken)
+        failed = ev.AppendFailed(first_lost, error, self._log.broken)
         self._queue.extend(self.core.step(failed, self._clock()))
 
     # ---- proposals ---------------------------------------------------------------------------------------------

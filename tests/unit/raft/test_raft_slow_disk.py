@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
+from services.raft_node.core.types import COMMAND, Entry
 from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster
 
 
@@ -52,3 +53,34 @@ def test_a_term_that_is_not_saved_yet_is_not_answered_for() -> None:
     assert answers == []
     done(None)
     assert answers == [msg.AppendEntriesReply(newer.term, one.core.log.last_index, True)]
+
+
+def test_what_was_to_replace_entries_that_the_disk_then_refused_is_not_stored() -> None:
+    """A leader's disk hangs; meanwhile it follows another one, whose entries take the place of older ones than those
+    that hang. They wait for the disk as well, and are given up with what it refuses (seed 302773 of an older nemesis
+    had them counted as stored)."""
+    cluster = SimCluster(3, seed=3, slow_disks=1.0)
+    old = cluster.leader()
+    cluster.run_for(0.05)
+    assert old.replica is not None
+    cluster.isolate(old)
+    cluster.write(old)
+    cluster.run_for(0.025)
+    assert old.core.log.durable_index == old.core.log.last_index == old.core.commit_index + 1
+    done, old.replica.sync_done = old.replica.sync_done, lambda error: None  # type: ignore[method-assign]
+    cluster.write(old, 4)
+    durable, term = old.core.log.durable_index, old.core.term
+    before = (durable - 1, old.core.log.term_at(durable - 1))
+    entry = Entry(durable, term + 5, COMMAND, b"of another leader")
+    newer = msg.AppendEntries(term + 5, "n1:8300", before[0], before[1] or 0, (entry,))
+    answers: list[msg.Reply | None] = []
+    old.event(ev.RpcRequest((answers.append, None, newer), newer))
+    cluster.run_for(0.025)
+    old.replica.sync_done = done  # type: ignore[method-assign]
+    done("no space left on device")
+    assert [type(answer) for answer in answers] == [msg.AppendEntriesReply]
+    assert answers[0] == msg.AppendEntriesReply(term + 5, durable + 4, False)
+    old.event(ev.RpcRequest((answers.append, None, newer), newer))
+    cluster.run_for(0.05)
+    assert answers[1:] == [msg.AppendEntriesReply(term + 5, durable - 1, True)]
+    assert (old.wal.last_index, old.wal.term_at(durable)) == (durable, term + 5)
