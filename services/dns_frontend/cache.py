@@ -1,4 +1,4 @@
-"""Answer cache: ready-made answer bytes, valid while nothing they were read from has changed. No I/O in here.
+"""Answer cache: ready-made answer bytes, valid while nothing they were made of has changed. No I/O in here.
 
 Consul shuffles answers, so one question has several equivalent answers. The cache keeps a few of them; a new one takes
 the place of a random old one, so that load stays spread while most answers cost one dictionary look-up.
@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Hashable
 from typing import Final
 
+from services.dns_frontend.known_replies import KnownReply
 from shared.state.topics import Watch
 
 Mark = tuple[int, int] | None
@@ -22,19 +23,28 @@ class Entry:
     """All that is known about one question. bodies: answers without their first two bytes (the id).
 
     mark: the state for which `versions` were last compared. shuffled: whether another answer would look different.
-    expires_at: for answers that hold the time. only: the one answer of a question that is not shuffled.
+    expires_at: for answers that hold the time. only: the one answer of a question that is not shuffled. known: the
+    replies of the agent cache that it was made of, if it was not made of the store.
     """
 
-    __slots__ = ("bodies", "expires_at", "hits", "mark", "only", "shuffled", "versions", "watch")
+    __slots__ = ("bodies", "expires_at", "hits", "known", "mark", "only", "shuffled", "versions", "watch")
 
     def __init__(
-        self, watch: Watch, versions: tuple[int | None, ...], mark: Mark, *, expires_at: float, shuffled: bool
+        self,
+        watch: Watch,
+        versions: tuple[int | None, ...],
+        mark: Mark,
+        *,
+        expires_at: float,
+        shuffled: bool,
+        known: tuple[KnownReply, ...] = (),
     ) -> None:
         self.watch = watch
         self.versions = versions
         self.mark = mark
         self.expires_at = expires_at
         self.shuffled = shuffled
+        self.known = known
         self.bodies: list[bytes] = []
         self.only: bytes | None = None
         self.hits = 0

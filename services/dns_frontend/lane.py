@@ -1,8 +1,8 @@
 """The DNS lane: one task per UDP socket that drains what has arrived and answers most of it from ready-made bytes.
 
 A packet whose bytes (id aside) were seen before costs two dictionary look-ups and a `sendto`, as long as the state
-store says that nothing the answer was read from has changed. Everything else is resolved, from the store at once, or
-in a task of its own when another process or a recursor has to be asked.
+store (or the agent cache, where that is used) says that nothing the answer was made of has changed. Everything else is
+resolved, from what is at hand at once, or in a task of its own when another process or a recursor has to be asked.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import trio
 from services.dns_frontend import message as dns
 from services.dns_frontend.answers import Resolver, Rules
 from services.dns_frontend.cache import AnswerCache, Entry, Mark
+from services.dns_frontend.known_replies import TRUSTED_S, KnownReplies, KnownReply, Replies
 from services.dns_frontend.recursors import Recursors
 from services.dns_frontend.request_log import log_served, logging_send
-from services.dns_frontend.sources import CACHE_TYPES, RECURSE, Fetched, NeedsAnswer, Reading, Source
-from shared import metrics
+from services.dns_frontend.sources import CACHE_TYPES, RECURSE, REFRESHED, NeedsAnswer, Reading, Source
+from shared import many_reads, metrics
 from shared.ipc import IpcError, Link
 from shared.log import DEBUG, get_logger
 from shared.state.errors import StateUnavailableError
@@ -71,6 +72,7 @@ class Lane:
         self._mark: Mark = None
         self._shuffle_at = 0.0
         self.cache = AnswerCache(rng)
+        self._known = KnownReplies()
         self.reconfigure(rules, reading, recursors)
 
     def reconfigure(self, rules: Rules, reading: Reading, recursors: Recursors) -> None:
@@ -78,12 +80,14 @@ class Lane:
         self._reading = reading
         self._recursors = recursors
         self.cache.clear()
+        self._known.clear()
 
     def gauges(self) -> dict[str, float]:
         """What this lane keeps in memory."""
         return {
             "consul.dns.cache.entries": len(self.cache),
             "consul.dns.cache.bytes": self.cache.size_bytes,
+            "consul.dns.known_replies": len(self._known),
             "consul.dns.slow_queries": self._slow_queries,
         }
 
@@ -103,6 +107,7 @@ class Lane:
         started = time.perf_counter()
         received = 0
         recvfrom, sendto, get = sock.recvfrom, sock.sendto, self.cache.get
+        hits: dict[tuple[KnownReply, ...], int] = {}
         with self._snapshot() as snapshot:
             mark = self._mark = _mark(snapshot, self._mark)
             now = time.monotonic()
@@ -116,11 +121,16 @@ class Lane:
                     continue
                 received += 1
                 entry = get(packet[2:])
-                if entry is not None and snapshot is not None:
+                if entry is not None and (snapshot is not None or entry.known):
                     # Most packets take this way: checked in this very state, one possible answer.
-                    if entry.mark is mark and now < entry.expires_at:
+                    if entry.known:
+                        body = self._still_known(entry, now)
+                        if body is not None:
+                            hits[entry.known] = hits.get(entry.known, 0) + 1
+                    elif entry.mark is mark and now < entry.expires_at:
                         body = entry.only or self._rotated(entry, now)
                     else:
+                        assert snapshot is not None
                         body = self._still_valid(entry, snapshot, mark, now)
                     if body is not None:
                         try:
@@ -138,6 +148,9 @@ class Lane:
                         metrics.incr("consul.dns.send_failed")
 
                 self._answer(packet, False, snapshot, send, nursery, client)
+        for known, times in hits.items():
+            for reply in known:
+                metrics.incr(f"consul.consul.cache.{reply.cache_type}.hit", times)
         if received:
             metrics.incr("consul.dns.queries", received)
             share_ms = (time.perf_counter() - started) * 1000 / received
@@ -189,6 +202,14 @@ class Lane:
             return None
         return entry.only or self._rotated(entry, now)
 
+    def _still_known(self, entry: Entry, now: float) -> bytes | None:
+        for known in entry.known:
+            if now >= known.trusted_until:
+                return None
+        if now >= entry.expires_at:
+            return None
+        return entry.only or self._rotated(entry, now)
+
     def _rotated(self, entry: Entry, now: float) -> bytes | None:
         """One of several equivalent answers; None when it is time to make another one.
 
@@ -223,7 +244,8 @@ class Lane:
                 send(_refused(query))
             return True
         try:
-            reply = self._resolve(packet, query, tcp, snapshot, {}, client[0])
+            replies = Replies(self._known, time.monotonic())
+            reply = self._resolve(packet, query, tcp, snapshot, replies, client[0])
         except NeedsAnswer as need:
             self._slowly(nursery, self._fetch_and_resolve, packet, query, tcp, send, need, client[0])
             return True
@@ -234,8 +256,9 @@ class Lane:
         return True
 
     def _resolve(
-        self, packet: bytes, query: dns.Query, tcp: bool, snapshot: Snapshot | None, fetched: Fetched, client: str
+        self, packet: bytes, query: dns.Query, tcp: bool, snapshot: Snapshot | None, fetched: Replies, client: str
     ) -> bytes | None:
+        fetched.used.clear()
         rules = self._rules
         asker = client if query.subnet is None else query.subnet.ip
         source = Source(snapshot, self._reading, fetched, asker=asker)
@@ -245,24 +268,36 @@ class Lane:
         if answer.name_is_invalid:
             _log.warn("QName invalid", qname=rules.without_domain(query.name.lower()))
         reply = answer.pack(query, compress=rules.compress)
-        if snapshot is not None and source.is_local and not tcp:
-            self._remember(packet, source, snapshot, answer, reply)
+        if not tcp:
+            if snapshot is not None and source.is_local:
+                self._remember(packet, source.watch, snapshot, answer, reply)
+            elif fetched.only_known and not source.watch:
+                self._remember(packet, [], None, answer, reply, known=tuple(fetched.used))
         return reply
 
-    def _remember(self, packet: bytes, source: Source, snapshot: Snapshot, answer: dns.Answer, reply: bytes) -> None:
+    def _remember(
+        self,
+        packet: bytes,
+        watched: list[Any],
+        snapshot: Snapshot | None,
+        answer: dns.Answer,
+        reply: bytes,
+        *,
+        known: tuple[KnownReply, ...] = (),
+    ) -> None:
         key = packet[2:]
-        watch = tuple(source.watch)
+        watch = tuple(watched)
         entry = self.cache.get(key)
-        versions = snapshot.versions(watch)
+        versions = () if snapshot is None else snapshot.versions(watch)
         has_time = any(
             record.rtype == dns.SOA for section in (answer.answers, answer.authorities) for record in section
         )
         # A SOA record holds the time in seconds: such an answer is good for this second only.
         expires_at = time.monotonic() + 1 - time.time() % 1 if has_time else _FOR_EVER
-        if entry is None or entry.versions != versions or entry.watch != watch or has_time:
-            entry = Entry(
-                watch, versions, _mark(snapshot, self._mark), expires_at=expires_at, shuffled=len(answer.answers) > 1
-            )
+        if entry is None or (entry.versions, entry.watch, entry.known) != (versions, watch, known) or has_time:
+            mark = _mark(snapshot, self._mark)
+            shuffled = len(answer.answers) > 1
+            entry = Entry(watch, versions, mark, expires_at=expires_at, shuffled=shuffled, known=known)
         self.cache.put(key, entry, reply[2:])
 
     # -- what takes longer ----------------------------------------------------------------------
@@ -291,28 +326,36 @@ class Lane:
     async def _fetch_and_resolve(
         self, packet: bytes, query: dns.Query, tcp: bool, send: Send, need: NeedsAnswer, client: str
     ) -> None:
-        fetched: dict[Any, Any] = {}
+        fetched = Replies(self._known, time.monotonic())
         for _ in range(_MAX_LOOKUPS):
-            fetched[need.key] = await self._fetch(need)
+            reply = await self._fetch(need)
+            if not isinstance(reply, KnownReply):  # else it is found where it is known, as long as it is
+                fetched[need.key] = reply
+            elif not reply.trusted_until:
+                fetched[need.key] = reply.reply
             try:
                 with self._snapshot() as snapshot:
-                    reply = self._resolve(packet, query, tcp, snapshot, fetched, client)
+                    data = self._resolve(packet, query, tcp, snapshot, fetched, client)
             except NeedsAnswer as next_need:
                 need = next_need
                 continue
-            if reply is None:
+            if data is None:
                 await self._forward(packet, query, tcp, send)
             else:
-                send(reply)
+                send(data)
             return
         send(_failed(query))
 
     async def _fetch(self, need: NeedsAnswer, *, cached: bool = True) -> Any:
-        """What `need` asks for, or the IpcError that came instead."""
+        """What `need` asks for, a KnownReply if that is kept fresh, or the IpcError that came instead."""
         if need.method == RECURSE:
             return await self._recursors.addresses_of(need.payload["name"], self._rng.randrange(1 << 16))
+        known: KnownReply | None = None
         try:
-            reply = await self._read(need, cached and self._reading.use_cache)
+            if cached and self._reading.use_cache and need.method in CACHE_TYPES:
+                reply, known = await self._read_cached(need)
+            else:
+                reply = await self._rpc.call(need.method, need.payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
         except IpcError as error:
             _log.error("rpc error", error=str(error))
             return error
@@ -324,18 +367,23 @@ class Lane:
                 return await self._fetch(fresh, cached=False)
             if contact_s > _STALE_COUNTER_S:
                 metrics.incr("consul.dns.stale_queries")
-        return reply
+                known = None  # the next such answer counts, too
+        if known is None:
+            return reply
+        self._known.put(need.key, known)
+        return known
 
-    async def _read(self, need: NeedsAnswer, cached: bool) -> Any:
-        """The reply of the RPC, from the agent cache if that may answer."""
-        cache_type = CACHE_TYPES.get(need.method)
-        if not cached or cache_type is None:
-            return await self._rpc.call(need.method, need.payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
-        import msgpack
-
+    async def _read_cached(self, need: NeedsAnswer) -> tuple[Any, KnownReply | None]:
+        """The reply out of the agent cache; also as a KnownReply if it is kept fresh there."""
+        self._known.attach(self._rpc)
+        cache_type = CACHE_TYPES[need.method]
         payload = {"Type": cache_type, "Request": need.payload, "Have": 0}
         found = await self._rpc.call("Agent.CacheGet", payload, timeout_s=self._rpc_timeout_s, retry_safe=True)
-        return msgpack.unpackb(found[3], strict_map_key=False, unicode_errors="surrogateescape")
+        hit, age_s, number, packed = found
+        reply = many_reads.unpacked(packed)
+        if not hit or age_s or cache_type not in REFRESHED:
+            return reply, None
+        return reply, KnownReply(cache_type, number, reply, len(packed), time.monotonic() + TRUSTED_S)
 
     def _snapshot(self) -> contextlib.AbstractContextManager[Snapshot | None]:
         """The local store if it may answer now and exists."""

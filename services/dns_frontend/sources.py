@@ -28,6 +28,8 @@ CACHE_TYPES: Final = {
     "PreparedQuery.Execute": "prepared-query",
 }
 """What Consul's DNS server asks its agent cache for, if it may; the rest is asked of a server each time."""
+REFRESHED: Final = frozenset({"health-services", "node-services"})
+"""Those of them that the cache keeps fresh."""
 
 
 class NeedsAnswer(Exception):
