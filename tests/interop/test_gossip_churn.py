@@ -171,8 +171,9 @@ class Pool:
 
 
 @pytest.mark.timeout(LONG_S + 900)
+@pytest.mark.parametrize("key", [KEY, pytest.param("", marks=pytest.mark.slow)], ids=["encrypted", "plain"])
 async def test_churn_in_a_mixed_pool_of_ten(
-    request: pytest.FixtureRequest, real_consul: Path, loopback: Callable[[], str], tmp_path: Path
+    request: pytest.FixtureRequest, real_consul: Path, loopback: Callable[[], str], tmp_path: Path, key: str
 ) -> None:
     long = request.config.getoption("--long")
     duration_s = float(os.environ.get("PROCONSUL_CHURN_S", LONG_S if long else 12))
@@ -182,7 +183,7 @@ async def test_churn_in_a_mixed_pool_of_ten(
     timing = CONSULS if long else QUICK
     addresses = [loopback() for _ in range(SIZE)]
     joins = [f"-retry-join={address}" for address in addresses[:3]]
-    options = ["-encrypt", KEY, "-retry-interval=1s", *joins]
+    options = [*(["-encrypt", key] if key else []), "-retry-interval=1s", *joins]
     members: list[PoolMember] = []
     for n, address in enumerate(addresses[:5]):
         directory, server = tmp_path / f"real{n}", 3 if n < 3 else 0
@@ -192,7 +193,7 @@ async def test_churn_in_a_mixed_pool_of_ten(
         )  # fmt: skip
         members.append(real)
     members += [
-        OurMember(address, tmp_path / f"ours{n}", f"ours{n}", timing, encrypt=KEY)
+        OurMember(address, tmp_path / f"ours{n}", f"ours{n}", timing, encrypt=key)
         for n, address in enumerate(addresses[5:])
     ]
     pool = Pool(members, timing, rng)
