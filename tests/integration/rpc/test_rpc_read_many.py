@@ -1,0 +1,128 @@
+"""Reads that need not wait: answered at once, several in one call, and again by a word when nothing has changed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from rpc_neighbours import Rig, running
+
+from services.rpc_core.server_connection import ServerConnection
+from services.rpc_core.server_errors import RemoteCallError, ServerCallError
+from services.rpc_core.wire import rpc
+from shared import many_reads
+
+DC = {"Datacenter": "dc1"}
+
+
+class Peer:
+    """A client agent's connection to the RPC port."""
+
+    def __init__(self, connection: ServerConnection) -> None:
+        self._connection = connection
+
+    async def call(self, method: str, body: bytes) -> bytes:
+        """The body of the answer, in msgpack. Raises ServerCallError."""
+        done = trio.Event()
+        outcome: list[tuple[Any, ServerCallError | None]] = []
+
+        def on_reply(value: Any, error: ServerCallError | None) -> None:
+            outcome.append((value, error))
+            done.set()
+
+        self._connection.post(method, body, on_reply, packed=True)
+        with trio.fail_after(30):
+            await done.wait()
+        value, error = outcome[0]
+        if error is not None:
+            raise error
+        assert isinstance(value, bytes)
+        return value
+
+    async def read(self, *reads: tuple[str, dict[str, Any], bytes], stale: bool = False) -> tuple[int, bool, list[Any]]:
+        packed = [(method, rpc.pack(body), tag) for method, body, tag in reads]
+        return many_reads.answers(await self.call(many_reads.METHOD, many_reads.request("dc1", packed, stale=stale)))
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with running(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def peer(rig: Rig) -> AsyncIterator[Peer]:
+    host, _, port = rig.config.rpc_bind_addr.rpartition(":")
+    connection = ServerConnection(await trio.open_tcp_stream(host, int(port)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(connection.run)
+        yield Peer(connection)
+        connection.close()
+
+
+async def put(rig: Rig, key: str, value: bytes) -> None:
+    await rig.call("KVS.Apply", {**DC, "Op": "set", "DirEnt": {"Key": key, "Value": value}})
+
+
+async def test_an_answer_is_told_by_its_tag_until_it_changes(rig: Rig, peer: Peer) -> None:
+    await put(rig, "a", b"one")
+    question = ("KVS.Get", {**DC, "Key": "a"})
+    contact_ns, known_leader, [[what, tag, body]] = await peer.read((*question, b""))
+    assert (contact_ns, known_leader, what) == (0, True, many_reads.VALUE)
+    assert body == await peer.call("KVS.Get", rpc.pack(question[1])), "as when it is asked alone"
+
+    await put(rig, "b", b"another")
+    assert (await peer.read((*question, tag)))[2] == [[many_reads.SAME, b"", b""]]
+    await put(rig, "a", b"two")
+    _, _, [[what, new_tag, body]] = await peer.read((*question, tag))
+    assert (what, new_tag != tag) == (many_reads.VALUE, True)
+    assert many_reads.unpacked(body)["Entries"][0]["Value"] == "two"
+
+
+async def test_what_has_to_wait_or_fails_is_to_be_asked_alone(rig: Rig, peer: Peer) -> None:
+    await put(rig, "a", b"one")
+    index = (await rig.call("KVS.Get", {**DC, "Key": "a"}))["Index"]
+    _, _, answers = await peer.read(
+        ("KVS.Get", {**DC, "Key": "a", "MinQueryIndex": index}, b""),
+        ("KVS.Get", {**DC, "Key": "a", "RequireConsistent": True}, b""),
+        ("KVS.Get", {"Datacenter": "elsewhere", "Key": "a"}, b""),
+        ("Health.ServiceNodes", DC, b""),
+        ("Health.ServiceNodes", {**DC, "ServiceName": "web", "Filter": "nonsense"}, b""),
+        ("KVS.Apply", {**DC, "Op": "delete", "DirEnt": {"Key": "a"}}, b""),
+        ("No.Such", DC, b""),
+        ("KVS.Get", {**DC, "Key": "a"}, b""),
+    )
+    assert [what for what, _, _ in answers] == [many_reads.ALONE] * 7 + [many_reads.VALUE]
+    assert (await rig.call("KVS.Get", {**DC, "Key": "a"}))["Entries"], "a write is no read"
+    with pytest.raises(RemoteCallError, match="Must provide service name"):
+        await peer.call("Health.ServiceNodes", rpc.pack(DC))
+
+
+async def test_answers_by_distance_have_no_tag(peer: Peer) -> None:
+    question = {**DC, "ServiceName": "consul", "Source": {"Datacenter": "dc1", "Node": "n1"}}
+    _, _, [[what, tag, _]] = await peer.read(("Health.ServiceNodes", question, b""))
+    assert (what, tag) == (many_reads.VALUE, b"")
+
+
+async def test_a_follower_answers_what_may_be_stale(rig: Rig, peer: Peer) -> None:
+    await put(rig, "a", b"one")
+    rig.raft.follow("127.0.0.1:1")
+    _, known_leader, [[what, _, body]] = await peer.read(("KVS.Get", {**DC, "Key": "a"}, b""), stale=True)
+    assert (known_leader, what) == (True, many_reads.VALUE)
+    assert many_reads.unpacked(body)["Entries"][0]["Value"] == "one"
+
+
+@pytest.mark.parametrize("body", [b"\xc0", b"\x80", rpc.pack({"Reads": 7}), rpc.pack({"Reads": [["KVS.Get"]]})])
+async def test_what_is_no_list_of_reads_is_refused(peer: Peer, body: bytes) -> None:
+    with pytest.raises(RemoteCallError):
+        await peer.call(many_reads.METHOD, body)
+
+
+async def test_a_long_answer_comes_whole(rig: Rig, peer: Peer) -> None:
+    for number in range(4):
+        await put(rig, f"long/{number}", b"x" * 200_000)
+    listed = many_reads.unpacked(await peer.call("KVS.List", rpc.pack({**DC, "Key": "long/"})))
+    assert [len(entry["Value"]) for entry in listed["Entries"]] == [200_000] * 4
