@@ -34,10 +34,10 @@ _sequence = itertools.count(1)
 class _Call:
     """One stream's call that waits for its answer."""
 
-    __slots__ = ("decoder", "on_reply", "packed", "repeatable")
+    __slots__ = ("decoder", "on_reply", "packed", "repeatable", "seq")
 
-    def __init__(self, on_reply: OnReply, repeatable: bool, packed: bool) -> None:
-        self.on_reply, self.repeatable, self.packed = on_reply, repeatable, packed
+    def __init__(self, seq: int, on_reply: OnReply, repeatable: bool, packed: bool) -> None:
+        self.seq, self.on_reply, self.repeatable, self.packed = seq, on_reply, repeatable, packed
         self.decoder: rpc.ResponseDecoder | None = None
         """Only while an answer is incomplete."""
 
@@ -77,8 +77,9 @@ class ServerConnection:
         Raises yamux.SessionClosedError or yamux.TooManyStreamsError, and then nothing was sent."""
         stream_id = self._idle_streams.pop() if self._idle_streams else self._session.open_stream()
         self.last_used = trio.current_time()
-        self._session.send(stream_id, rpc.encode_request_header(next(_sequence), method) + body)
-        self._calls[stream_id] = _Call(on_reply, repeatable, packed)
+        seq = next(_sequence)
+        self._session.send(stream_id, rpc.encode_request_header(seq, method) + body)
+        self._calls[stream_id] = _Call(seq, on_reply, repeatable, packed)
         self._outlet.mark()
         return stream_id
 
@@ -153,15 +154,23 @@ class ServerConnection:
     def _on_data(self, stream_id: int, data: bytes) -> None:
         call = self._calls.get(stream_id)
         if call is None:
+            self._on_unasked(stream_id)
             return
         decoder = call.decoder or (self._spare_decoders.pop() if self._spare_decoders else rpc.ResponseDecoder())
         call.decoder = decoder
         try:
             response = next(decoder.feed(data, packed=call.packed), None)
+        except rpc.TooLargeError as error:
+            self._finish(stream_id, call, RemoteCallError(str(error)))
+            return
         except rpc.WireError as error:
             self._finish(stream_id, call, ConnectionEndedError(str(error)))
             return
         if response is None:
+            return
+        if response.seq != call.seq:
+            reason = f"answer with sequence number {response.seq} to call {call.seq}"
+            self._finish(stream_id, call, ConnectionEndedError(reason))
             return
         if response.error:
             self._finish(stream_id, call, RemoteCallError(response.error))
@@ -175,6 +184,12 @@ class ServerConnection:
         else:
             self._end_stream(stream_id)
         call.on_reply(response.body, None)
+
+    def _on_unasked(self, stream_id: int) -> None:
+        """Data behind an answer. What follows on this stream could be taken for the answer to its next call."""
+        if stream_id in self._idle_streams:
+            self._idle_streams.remove(stream_id)
+            self._end_stream(stream_id)
 
     def _finish(self, stream_id: int, call: _Call, error: ServerCallError) -> None:
         """End a call that failed, and its stream."""

@@ -8,6 +8,7 @@ import trio
 
 from services.rpc_core.local.state import LocalState
 from services.rpc_core.local.sync import EndpointCall
+from services.rpc_core.replies import reading
 from shared.config.runtime import RuntimeConfig
 from shared.structs.catalog import HealthCheck, NodeServices
 from shared.structs.query import NodeSpecificRequest
@@ -45,14 +46,15 @@ class StateAliased:
         request = self._request(node)
         request.min_query_index, request.max_query_time = min_index, round(wait_s * 1e9)
         reply = await self._call("Health.NodeChecks", request.to_wire())
-        return reply["Index"], [HealthCheck.from_wire(each) for each in reply["HealthChecks"] or ()]
+        with reading("Health.NodeChecks"):
+            return int(reply["Index"]), [HealthCheck.from_wire(each) for each in reply["HealthChecks"] or ()]
 
     async def node_service_ids(self, node: str) -> set[str]:
         """Raises RpcError."""
         reply = await self._call("Catalog.NodeServices", self._request(node).to_wire())
-        if reply["NodeServices"] is None:
-            return set()
-        return set(NodeServices.from_wire(reply["NodeServices"]).services or ())
+        with reading("Catalog.NodeServices"):
+            found = reply["NodeServices"]
+            return set() if found is None else set(NodeServices.from_wire(found).services or ())
 
     def _request(self, node: str) -> NodeSpecificRequest:
         return NodeSpecificRequest(

@@ -24,6 +24,7 @@ from services.rpc_core.errors import RpcError
 from services.rpc_core.local import programs
 from services.rpc_core.local.events import REMOTE_EXEC
 from services.rpc_core.local.user_event import UserEvent
+from services.rpc_core.replies import reading
 from shared.config.runtime import RuntimeConfig
 from shared.gotext.processes import StartError
 from shared.log import get_logger
@@ -155,7 +156,9 @@ class _Run:
             key = f"{self._directory}/job"
             query = {"Datacenter": self._config.datacenter, "Key": key, "AllowStale": stale, "Token": self._token()}
             try:
-                entries = (await self._call("KVS.Get", query))["Entries"]
+                reply = await self._call("KVS.Get", query)
+                with reading("KVS.Get"):
+                    entries = [DirEntry.from_wire(each) for each in reply["Entries"] or ()]
             except RpcError as error:
                 _log.error("failed to get remote exec job", error=str(error))
                 raise _Failed from None
@@ -167,7 +170,7 @@ class _Run:
             _log.debug("remote exec aborted, job spec missing")
             raise _Failed
         try:
-            return Job.from_json(gojson.loads(DirEntry.from_wire(entries[0]).value or b""))
+            return Job.from_json(gojson.loads(entries[0].value or b""))
         except JsonError as error:
             _log.error("failed to decode remote exec spec", error=str(error))
             raise _Failed from None

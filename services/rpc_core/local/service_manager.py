@@ -15,6 +15,7 @@ from services.rpc_core.errors import RpcError
 from services.rpc_core.local.persisted import PersistError
 from services.rpc_core.local.registry import Registry, Statuses
 from services.rpc_core.local.sync import EndpointCall
+from services.rpc_core.replies import reading
 from shared.log import get_logger
 from shared.structs.catalog import KIND_CONNECT_PROXY, NodeService
 from shared.structs.config_entry_wire import ServiceConfigRequest, ServiceConfigResponse, ServiceID
@@ -127,7 +128,8 @@ class ServiceManager:
         request.token = registration.token or tokens.agent or tokens.default
         request.min_query_index, request.max_query_time = min_index, WAIT_NS if min_index else 0
         raw = await self._call("ConfigEntry.ResolveServiceConfig", request.to_wire())
-        return ServiceConfigResponse.from_raw(raw)
+        with reading("ConfigEntry.ResolveServiceConfig"):
+            return ServiceConfigResponse.from_raw(raw)
 
     async def _watch(
         self, registration: Registration, known: ServiceConfigResponse | None, scope: trio.CancelScope

@@ -13,6 +13,7 @@ from services.rpc_core.local import node_info
 from services.rpc_core.local.pushes import Kind, Outcome, Push, Pushes
 from services.rpc_core.local.schedule import SyncKind, SyncSchedule
 from services.rpc_core.local.state import LocalState
+from services.rpc_core.replies import reading
 from shared.config.runtime import RuntimeConfig
 from shared.log import get_logger
 from shared.structs.catalog import HealthCheck, NodeServiceList
@@ -137,9 +138,11 @@ class StateSyncer:
             max_stale_duration=READ_STALE_MAX_NS,
         ).to_wire()
         reply = await self._call("Catalog.NodeServiceList", request)
-        theirs = NodeServiceList.from_wire(reply["NodeServices"])
+        with reading("Catalog.NodeServiceList"):
+            theirs = NodeServiceList.from_wire(reply["NodeServices"])
         reply = await self._call("Health.NodeChecks", request)
-        checks = [HealthCheck.from_wire(each) for each in reply["HealthChecks"] or ()]
+        with reading("Health.NodeChecks"):
+            checks = [HealthCheck.from_wire(each) for each in reply["HealthChecks"] or ()]
         is_right = node_info.is_in_sync(theirs.node, config)
         for check_id in self._state.compare(is_right, theirs.services or (), checks):
             _log.debug("Skipping remote check since it is managed automatically", check=check_id)

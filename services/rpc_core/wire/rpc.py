@@ -14,6 +14,8 @@ import msgpack
 
 MESSAGE_BYTES_MAX = 64 << 20
 """A peer may not make us hold more than this for one header and body."""
+RESPONSE_BYTES_MAX = MESSAGE_BYTES_MAX - (64 << 10)
+"""The same for answers: what is taken in has to fit into one frame to a local process as well."""
 ITEMS_MAX = 1 << 20
 """Longest list or map in a message."""
 IDLE_BUFFER_BYTES_MAX = 1 << 16
@@ -26,6 +28,10 @@ class WireError(Exception):
     def __init__(self, message: str, *, method: str | None = None, seq: int = 0) -> None:
         self.method, self.seq = method, seq
         super().__init__(message)
+
+
+class TooLargeError(WireError):
+    """A message that is longer than will be held. Asking once more would end in the same way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +98,23 @@ def encode_error(seq: int, method: str, error: str) -> bytes:
 class _Values:
     """The msgpack values in a stream of bytes, with a bound on what an incomplete one may hold."""
 
-    __slots__ = ("_held", "_largest", "_unpacker", "fed")
+    __slots__ = ("_bytes_max", "_held", "_largest", "_unpacker", "fed")
 
-    def __init__(self) -> None:
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
         self._unpacker = self._fresh()
         self._held = 0
         self._largest = 0
         self.fed = 0
         """Position behind all that was fed."""
 
-    @staticmethod
-    def _fresh() -> Any:
+    def _fresh(self) -> Any:
         return msgpack.Unpacker(
             raw=False,
             unicode_errors="surrogateescape",
             strict_map_key=False,
             read_size=4096,
-            max_buffer_size=MESSAGE_BYTES_MAX,
+            max_buffer_size=self._bytes_max,
             # A length is believed only so far: the lists for it are allocated before its items arrive.
             max_array_len=ITEMS_MAX,
             max_map_len=ITEMS_MAX,
@@ -130,9 +136,11 @@ class _Values:
         self._held += len(data)
         self._largest = max(self._largest, self._held)
         try:
-            self._unpacker.feed(data)
+            self._unpacker.feed(data)  # bounds one value that is incomplete, not the items of one that go on for ever
+            if self._held > self._bytes_max:
+                raise msgpack.exceptions.BufferFull
         except msgpack.exceptions.BufferFull:
-            raise WireError(f"message is larger than {MESSAGE_BYTES_MAX} bytes") from None
+            raise TooLargeError(f"message is larger than {self._bytes_max} bytes") from None
 
     def next(self) -> Any:
         """The next value. Raises msgpack's OutOfData if it is incomplete, WireError if it is not msgpack."""
@@ -195,7 +203,7 @@ class RequestDecoder:
     __slots__ = ("_header", "_start", "_values")
 
     def __init__(self) -> None:
-        self._values = _Values()
+        self._values = _Values(MESSAGE_BYTES_MAX)
         self._header: tuple[int, str] | None = None
         self._start = 0
 
@@ -239,7 +247,7 @@ class ResponseDecoder:
     __slots__ = ("_body_at", "_header", "_kept", "_start", "_values")
 
     def __init__(self) -> None:
-        self._values = _Values()
+        self._values = _Values(RESPONSE_BYTES_MAX)
         self._header: tuple[int, str, str] | None = None
         self._start = 0
         self._body_at = 0

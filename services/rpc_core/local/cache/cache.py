@@ -273,7 +273,11 @@ async def _allowed(entry: Entry) -> None:
 
 
 def _index_of(reply: Any) -> int:
-    return int(reply.get("Index") or 0) if isinstance(reply, dict) else 1
+    """What the next query waits for something newer than; of a reply that has no index that makes sense, nothing."""
+    if not isinstance(reply, dict):
+        return 1
+    index = reply.get("Index")
+    return max(0, index) if isinstance(index, int) else 0
 
 
 async def serve(cache: AgentCache, call: Call) -> list[Any]:
