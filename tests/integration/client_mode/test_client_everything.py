@@ -21,7 +21,6 @@ from tests.check_targets import (
     grpc_target,
     health_message,
     http_target,
-    tcp_listener,
 )
 from tests.clusters import AnyAgent, Cluster, client, founders
 from tests.integration.client_mode.setups import OURS, REAL, Applications, ask_dns, found, is_complete, kind_of
@@ -126,7 +125,9 @@ class User:
             return sum(one["Status"] == "passing" for one in (*of_service, *of_shadow))
 
         for server in servers.alive():
-            wait_until(lambda server=server: passing(server) == KINDS_OF_CHECKS, SYNC_WITHIN_S, f"at {server.address}")  # type: ignore[misc]
+            wait_until(
+                lambda server=server: passing(server) == KINDS_OF_CHECKS, SYNC_WITHIN_S, f"checks of {self.name}"
+            )  # type: ignore[misc]
         name = f"{self.name}.service.consul"
         wait_until(lambda: [one.rdata.port for one in self._dns(name, "SRV")] == [80], 2 * PATIENCE_S, name)
         self.ask("PUT", f"/v1/agent/check/fail/{self.name}-ttl")
@@ -151,12 +152,11 @@ def places(loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with contextlib.ExitStack() as stack:
         web = stack.enter_context(http_target(address, {"/": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}))
         health = stack.enter_context(grpc_target(address, {"": GrpcReply(data=health_message(1))}))
-        listening = stack.enter_context(tcp_listener(address))
         stack.enter_context(docker_daemon(socket_path, {"web": Container(0, b"all well")}))
         yield {
             "http": f"{address}:{web.port}",
             "grpc": f"{address}:{health.port}",
-            "tcp": f"{address}:{listening.getsockname()[1]}",
+            "tcp": f"{address}:{web.port}",
         }
 
 
