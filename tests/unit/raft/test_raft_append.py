@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.raft_node.core import codec
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
@@ -76,6 +78,18 @@ def test_only_what_was_verified_is_committed() -> None:
         ev.Answer("t", msg.AppendEntriesReply(2, 4, True)),
     ]
     assert [entry.index for entry in core.take_committed()] == [1, 2]
+
+
+@pytest.mark.parametrize("entries", [(), (command(2, 1),)])
+def test_a_tail_of_an_old_leader_is_not_committed_by_what_comes_before_it(entries: tuple[Entry, ...]) -> None:
+    """A leader of term 3 has committed up to 4. That entries 3 and 4 of this server are others shows only when it is
+    sent those; until then nothing says that they are the same."""
+    core = core_of(command(2, 1), command(3, 2, b"old"), command(4, 2, b"old"))
+    ask(core, append(3, (1, 1), entries, commit=4))
+    assert core.commit_index == 1 + len(entries)
+    effects = ask(core, append(3, (2, 1), (command(3, 3, b"new"), command(4, 3, b"new")), commit=4))
+    assert of(ev.AppendLog, effects) == [ev.AppendLog([command(3, 3, b"new"), command(4, 3, b"new")])]
+    assert of(ev.Commit, effects) == [ev.Commit(4)]
 
 
 def test_entries_that_do_not_follow_each_other_are_refused() -> None:

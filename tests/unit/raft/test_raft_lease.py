@@ -112,8 +112,14 @@ def test_timeout_now_means_nothing_to_a_leader() -> None:
 
 
 def test_local_reads_wait_for_what_earlier_leaders_have_acknowledged() -> None:
+    """That the first entry of the own term is committed is not enough: those before it may not be applied yet."""
     core = core_of(command(2, 1), command(3, 1))
-    make_leader(core)
+    [probe] = sends(make_leader(core), B)
+    assert not core.all_acknowledged_is_applied(3)
+    core.step(ev.Durable(4, 2), 5.0)
+    effects = core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 3, True)), 5.0)
+    assert ev.Commit(4) in effects
+    assert core.has_committed_in_term
     assert not core.all_acknowledged_is_applied(3)
     assert core.all_acknowledged_is_applied(4)
 
