@@ -59,6 +59,7 @@ async def test_a_leader_whose_state_has_no_room_answers_no_reads_before_it_has(
     node = RaftNode(config, storage, random.Random(1))
     page = LeadershipPage.open(os.path.join(config.state_dir, FILE))
     core = node.replica.core
+    node.peers.active = True  # other servers have been heard of: the page is written after each event
     node.guarded(node.replica.start)
     earlier = Entry(2, 2, COMMAND, KVS + pack(SET.to_wire()))
     slot = SimpleNamespace(answer=lambda reply, error: None)
