@@ -9,6 +9,7 @@ import pytest
 
 from services.raft_node.core import RaftCore, bootstrap_entry
 from services.raft_node.core import events as ev
+from services.raft_node.core import messages as msg
 from services.raft_node.core.configuration import (
     ADD_NON_VOTER,
     ADD_VOTER,
@@ -25,7 +26,7 @@ from services.raft_node.core.types import (
     Settings,
 )
 from services.raft_node.log import MemoryLog
-from tests.unit.raft.core_under_test import THREE, A, B, C, alone, core_of, of, perform
+from tests.unit.raft.core_under_test import THREE, A, B, C, alone, core_of, make_leader, of, perform, sends
 
 
 def test_changes_go_one_at_a_time() -> None:
@@ -39,6 +40,30 @@ def test_changes_go_one_at_a_time() -> None:
     effects = core.step(ev.ChangeConfiguration("e", ADD_VOTER, "b", B.address), 5.0)
     assert ev.Accepted("e", 4, 2) in effects
     assert of(ev.Commit, perform(core, effects)) == []  # now it does
+
+
+def test_no_change_begins_before_an_entry_of_the_own_term_is_committed() -> None:
+    """An older leader's change may still be on its way in other logs: two changes at once have no quorum in common."""
+    core = core_of()
+    [probe] = sends(make_leader(core), B)
+    change = ev.ChangeConfiguration("c", REMOVE_SERVER, "c")
+    assert [type(effect) for effect in core.step(change, 5.0)] == [ev.Refused]
+    core.step(ev.Durable(2, 2), 5.0)
+    core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    assert ev.Accepted("c", 3, 2) in core.step(change, 5.0)
+
+
+def test_a_change_that_is_not_committed_keeps_the_next_one_from_beginning() -> None:
+    core = core_of()
+    [probe] = sends(make_leader(core), B)
+    core.step(ev.Durable(2, 2), 5.0)
+    core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), 5.0)
+    [sent] = sends(core.step(ev.ChangeConfiguration("c", REMOVE_SERVER, "c"), 5.0), B)
+    core.step(ev.Durable(3, 2), 5.0)
+    [refused] = of(ev.Refused, core.step(ev.ChangeConfiguration("d", ADD_VOTER, "d", "d:1"), 5.0))
+    assert "in progress" in refused.error
+    core.step(ev.RpcReply(sent.request_id, "b", msg.AppendEntriesReply(2, 2, True)), 5.0)
+    assert ev.Accepted("d", 4, 2) in core.step(ev.ChangeConfiguration("d", ADD_VOTER, "d", "d:1"), 5.0)
 
 
 @pytest.mark.parametrize(
