@@ -45,12 +45,29 @@ def request(datacenter: str, reads: list[tuple[str, bytes, bytes]], *, stale: bo
     return packed
 
 
-def answers(packed: bytes) -> tuple[int, bool, list[Any]]:
-    """(last contact in ns, known leader, [[what, tag, body], ...]) of a reply."""
-    reply = msgpack.unpackb(packed, raw=True)
-    return reply[b"LastContact"], reply[b"KnownLeader"], reply[b"Answers"]
+def answers(packed: bytes, count: int) -> tuple[int, bool, list[Any]]:
+    """(last contact in ns, known leader, [[what, tag, body], ...]) of a reply to `count` reads.
+
+    Raises ValueError if it is none: it comes from a server as it is."""
+    try:
+        reply = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+        contact_ns, known, found = reply[b"LastContact"], reply[b"KnownLeader"], reply[b"Answers"]
+        as_agreed = type(contact_ns) is int and len(found) == count
+        for what, tag, body in found:
+            as_agreed = as_agreed and what in (SAME, VALUE, ALONE) and type(tag) is bytes and type(body) is bytes
+    except (ValueError, TypeError, LookupError, AttributeError, msgpack.UnpackException) as error:
+        raise ValueError(f"codec.decoder: reply of {METHOD}: {error}") from None
+    if not as_agreed:
+        raise ValueError(f"codec.decoder: reply of {METHOD}")
+    return contact_ns, bool(known), found
 
 
 def unpacked(body: bytes) -> Any:
-    """The body of an answer."""
-    return msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogateescape")
+    """The body of an answer. Raises ValueError if it is no map."""
+    try:
+        value = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogateescape")
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise ValueError(f"codec.decoder: {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError("codec.decoder: a body is no map")
+    return value

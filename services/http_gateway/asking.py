@@ -73,6 +73,21 @@ class _Queue:
         self.asked_at = 0.0
 
 
+Asked = tuple[_Question, _Answer | None, list["Request"]]
+"""What is in a call: a question, the answer whose tag was sent, who waits."""
+
+
+def _reply(answer: _Answer, meta: dict[str, Any]) -> dict[str, Any] | RemoteError:
+    try:
+        return {**many_reads.unpacked(answer.body), **meta}
+    except ValueError as error:
+        return _misshapen(error)
+
+
+def _misshapen(error: ValueError) -> RemoteError:
+    return RemoteError("rpc", f"rpc error making call: {error}")
+
+
 class Asking:
     """One per client agent. Bounded by entries and bytes; when full, what was asked first goes first."""
 
@@ -167,7 +182,7 @@ class Asking:
     def _ask(self, queue: _Queue) -> None:
         gateway = self._gateway
         questions, queue.waiting = queue.waiting[:READS_MAX], queue.waiting[READS_MAX:]
-        asked: list[tuple[_Question, _Answer | None, list[Request]]] = []
+        asked: list[Asked] = []
         reads: list[tuple[str, bytes, bytes]] = []
         for question in questions:
             known = question.answer
@@ -184,7 +199,7 @@ class Asking:
             gateway.begin_batch()
             try:
                 if error is None:
-                    self._answered(asked, value)
+                    self._replied(asked, value)
                 else:
                     self._failed(asked, error)
             finally:
@@ -193,7 +208,7 @@ class Asking:
         request = many_reads.request(gateway.config.datacenter, reads, stale=queue is self._stale)
         gateway.rpc.post(many_reads.DOOR, request, finished, timeout_s=gateway.rpc_timeout_s, retry_safe=True)
 
-    def _failed(self, asked: list[tuple[_Question, _Answer | None, list[Request]]], error: IpcError) -> None:
+    def _failed(self, asked: list[Asked], error: IpcError) -> None:
         reply: IpcError | None = error
         if isinstance(error, RemoteError) and error.code == many_reads.UNKNOWN:
             self._alone_until, reply = monotonic() + ALONE_S, None
@@ -201,8 +216,15 @@ class Asking:
             for request in waiters:
                 self._dispatch(request, reply)
 
-    def _answered(self, asked: list[tuple[_Question, _Answer | None, list[Request]]], value: bytes) -> None:
-        contact_ns, known_leader, answers = many_reads.answers(value)
+    def _replied(self, asked: list[Asked], value: Any) -> None:
+        try:
+            contact_ns, known_leader, answers = many_reads.answers(value, len(asked))
+        except ValueError as error:
+            self._failed(asked, _misshapen(error))
+        else:
+            self._answered(asked, contact_ns, known_leader, answers)
+
+    def _answered(self, asked: list[Asked], contact_ns: int, known_leader: bool, answers: list[Any]) -> None:
         as_leader = known_leader and not contact_ns
         for (question, known, waiters), (what, tag, body) in zip(asked, answers, strict=True):
             if what == many_reads.ALONE or (what == many_reads.SAME and known is None):
@@ -224,11 +246,11 @@ class Asking:
         """Answer the first in full, and the others with the same bytes."""
         gateway = self._gateway
         gateway.last_answer = b""
-        self._dispatch(waiters[0], {**many_reads.unpacked(known.body), **meta})
+        self._dispatch(waiters[0], _reply(known, meta))
         data = gateway.last_answer
         if not data.startswith(_OK):
             for request in waiters[1:]:
-                self._dispatch(request, {**many_reads.unpacked(known.body), **meta})
+                self._dispatch(request, _reply(known, meta))
             return
         at = data.index(_DATE) + 2
         rendered = _Answer(b"", b"") if question.answer is not known or not keep else known

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
+from services.rpc_core.forwarding import WRITES
 from services.rpc_core.outlet import WRITE_TIMEOUT_S, Outlet, read_some
 from services.rpc_core.wire import rpc, yamux
 from shared import metrics
@@ -39,6 +40,10 @@ Answer = Callable[[rpc.Request], Awaitable[tuple[bytes, bool]]]
 
 AnswerNow = Callable[[rpc.Request], bytes | None]
 """Takes a call, gives the encoded response, or None if it has to be waited for. Must not raise."""
+
+BeginWrite = Callable[[rpc.Request, Callable[[bytes | None], None]], bool]
+"""Takes a call and what is called with its encoded response, or with None if it has to be waited for after all; False
+if it has to be in the first place. Must not raise."""
 
 
 async def serve_plain(stream: trio.SocketStream, answer: Answer, source: str) -> None:
@@ -92,19 +97,31 @@ class MultiplexedConnection:
     """One yamux connection of a client or another server."""
 
     def __init__(
-        self, stream: trio.SocketStream, answer: Answer, source: str, answer_now: AnswerNow | None = None
+        self,
+        stream: trio.SocketStream,
+        answer: Answer,
+        source: str,
+        answer_now: AnswerNow | None = None,
+        begin_write: BeginWrite | None = None,
     ) -> None:
         self._stream = stream
         self._answer = answer
-        self._answer_now = answer_now
+        self._answer_now, self._begin_write = answer_now, begin_write
         self._source = source
         self._session = yamux.Session(client=False, now=trio.current_time())
         self._streams: dict[int, _StreamCalls] = {}
         self._spare_decoders: list[rpc.RequestDecoder] = []
         self._held_bytes = 0
+        self.writes = 0
+        """Writes without an answer yet."""
         self._room = trio.lowlevel.ParkingLot()
         self._outlet = Outlet(stream, self._session.take_outgoing, on_room=self._room.unpark_all)
         self._flusher = Flusher.current()
+
+    def go_away(self) -> None:
+        """No new streams: the next calls go elsewhere, those under way are answered."""
+        self._session.go_away()
+        self._kick()
 
     async def run(self) -> None:
         """Serves until the connection ends."""
@@ -167,6 +184,9 @@ class MultiplexedConnection:
         self._decode(calls, data)
         if len(calls.queue) == 1 and not calls.busy and calls.failure is None:
             self._answer_at_once(stream_id, calls)
+            if calls.queue and calls.ready is None and self._writes(stream_id, calls, nursery):
+                calls.held_credit += len(data)
+                return
         if not calls.busy and not calls.queue and calls.failure is None:
             self._session.consumed(stream_id, len(data))
             return
@@ -210,14 +230,57 @@ class MultiplexedConnection:
         with contextlib.suppress(yamux.SessionClosedError):  # its caller has gone with the same bytes
             self._session.send(stream_id, response)
 
+    def _writes(self, stream_id: int, calls: _StreamCalls, nursery: trio.Nursery) -> bool:
+        """Begins the one call that waits, if it is a write that takes no task."""
+        call = calls.queue[0]
+
+        def finished(response: bytes | None) -> None:
+            self.writes -= 1
+            if self._outlet.closed or self._streams.get(stream_id) is not calls:
+                return
+            if response is None:
+                calls.queue.appendleft(call)
+            else:
+                with contextlib.suppress(yamux.SessionClosedError):
+                    self._session.send(stream_id, response)
+                self._kick()
+                if not calls.queue and calls.failure is None:
+                    self._rest(stream_id, calls)
+                    return
+            calls.scope = trio.CancelScope()
+            nursery.start_soon(self._serve_stream, stream_id, calls)
+
+        self.writes += 1
+        if self._begin_write is None or not self._begin_write(call, finished):
+            self.writes -= 1
+            return False
+        calls.queue.popleft()
+        calls.busy = True
+        return True
+
+    def _rest(self, stream_id: int, calls: _StreamCalls) -> None:
+        """All calls of the stream are answered."""
+        calls.busy = False
+        if calls.peer_ended:
+            self._close(stream_id)
+            return
+        self._session.consumed(stream_id, calls.held_credit)
+        calls.held_credit = 0
+        self._kick()
+
     async def _serve_stream(self, stream_id: int, calls: _StreamCalls) -> None:
         """Answers what is queued, in order, then rests until more comes."""
         with calls.scope:
             while calls.queue:
                 call, ready = calls.queue.popleft(), calls.ready
                 calls.ready = None
-                response, go_on = (ready, True) if ready is not None else await self._answer(call)
-                await self._send(stream_id, response)
+                writes = call.method in WRITES
+                self.writes += writes
+                try:
+                    response, go_on = (ready, True) if ready is not None else await self._answer(call)
+                    await self._send(stream_id, response)
+                finally:
+                    self.writes -= writes
                 if not go_on:
                     self._close(stream_id)
                     return
@@ -229,13 +292,10 @@ class MultiplexedConnection:
                     await self._send(stream_id, response)
                 self._close(stream_id)
                 return
-        calls.busy = False
-        if calls.scope.cancelled_caught or calls.peer_ended:
+        if calls.scope.cancelled_caught:
             self._close(stream_id)
-            return
-        self._session.consumed(stream_id, calls.held_credit)
-        calls.held_credit = 0
-        self._kick()
+        else:
+            self._rest(stream_id, calls)
 
     async def _send(self, stream_id: int, data: bytes) -> None:
         """Sends, and waits until the peer's window has let all of it go."""

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from services.rpc_core.connection import Answer, AnswerNow, MultiplexedConnection, serve_plain
+from services.rpc_core.connection import Answer, AnswerNow, BeginWrite, MultiplexedConnection, serve_plain
 from services.rpc_core.limits import ConnectionCounter
 from services.rpc_core.wire.demux import ConnectionKind, classify
 from shared import metrics
@@ -45,6 +45,7 @@ class RpcListener:
         connections_per_client_max: int,
         answer: Answer,
         answer_now: AnswerNow | None = None,
+        begin_write: BeginWrite | None = None,
         handoff: Handoff,
         serve_snapshot: ServeSnapshot,
     ) -> None:
@@ -53,7 +54,7 @@ class RpcListener:
         self._handshake_timeout_s = handshake_timeout_s
         self._counter = ConnectionCounter(connections_per_client_max)
         self._answer = answer
-        self._answer_now = answer_now
+        self._answer_now, self._begin_write = answer_now, begin_write
         self._handoff = handoff
         self._serve_snapshot = serve_snapshot
 
@@ -140,7 +141,9 @@ class RpcListener:
             case ConnectionKind.RPC:
                 await serve_plain(trio.SocketStream(sock), self._answer, source)
             case ConnectionKind.MULTIPLEX:
-                connection = MultiplexedConnection(trio.SocketStream(sock), self._answer, source, self._answer_now)
+                connection = MultiplexedConnection(
+                    trio.SocketStream(sock), self._answer, source, self._answer_now, self._begin_write
+                )
                 await connection.run()
             case ConnectionKind.RAFT:
                 metrics.incr("consul.rpc.raft_handoff")

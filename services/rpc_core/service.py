@@ -14,6 +14,7 @@ from services.rpc_core.agent import AgentMethods
 from services.rpc_core.bootstrapping import Bootstrapping
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints import coordinate
+from services.rpc_core.endpoints.direct_writes import DirectWrites
 from services.rpc_core.endpoints.kvs import lock_delayed
 from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.errors import RpcError
@@ -83,6 +84,7 @@ class RpcCore:
             connections_per_client_max=config.limits.rpc_max_conns_per_client,
             answer=self._table.answer,
             answer_now=self._table.answer_now,
+            begin_write=DirectWrites(self.core).begin,
             handoff=self._hand_over,
             serve_snapshot=partial(snapshot_port.serve, self._snapshots),
         )

@@ -214,6 +214,29 @@ def test_an_error_is_everybodys(client: Client) -> None:
     assert client.bodies() == [b"No cluster leader"] * 3
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"",
+        b"\xc1",
+        many_reads.pack(7),
+        many_reads.pack({"LastContact": 0, "KnownLeader": True, "Answers": []}),
+        many_reads.pack({"LastContact": 0, "KnownLeader": True, "Answers": [[many_reads.VALUE, b"t", b"\xc1"]]}),
+        many_reads.pack({"LastContact": "x", "KnownLeader": True, "Answers": [[many_reads.VALUE, b"t", b"\x80"]]}),
+        many_reads.pack({"LastContact": 0, "KnownLeader": True, "Answers": [[9, b"t", b"\x80"]]}),
+    ],
+)
+def test_a_reply_of_another_shape_is_an_error_of_those_who_asked(client: Client, reply: bytes) -> None:
+    client.get("/v1/kv/?keys", "/v1/kv/?keys")
+    client.rpc.calls.pop(0)[2](reply, None)
+
+    assert client.statuses() == [500, 500]
+    assert client.bodies()[0].startswith(b"rpc error making call: codec.decoder")
+    client.get("/v1/kv/?keys")
+    client.rpc.answer(value(b"one", keys(7, "b")))
+    assert client.statuses()[2:] == [200]
+
+
 def test_a_missing_key_is_missing_for_everybody(client: Client) -> None:
     client.get("/v1/kv/a", "/v1/kv/a")
     client.rpc.answer(value(b"one", many_reads.pack({"Index": 7, "Entries": None})))
