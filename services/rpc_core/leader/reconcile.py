@@ -103,7 +103,10 @@ def _alive(member: Member, entry: CatalogEntry, datacenter: str) -> Command | No
         service=service,
         check=_serf_check(member.name, PASSING, SERF_ALIVE_OUTPUT),
     )
-    if node is not None:  # what the node has said of itself stays
+    if node is None or (node.address, node.id) == (request.address, request.id):
+        # Made if it is not there. What the node says of itself may be on its way through the log just now.
+        request.skip_node_update = True
+    else:  # what the node has said of itself stays
         request.tagged_addresses = node.tagged_addresses
         request.node_meta = node.meta
     return Command(request, "member joined, marking health alive", {"member": member.name})
