@@ -8,6 +8,7 @@ import contextlib
 import json
 import subprocess
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -119,15 +120,13 @@ class User:
     def _checks(self, servers: Cluster) -> None:
         """Each kind passes, and the servers know; what fails is no longer found."""
 
-        def passing(server: AnyAgent) -> int:
+        def all_pass(server: AnyAgent) -> bool:
             of_service = found(server, f"/v1/health/checks/{self.name}") or []
             of_shadow = found(server, f"/v1/health/checks/{self.name}-shadow") or []
-            return sum(one["Status"] == "passing" for one in (*of_service, *of_shadow))
+            return [one["Status"] for one in (*of_service, *of_shadow)] == ["passing"] * KINDS_OF_CHECKS
 
         for server in servers.alive():
-            wait_until(
-                lambda server=server: passing(server) == KINDS_OF_CHECKS, SYNC_WITHIN_S, f"checks of {self.name}"
-            )  # type: ignore[misc]
+            wait_until(partial(all_pass, server), SYNC_WITHIN_S, f"checks of {self.name}")
         name = f"{self.name}.service.consul"
         wait_until(lambda: [one.rdata.port for one in self._dns(name, "SRV")] == [80], 2 * PATIENCE_S, name)
         self.ask("PUT", f"/v1/agent/check/fail/{self.name}-ttl")
