@@ -19,6 +19,8 @@ from shared.log import get_logger
 _log = get_logger("agent.server.rpc")
 
 BACKLOG = 1024
+DRAIN_S = 0.5
+"""A write takes some milliseconds where there is a leader; where there is none, nobody waits for one."""
 TLS_RECORD_HANDSHAKE = 0x16
 TLS_ALERT_INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
 """What a TLS server without a certificate has to say: a fatal alert, "internal error"."""
@@ -57,6 +59,8 @@ class RpcListener:
         self._answer_now, self._begin_write = answer_now, begin_write
         self._handoff = handoff
         self._serve_snapshot = serve_snapshot
+        self._accepting: trio.CancelScope | None = None
+        self._multiplexed: set[MultiplexedConnection] = set()
 
     def configure(self, *, handshake_timeout_s: float, connections_per_client_max: int) -> None:
         """New limits, for connections accepted from now on."""
@@ -66,20 +70,36 @@ class RpcListener:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises OSError with the address in its text if it cannot listen."""
         listener = self._bind()
-        try:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
+            with trio.CancelScope() as self._accepting:
                 task_status.started()
-                while True:
-                    try:
-                        sock, peer = await listener.accept()
-                    except OSError as error:
-                        if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
-                            _log.error("failed to accept RPC conn", error=error.strerror)
-                            await trio.sleep(0.1)
-                        continue
-                    self._admit(sock, peer[0], peer[1], nursery)
-        finally:
-            listener.close()
+                try:
+                    await self._accept(listener, nursery)
+                finally:
+                    listener.close()
+
+    async def drain(self) -> None:
+        """Before an end: nobody else is let in, all are sent elsewhere with their next calls, and writes that are under
+        way get their answers, if these come soon. Without them their callers could not know what became of them."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        for connection in self._multiplexed:
+            connection.go_away()
+        with trio.move_on_after(DRAIN_S):
+            while any(one.writes for one in self._multiplexed):  # noqa: ASYNC110  once per process life
+                await trio.sleep(0.01)
+            await trio.lowlevel.checkpoint()  # the last answers leave at the end of this turn
+
+    async def _accept(self, listener: trio.socket.SocketType, nursery: trio.Nursery) -> None:
+        while True:
+            try:
+                sock, peer = await listener.accept()
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    _log.error("failed to accept RPC conn", error=error.strerror)
+                    await trio.sleep(0.1)
+                continue
+            self._admit(sock, peer[0], peer[1], nursery)
 
     def _bind(self) -> trio.socket.SocketType:
         host, port = split_host_port(self.address)
@@ -144,7 +164,11 @@ class RpcListener:
                 connection = MultiplexedConnection(
                     trio.SocketStream(sock), self._answer, source, self._answer_now, self._begin_write
                 )
-                await connection.run()
+                self._multiplexed.add(connection)
+                try:
+                    await connection.run()
+                finally:
+                    self._multiplexed.discard(connection)
             case ConnectionKind.RAFT:
                 metrics.incr("consul.rpc.raft_handoff")
                 if not self._handoff(sock.fileno(), source):

@@ -25,11 +25,12 @@ async def main(ctx: ServiceContext) -> None:
     service = made(ctx.config)
     kind = "server" if ctx.config.server else "client"
 
-    async def say_stopping() -> None:
+    async def stop() -> None:
         get_logger(f"agent.{kind}").info(f"shutting down {kind}")
+        await service.drain()
 
     ctx.on_reload(service.configure)
-    ctx.on_stop(say_stopping)
+    ctx.on_stop(stop)
     async with trio.open_nursery() as nursery:
         await nursery.start(service.run)
         if not ctx.supervised:  # else the supervisor says when: after the agent has joined

@@ -146,6 +146,10 @@ class RpcCore:
         except RpcError as error:
             raise ReloadRefusedError(str(error)) from error
 
+    async def drain(self) -> None:
+        """Called before an end that was asked for, while everything still runs."""
+        await self._listener.drain()
+
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right, and to run the watches."""
         self.local.start_sync()

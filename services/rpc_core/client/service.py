@@ -79,6 +79,9 @@ class ClientRpcCore:
         self.core.configure(config)
         await self.local.configure(config)
 
+    async def drain(self) -> None:
+        """Called before an end that was asked for: nobody comes to a client, its own callers have gone before it."""
+
     def start_sync(self) -> None:
         """Begin to keep the catalog's entry of this agent right, and to run the watches."""
         self.local.start_sync()

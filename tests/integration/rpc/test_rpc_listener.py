@@ -22,9 +22,10 @@ fresh_address = LoopbackPool()
 
 @dataclass
 class Rig:
-    """A listener whose methods are `Echo` (returns its body), `Wait` (until `go`) and `Bad` (closes)."""
+    """A listener whose methods are `Echo` (returns its body), `Wait`, `KVS.Apply` (until `go`) and `Bad` (closes)."""
 
     address: tuple[str, int]
+    listener: RpcListener
     go: trio.Event = field(default_factory=trio.Event)
     handed_over: list[tuple[int, str]] = field(default_factory=list)
     running: int = 0
@@ -32,7 +33,7 @@ class Rig:
     async def answer(self, call: rpc.Request) -> tuple[bytes, bool]:
         if call.method == "Bad":
             return rpc.encode_error(call.seq, call.method, "rpc: can't find method Bad"), False
-        if call.method == "Wait":
+        if call.method in ("Wait", "KVS.Apply"):
             self.running += 1
             try:
                 await self.go.wait()
@@ -58,15 +59,15 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
         await stream.send_all(b"snapshot")
 
     address = (fresh_address(), 8300)
-    rig = Rig(address)
     options: dict[str, Any] = {"handshake_timeout_s": 30.0, "connections_per_client_max": 100, **changes}
     listener = RpcListener(
         f"{address[0]}:{address[1]}",
-        answer=rig.answer,
-        handoff=rig.handoff,
+        answer=lambda call: rig.answer(call),
+        handoff=lambda fd, source: rig.handoff(fd, source),
         serve_snapshot=snapshot,
         **options,
     )
+    rig = Rig(address, listener)
     with trio.fail_after(100):
         async with trio.open_nursery() as nursery:
             await nursery.start(listener.run)
@@ -126,7 +127,7 @@ async def test_calls_on_a_plain_connection_are_answered_in_order() -> None:
     async with serving() as rig:
         stream = await rig.connect(b"\x00" + rpc.encode_request(1, "Echo", {"a": 1}))
         await stream.send_all(rpc.encode_request(2, "Echo", {"b": "x" * 100_000}))
-        decoder, answers = rpc.ResponseDecoder(), []
+        decoder, answers = rpc.ResponseDecoder(), list[rpc.Response]()
         while len(answers) < 2:
             answers += decoder.feed(bytes(await stream.receive_some(65536)))
         assert [(answer.seq, answer.body) for answer in answers] == [(1, {"a": 1}), (2, {"b": "x" * 100_000})]
@@ -285,3 +286,32 @@ async def test_garbage_ends_a_connection_and_nothing_else(first: int) -> None:
         client = Client(await rig.connect(b"\x04"))
         stream_id = client.call(1, "Echo", {})
         await client.pump(lambda: bool(client.answers[stream_id]))
+
+
+async def test_writes_under_way_are_answered_before_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who come later are sent elsewhere; who only waits for something is not waited for."""
+    monkeypatch.setattr("services.rpc_core.listener.DRAIN_S", 30.0)
+    async with serving() as rig:
+        client = Client(await rig.connect(b"\x04"))
+        writing = client.call(1, "KVS.Apply", {})
+        await client.flush()
+        await until(lambda: rig.running == 1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.listener.drain)
+            await client.pump(lambda: client.session.remote_going_away)
+            with pytest.raises(OSError, match="connect"):
+                await trio.open_tcp_stream(*rig.address)
+            assert not client.answers[writing]
+            rig.go.set()
+        await client.pump(lambda: bool(client.answers[writing]))
+        assert client.answers[writing][0].error == ""
+
+
+async def test_who_waits_for_a_change_is_not_waited_for() -> None:
+    async with serving() as rig:
+        client = Client(await rig.connect(b"\x04"))
+        client.call(1, "Wait", {})
+        await client.flush()
+        await until(lambda: rig.running == 1)
+        with trio.fail_after(0.4):
+            await rig.listener.drain()
