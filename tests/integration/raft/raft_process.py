@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ import trio
 from shared.config import runtime
 from shared.config.sections import Ports, Raft
 from shared.ipc import ConnectionLostError, IpcError, Link, RemoteError
+from shared.state.queries import kv
+from shared.state.reader import StateReader
+from tests.loopback import LoopbackPool
 
 CHECKOUT = Path(__file__).parents[3]
 CALM = Raft(heartbeat_timeout_s=2.0, election_timeout_s=2.0, leader_lease_timeout_s=1.0)
@@ -98,6 +102,15 @@ class RaftProcess:
         return Link(self.config.socket_path("raft"), name="test")
 
 
+def three(tmp_path: Path, loopback: LoopbackPool, **changes: Any) -> Iterator[list[RaftProcess]]:
+    """Servers for `start_cluster`, for a fixture to yield from: ended with the test."""
+    settings = {"bootstrap": False, "raft": CALM, **changes}
+    made = [RaftProcess(tmp_path / f"n{number}", loopback(), **settings) for number in range(3)]
+    yield made
+    for process in made:
+        process.end()
+
+
 async def call(link: Link, method: str, payload: Any = None, timeout_s: float = 30.0) -> Any:
     return await link.call(method, payload, timeout_s=timeout_s, retry_safe=True)
 
@@ -153,6 +166,19 @@ async def hand_over_connections(process: RaftProcess, link: Link) -> None:
     await trio.serve_tcp(serve, int(port), host=host)
 
 
+async def start_cluster(nursery: trio.Nursery, processes: list[RaftProcess]) -> tuple[list[Link], int]:
+    """Starts servers without a configuration as one cluster: links to all, and which one leads."""
+    links = []
+    for process in processes:
+        process.start()
+        link = process.link()
+        await nursery.start(link.run)
+        nursery.start_soon(hand_over_connections, process, link)
+        links.append(link)
+    await call(links[0], "Raft.Bootstrap", configuration_of(*processes))
+    return links, await leader_of(links)
+
+
 async def leader_of(links: list[Link], among: list[int] | None = None) -> int:
     """Which of the processes leads and has committed all it has; only those `among` are asked."""
     with trio.fail_after(START_LIMIT_S):
@@ -162,6 +188,12 @@ async def leader_of(links: list[Link], among: list[int] | None = None) -> int:
                 if stats["state"] == "Leader" and stats["commit_index"] == stats["last_log_index"]:
                     return number
             await trio.sleep(0.02)
+
+
+def stored(process: RaftProcess) -> dict[str, bytes]:
+    """Keys and values in the state store."""
+    with StateReader(process.config.state_dir).snapshot() as snap:
+        return {str(entry.key): bytes(entry.value or b"") for entry in kv.tree(snap, "").value}
 
 
 async def wait_applied(links: list[Link], index: int) -> None:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 
 from shared.ipc import IpcError, Link
-from shared.state.queries import kv
-from shared.state.reader import StateReader
 from tests.integration.raft.raft_process import (
-    CALM,
     START_LIMIT_S,
     RaftProcess,
     apply_by_leader,
     call,
-    configuration_of,
-    hand_over_connections,
     kv_set,
-    leader_of,
+    start_cluster,
+    stored,
+    three,
     wait_applied,
 )
 from tests.loopback import LoopbackPool
@@ -33,16 +29,7 @@ WRITERS = 8
 
 @pytest.fixture
 def processes(tmp_path: Path, loopback: LoopbackPool) -> Iterator[list[RaftProcess]]:
-    settings: dict[str, Any] = {"bootstrap": False, "raft_trailing_logs": 10, "raft": CALM}
-    made = [RaftProcess(tmp_path / f"n{number}", loopback(), **settings) for number in range(3)]
-    yield made
-    for process in made:
-        process.end()
-
-
-def stored(process: RaftProcess) -> dict[str, bytes]:
-    with StateReader(process.config.state_dir).snapshot() as snap:
-        return {str(entry.key): bytes(entry.value or b"") for entry in kv.tree(snap, "").value}
+    yield from three(tmp_path, loopback, raft_trailing_logs=10)
 
 
 class Load:
@@ -77,15 +64,7 @@ class Load:
 
 
 async def test_a_snapshot_is_installed_under_write_load(nursery: trio.Nursery, processes: list[RaftProcess]) -> None:
-    links = []
-    for process in processes:
-        process.start()
-        link = process.link()
-        await nursery.start(link.run)
-        nursery.start_soon(hand_over_connections, process, link)
-        links.append(link)
-    await call(links[0], "Raft.Bootstrap", configuration_of(*processes))
-    leader = await leader_of(links)
+    links, leader = await start_cluster(nursery, processes)
     away = (leader + 1) % 3
     await apply_by_leader([links[leader]], "first", b"1")
     term = (await call(links[leader], "Raft.Stats"))["term"]

@@ -6,7 +6,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -18,9 +17,9 @@ from tests.integration.raft.raft_process import (
     RaftProcess,
     apply_by_leader,
     call,
-    configuration_of,
-    hand_over_connections,
     leader_of,
+    start_cluster,
+    three,
     wait_applied,
 )
 from tests.loopback import LoopbackPool
@@ -28,24 +27,12 @@ from tests.loopback import LoopbackPool
 
 @pytest.fixture
 def processes(tmp_path: Path, loopback: LoopbackPool) -> Iterator[list[RaftProcess]]:
-    settings: dict[str, Any] = {"bootstrap": False, "raft": CALM, "log_level": "debug"}
-    made = [RaftProcess(tmp_path / f"n{number}", loopback(), **settings) for number in range(3)]
-    yield made
-    for process in made:
-        process.end()
+    yield from three(tmp_path, loopback, log_level="debug")
 
 
 async def cluster_of(nursery: trio.Nursery, processes: list[RaftProcess]) -> tuple[list[Link], int]:
     """Links to all, and which one leads; each has heard from the leader who knows pre-vote."""
-    links = []
-    for process in processes:
-        process.start()
-        link = process.link()
-        await nursery.start(link.run)
-        nursery.start_soon(hand_over_connections, process, link)
-        links.append(link)
-    await call(links[0], "Raft.Bootstrap", configuration_of(*processes))
-    leader = await leader_of(links)
+    links, leader = await start_cluster(nursery, processes)
     index = await apply_by_leader([links[leader]], "k", b"1")
     await wait_applied(links, index)
     # Three heartbeats, which shows nowhere: asked, answered, told to all.

@@ -17,18 +17,16 @@ import trio
 from services.raft_node.log.segment import HEADER_BYTES, decode_header, frames
 from shared.ipc import Link, RemoteError
 from shared.state.leadership import LeadershipPage
-from shared.state.queries import kv
-from shared.state.reader import StateReader
 from tests.integration.raft.raft_process import (
     CALM,
     RaftProcess,
     apply,
     apply_by_leader,
     call,
-    configuration_of,
-    hand_over_connections,
     kv_set,
     leader_of,
+    start_cluster,
+    stored,
     wait_applied,
     wait_leader,
 )
@@ -51,13 +49,6 @@ def make(tmp_path: Path, loopback: LoopbackPool) -> Iterator[Make]:
     yield make_one
     for process in made:
         process.end()
-
-
-def stored(process: RaftProcess) -> dict[str, bytes]:
-    """Keys and values in the state store."""
-    reader = StateReader(process.config.state_dir)
-    with reader.snapshot() as snap:
-        return {str(entry.key): bytes(entry.value or b"") for entry in kv.tree(snap, "").value}
 
 
 # ---- one server -----------------------------------------------------------------------------------
@@ -340,15 +331,7 @@ async def test_garbage_closes_the_connection_and_nothing_else(nursery: trio.Nurs
 
 async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: trio.Nursery, make: Make) -> None:
     processes = [make(f"n{n}", bootstrap=False, raft_trailing_logs=10, raft=CALM) for n in range(3)]
-    links = []
-    for process in processes:
-        process.start()
-        link = process.link()
-        await nursery.start(link.run)
-        nursery.start_soon(hand_over_connections, process, link)
-        links.append(link)
-    await call(links[0], "Raft.Bootstrap", configuration_of(*processes))
-    leader = await leader_of(links)
+    links, leader = await start_cluster(nursery, processes)
     for number in range(50):
         index = await apply(links[leader], f"k{number}", b"1")
     await call(links[leader], "Raft.ReadIndex")
