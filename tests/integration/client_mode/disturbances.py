@@ -12,8 +12,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.agents import Agent, wait_until
-from tests.clusters import ELECTION_S, Cluster
+from tests.agents import Agent
+from tests.clusters import Cluster
+from tests.integration.client_mode.setups import wait_whole
 from tests.linearizability.network import Network
 
 _CALM_S = 3.0
@@ -64,13 +65,9 @@ class Disturber(threading.Thread):
                         self._rng.shuffle(kinds)
                     self._stopping.wait(_CALM_S)
                     kinds.pop()()
-                    self._wait_whole()
+                    wait_whole(self._cluster)
         except BaseException as error:
             self.failure = error
-
-    def _wait_whole(self) -> None:
-        wait_until(lambda: len(self._cluster.voters()) == len(self._cluster.servers), 2 * ELECTION_S, "all voters")
-        self._cluster.wait_settled(2 * ELECTION_S)
 
     def _wait(self, between_s: tuple[float, float]) -> None:
         self._stopping.wait(self._rng.uniform(*between_s))
@@ -101,7 +98,7 @@ class Disturber(threading.Thread):
             self._say(f"restart of {one.node_name}")
             assert one.stop() >= 0
             self._start(_ours(one))
-            self._wait_whole()
+            wait_whole(self._cluster)
 
     def _leave_and_return(self) -> None:
         victim = self._any()

@@ -17,7 +17,7 @@ from typing import Any
 from dnslib import RCODE, DNSRecord
 
 from tests.agents import PATIENCE_S, Agent, RealConsul, wait_until
-from tests.clusters import AnyAgent, Cluster, Kind, client, founders
+from tests.clusters import ELECTION_S, AnyAgent, Cluster, Kind, client, founders
 from tests.loopback import LoopbackPool
 
 OURS, REAL = "ours", "real"
@@ -38,6 +38,12 @@ def is_complete(agent: AnyAgent) -> bool:
     """Whether a client has said all about itself in the catalog, and the leader that it lives."""
     node = found(agent, f"/v1/catalog/node/{agent.node_name}")
     return bool(node and node["Node"]["TaggedAddresses"] and found(agent, f"/v1/health/node/{agent.node_name}"))
+
+
+def wait_whole(cluster: Cluster) -> None:
+    """Until all servers are in the catalog, and vote: before that the end of another may cost the quorum."""
+    wait_until(lambda: len(cluster.voters()) == len(cluster.servers), 2 * ELECTION_S, "all voters")
+    cluster.wait_settled(2 * ELECTION_S)
 
 
 class Setup:
@@ -120,6 +126,7 @@ class Applications:
         self.acknowledged: dict[str, str] = {}
         self.counts: dict[str, int] = {}
         self.slowest_s: dict[str, float] = {}
+        self._prefix = f"application/of-{agent.node_name}/"
         self._session = ""
         self._ports: dict[str, int] = {}
 
@@ -201,15 +208,15 @@ class Applications:
         assert answer.rr, str(answer)
 
     def _wait(self) -> None:
-        index = self._get("/v1/kv/application/counter?keys").headers["x-consul-index"] if self.acknowledged else 1
+        index = self._get(f"/v1/kv/{self._prefix}?keys").headers["x-consul-index"] if self.acknowledged else 1
         self._get(f"/v1/kv/application?recurse&index={index}&wait=2s")
 
     def _write(self) -> None:
         number = len(self.acknowledged)
         value = f"{number}-{random.getrandbits(32)}"
-        answer = self._agent.http("PUT", f"/v1/kv/application/counter/{number}", value, timeout_s=2 * PATIENCE_S)
+        answer = self._agent.http("PUT", f"/v1/kv/{self._prefix}{number}", value, timeout_s=2 * PATIENCE_S)
         if answer.body == b"true":
-            self.acknowledged[f"application/counter/{number}"] = value
+            self.acknowledged[f"{self._prefix}{number}"] = value
         else:
             self.failed_writes.append(f"{answer.status} {answer.body!r}")
 
@@ -221,6 +228,6 @@ class Applications:
             return {name: one["Port"] for name, one in services.items() if name.startswith("app")}
 
         wait_until(lambda: catalog() == self._ports, 3 * PATIENCE_S, "the services in the catalog")
-        rows = agent.http("GET", "/v1/kv/application/counter/?recurse").json()
+        rows = agent.http("GET", f"/v1/kv/{self._prefix}?recurse").json()
         found = {row["Key"]: base64.b64decode(row["Value"]).decode() for row in rows}
         assert {key: found.get(key) for key in self.acknowledged} == self.acknowledged

@@ -24,7 +24,16 @@ from tests.check_targets import (
     http_target,
 )
 from tests.clusters import AnyAgent, Cluster, client, founders
-from tests.integration.client_mode.setups import OURS, REAL, Applications, ask_dns, found, is_complete, kind_of
+from tests.integration.client_mode.setups import (
+    OURS,
+    REAL,
+    Applications,
+    ask_dns,
+    found,
+    is_complete,
+    kind_of,
+    wait_whole,
+)
 from tests.integration.client_mode.test_client_life import kill
 from tests.loopback import LoopbackPool
 
@@ -206,11 +215,12 @@ def test_everything_goes_on_while_servers_come_and_go(
             user.everything(cluster)
         dead.start()
         dead.wait_ready()
+        wait_whole(cluster)
         for one in cluster:
             one.stop()
             one.start()
             one.wait_ready()
-            cluster.wait_settled()
+            wait_whole(cluster)
         for user in users:
             user.everything(cluster)
         stack.close()

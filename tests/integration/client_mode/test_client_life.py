@@ -9,7 +9,7 @@ import pytest
 
 from tests.agents import Agent, wait_until
 from tests.clusters import AnyAgent
-from tests.integration.client_mode.setups import OURS, REAL, Applications, Setup, kind_of, setup
+from tests.integration.client_mode.setups import OURS, REAL, Applications, Setup, kind_of, setup, wait_whole
 from tests.loopback import LoopbackPool
 
 COMBINATIONS = [(OURS, OURS), (OURS, REAL), (REAL, OURS)]
@@ -84,6 +84,7 @@ def test_reads_and_lookups_go_on_when_the_leader_dies(made: Setup) -> None:
         made.cluster.leader()
         old.start()
         old.wait_ready()
+        wait_whole(made.cluster)
         applications.all_go_on()
     judge(made, applications, deaths=1)
 
@@ -91,10 +92,10 @@ def test_reads_and_lookups_go_on_when_the_leader_dies(made: Setup) -> None:
 def test_servers_are_restarted_one_after_the_other(made: Setup) -> None:
     with Applications(made.client) as applications:
         for one in made.cluster:
-            applications.all_go_on()
+            applications.all_go_on(more=2)
             one.stop()
             one.start()
             one.wait_ready()
-            made.cluster.wait_settled()
+            wait_whole(made.cluster)
         applications.all_go_on()
     judge(made, applications, deaths=3)

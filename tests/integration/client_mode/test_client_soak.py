@@ -51,7 +51,7 @@ class Everything(Applications):
 
     def __init__(self, agent: AnyAgent) -> None:
         super().__init__(agent, session_ttl="60s")
-        self._prefix, self._written = f"application/of-{agent.node_name}/", 0
+        self._written = 0
         self._lost: dict[str, set[str]] = {}
         self._rng = random.Random(agent.address)
         check = {"TTL": "60s", "CheckID": "alive", "Status": "passing"}
