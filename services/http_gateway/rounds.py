@@ -51,8 +51,9 @@ class Rounds:
 
         def finished(value: Any, error: IpcError | None) -> None:
             self._under_way = False
-            self.start()  # first of all: the neighbours work on it while these are answered
-            self._flush()
+            if self._waiters:  # first of all: the neighbours work on their question while these are answered
+                self.start()
+                self._flush()
             self._gateway.begin_batch()
             for waiter in waiters:
                 waiter(value, error)

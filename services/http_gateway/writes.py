@@ -18,8 +18,8 @@ from shared.structs.commands import KVS
 
 TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 4
-"""So many writes leave at once when none were under way, ahead of the rest of their batch: raft_node logs and applies
-them while this process still reads requests."""
+"""While so few are under way, they leave at once, ahead of the rest of their batch: raft_node logs and applies them
+while this process still reads requests."""
 _TOGETHER: Final = 8
 """So many leave together later on. A whole batch at once would keep one process busy after the other; fewer would cost
 each of them more wake-ups than the work side by side is worth."""
@@ -66,10 +66,10 @@ class Writes:
             by_rpc_core(on_done)
 
     def end_batch(self) -> None:
-        """Count what was handed over."""
+        """Count what was handed over; the rest of it leaves now, like everything that was written in this batch."""
         if self._passed:
             metrics.incr("consul.client.rpc", self._passed)
-            self._passed = 0
+            self._passed = self._held = 0
 
     def _passes(self) -> bool:
         return self.may_pass and self._raft.connected and self._leads()

@@ -1,6 +1,6 @@
 """Encoded writes that cannot go into the log here: on to the leader, or waiting for one.
 
-A request is encoded as it goes into the log is so, without its type byte, on the wire as well. While the leader is
+An encoded request is on the wire what it is in the log after the type byte. While the leader is
 known and connected, passing one on takes no task and no copy of the command; what that does not cover - no connection
 yet, no leader, an answer after which the call may be repeated - gets a task."""
 

@@ -60,7 +60,8 @@ class CallTable:
         expired = [call_id for call_id, call in self._calls.items() if call.deadline <= now]
         for call_id in expired:
             call = self._calls.pop(call_id)
-            call.on_done(None, DeadlineError(self._neighbour, call.method, sent=call.sent))
+            late = DeadlineError(self._neighbour, call.method, sent=call.sent, harmless=call.retry_safe)
+            call.on_done(None, late)
         self.earliest = min((call.deadline for call in self._calls.values()), default=math.inf)
         return expired
 

@@ -35,13 +35,15 @@ class ConnectionLostError(IpcError):
 
 
 class DeadlineError(IpcError):
-    """No answer before the deadline. `sent` tells whether the call may have reached the neighbour."""
+    """No answer before the deadline. sent: the call may have reached the neighbour. harmless: it changes nothing."""
 
     code = "timeout"
 
-    def __init__(self, neighbour: str, method: str, *, sent: bool) -> None:
+    def __init__(self, neighbour: str, method: str, *, sent: bool, harmless: bool = False) -> None:
         self.sent = sent
         why = "did not answer in time" if sent else "is not reachable; is the process running?"
+        if sent and not harmless:
+            why += "; the outcome is unknown"
         super().__init__(f"{method}: {neighbour} {why}")
 
 

@@ -1,7 +1,7 @@
 """Frames: the messages of the local IPC and their bytes. No sockets in here.
 
 A frame is one msgpack array whose first element is its kind. msgpack delimits itself, so there is no length
-prefix; the size limit is enforced by the unpacker's buffer. Payloads keep str and bytes apart (bin type).
+prefix; the unpacker's buffer limits the size of every element. Payloads keep str and bytes apart (bin type).
 
 | kind        | rest of the array                          | direction         |
 | HELLO       | version, process name                      | both, once, first |
@@ -74,7 +74,7 @@ encode: Callable[[Any], bytes] = _packer.pack
 class FrameDecoder:
     """Turns a byte stream, cut anywhere, into frames.
 
-    Raises ProtocolError on anything that is not a frame, and on a frame above `max_frame_bytes`; the connection is
+    Raises ProtocolError on anything that is not a frame, and on an element above `max_frame_bytes`; the connection is
     then of no further use.
     """
 

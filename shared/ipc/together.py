@@ -25,6 +25,6 @@ class Together:
     def flush(self) -> None:
         """One frame per connection. A connection that has gone loses its results: its calls ended when it went."""
         if self._results:
-            for transport, results in self._results.items():
+            answered, self._results = self._results, {}
+            for transport, results in answered.items():
                 transport.write(frames.encode((frames.RESULTS, results)))
-            self._results.clear()

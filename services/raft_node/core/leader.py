@@ -260,7 +260,7 @@ class Leader:
             return
         reply = event.reply
         if reply is None:
-            self._failed(peer, flight, now)
+            self._failed(peer, event.request_id, flight, now)
             return
         peer.answered(event.request_id, flight, now)
         if flight.heartbeat:
@@ -293,13 +293,13 @@ class Leader:
             self._replicate(peer, now)
             self._advance_handover(now)
 
-    def _failed(self, peer: Progress, flight: InFlight, now: float) -> None:
+    def _failed(self, peer: Progress, request_id: int, flight: InFlight, now: float) -> None:
         if flight.heartbeat:
             peer.heartbeat_failures += 1
             # Not longer than a server that is back would wait before it stands for election.
             pause_s = min(backoff_s(peer.heartbeat_failures), self.state.settings.heartbeat_timeout_s / 2)
             peer.heartbeat_due = max(peer.heartbeat_due, now + pause_s)
-            self.reads.voter_failed(now)
+            self.reads.failed(peer.server, request_id, now)
         else:
             peer.failed(now)
 

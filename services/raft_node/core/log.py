@@ -174,11 +174,16 @@ class RaftLog:
         self.snapshot_index, self.snapshot_term = index, term
         self.applied_index = max(self.applied_index, index)
         if not fits:
-            self._tail.clear()
-            self._tail_bytes = 0
-            self._first = self._tail_first = index + 1
-            self.last_index, self.last_term, self.durable_index = index, term, index
+            self.begin_after_snapshot()
         return fits
+
+    def begin_after_snapshot(self) -> None:
+        """Forgets all entries: the next one is that which follows the snapshot."""
+        self._tail.clear()
+        self._tail_bytes = 0
+        self._first = self._tail_first = self.snapshot_index + 1
+        self.last_index, self.last_term = self.snapshot_index, self.snapshot_term
+        self.durable_index = self.snapshot_index
 
     def _trim(self) -> None:
         """Drops from memory what is on disk and applied, except a cache of recent entries for followers.

@@ -26,6 +26,7 @@ from services.raft_node.core.events import (
     ReadFailed,
     ReadIndex,
     Refused,
+    ResetLog,
     Restored,
     RpcReply,
     RpcRequest,
@@ -241,12 +242,19 @@ class RaftCore:
 
     def _append_failed(self, event: AppendFailed, now: float) -> None:
         state = self.state
+        log = state.log
         # What a snapshot has covered meanwhile is not missing, only what was to follow it.
-        first_lost = max(event.first_index, state.log.snapshot_index + 1)
-        if first_lost > state.log.last_index:
+        first_lost = max(event.first_index, log.snapshot_index + 1)
+        lost = first_lost <= log.last_index
+        if event.first_index <= log.snapshot_index and log.first_index <= log.snapshot_index:
+            # It was taken for granted that the snapshot fits the log: on the disk there is a hole before its end now.
+            log.begin_after_snapshot()
+            state.emit(ResetLog(log.snapshot_index + 1))
+        elif lost:
+            log.cut(first_lost)
+        if not lost:
             return
         state.say("error", "failed to commit logs", ("error", event.error))
-        state.log.cut(first_lost)
         # Nothing of it is applied: that comes after the disk. A commit index above the log would claim to have it.
         state.commit_index = min(state.commit_index, state.log.last_index)
         state.configurations.cut(first_lost)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from services.raft_node.core.events import ReadReady
+from services.raft_node.core.types import VOTER
 
 if TYPE_CHECKING:
     from services.raft_node.core.leader import Leader
+    from services.raft_node.core.progress import Progress
+    from services.raft_node.core.types import Server
 
 MAX_HEARTBEATS_IN_FLIGHT: Final = 16
 PATIENCE_S: Final = 0.05
-"""How long the voters that were asked may take before the others are asked as well."""
+"""How long the voters that were asked may take before the others are asked as well, unless an earlier heartbeat to
+those is still under way."""
 
 
 class Reads:
@@ -45,16 +48,16 @@ class Reads:
         self._waiting = []
         configuration = state.configurations.latest
         needed = configuration.quorum - configuration.has_vote(state.settings.node_id)
-        for peer in sorted(map(leader.progress.__getitem__, voters), key=attrgetter("last_contact"), reverse=True):
+        for peer in sorted(map(leader.progress.__getitem__, voters), key=_promise, reverse=True):
             if needed > 0 and peer.heartbeats_in_flight < MAX_HEARTBEATS_IN_FLIGHT:
                 leader.heartbeat(peer, now)
                 needed -= 1
-            else:
+            elif not peer.heartbeat_failures:  # those that fail are tried again after their pause
                 peer.heartbeat_due = min(peer.heartbeat_due, now + PATIENCE_S)
 
-    def voter_failed(self, now: float) -> None:
-        """A voter cannot be reached: a round that may have counted on it asks the others at once."""
-        if self._round is None:
+    def failed(self, server: Server, request_id: int, now: float) -> None:
+        """A heartbeat did not reach `server`: a round that counted on it asks the other voters at once."""
+        if self._round is None or request_id < self._round[0] or server.suffrage != VOTER:
             return
         leader, first_request = self._leader, self._round[0]
         for server_id in leader.other_voters():
@@ -82,3 +85,8 @@ class Reads:
     def abandoned(self) -> list[Any]:
         """Those that will get no answer because the leadership is over."""
         return self._waiting + (self._round[2] if self._round else [])
+
+
+def _promise(peer: Progress) -> tuple[bool, float]:
+    """Orders peers by how soon they may be expected to answer."""
+    return not peer.heartbeat_failures, peer.last_contact

@@ -82,8 +82,8 @@ def serve(caller: Caller, server: Server) -> None:
 
 
 def _kv(caller: Caller, request: Request) -> None:
-    """A request is encoded as it goes into the log is so, without its type byte, on the wire as well."""
-    op, _, encoded = request.payload[:3]
+    """An encoded request is on the wire what it is in the log after the type byte."""
+    op, _, encoded = request.payload
     caller.serve(request, "KVS.Apply", lambda: encoded, bool if op in BOOL_OPS else _true)
 
 

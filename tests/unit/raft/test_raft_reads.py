@@ -79,6 +79,15 @@ def test_the_others_are_asked_at_once_when_one_cannot_be_reached() -> None:
     assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
 
 
+def test_who_cannot_be_reached_is_left_in_peace_until_its_pause_is_over() -> None:
+    core, now = settled(), NOW + 0.02
+    assert core.leader is not None
+    failing = core.leader.progress["c"]
+    failing.heartbeat_failures, failing.heartbeat_due = 7, now + 0.4
+    assert asked(core.step(ev.ReadIndex("r"), now)) == ["b"]
+    assert failing.heartbeat_due == now + 0.4
+
+
 def test_an_answer_to_what_was_asked_before_the_round_confirms_nothing() -> None:
     core, now = settled(), NOW + 0.02
     [early] = sends(core.step(ev.ReadIndex("r1"), now), C, heartbeat=True)
