@@ -163,10 +163,14 @@ def test_a_reload_and_restarts_of_single_processes(made: Setup) -> None:
 def test_a_client_that_leaves_is_taken_out_of_the_catalog(made: Setup) -> None:
     assert isinstance(made.client, Agent)
     made.put("/v1/agent/service/register", {"Name": "kept"})
+    session = json.loads(made.put("/v1/session/create", {"LockDelay": "0s"}))["ID"]
+    assert made.put(f"/v1/kv/of-the-leaver?acquire={session}", b"1") == b"true"
     assert cli(made, "leave").returncode == 0
     assert made.client.wait_exit() == 0
     assert "client starting leave" in made.client.output()
     wait_until(lambda: server_get(made, "/v1/catalog/node/c1") is None, what="its end in the catalog")
+    assert server_get(made, f"/v1/session/info/{session}") == []
+    assert "Session" not in made.cluster.servers[0].http("GET", "/v1/kv/of-the-leaver").json()[0]
     made.client.start()
     made.client.wait_ready()
     made.wait_synced()

@@ -40,7 +40,7 @@ ANSWER_WITHIN_S = 60.0
 SYNC_WITHIN_S = 200.0
 """A registration that got lost on its way is made again by the next full synchronisation: one to two minutes."""
 WRITES_LOST_PER_DEATH = 2
-GROWTH_MAX = 1.15
+GROWTH_MAX = 1.05
 SPARE_KB, SPARE_FDS, SPARE_TASKS = 3072, 8, 12
 """What the last third of the time may have above the first without being called growth."""
 TASKS_AT_REST, FDS_AT_REST = 80, 170
