@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
 from services.raft_node.core.types import COMMAND, Entry
@@ -84,3 +86,44 @@ def test_what_was_to_replace_entries_that_the_disk_then_refused_is_not_stored() 
     cluster.run_for(0.05)
     assert answers[1:] == [msg.AppendEntriesReply(term + 5, durable - 1, True)]
     assert (old.wal.last_index, old.wal.term_at(durable)) == (durable, term + 5)
+
+
+@pytest.mark.parametrize("trailing_logs", [3, 20])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_snapshot_that_fits_entries_which_the_disk_then_refuses_leaves_no_hole(
+    trailing_logs: int, behind: int
+) -> None:
+    """The body of a snapshot is on its way when entries up to its last one, and perhaps more, come late; the disk
+    hangs with them while the snapshot is installed. Without them the log has to begin anew behind the snapshot."""
+    cluster = SimCluster(3, seed=3, slow_disks=1.0, trailing_logs=trailing_logs)
+    leader = cluster.leader()
+    cluster.run_for(0.3)
+    one = next(node for node in cluster.live() if node is not leader)
+    assert leader.replica is not None
+    assert one.replica is not None
+    cluster.isolate(one)
+    cluster.write(leader, 4)
+    cluster.run_until(lambda: len(leader.outcomes) == 4)
+    leader.take_snapshot()
+    cluster.run_for(0.03)
+    meta = leader.replica.snapshots.newest()
+    assert meta is not None
+    cluster.write(leader)
+    term, address, log = leader.core.term, leader.server.address, leader.core.log
+    body = leader.replica.snapshots.open(meta).read()
+    configuration = (meta.configuration, meta.configuration_index, len(body))
+    snapshot = msg.InstallSnapshot(term, address, meta.index, meta.term, *configuration)
+    entries = tuple(log.read(meta.index - 3, meta.index + behind, 1 << 20))
+    late = msg.AppendEntries(term, address, meta.index - 4, log.term_at(meta.index - 4) or 0, entries, 1)
+    answers: list[msg.Reply | None] = []
+    one.event(ev.RpcRequest((answers.append, body, snapshot), snapshot))
+    done, one.replica.sync_done = one.replica.sync_done, lambda error: None  # type: ignore[method-assign]
+    one.event(ev.RpcRequest((answers.append, None, late), late))
+    cluster.run_for(0.06)
+    assert one.core.log.snapshot_index == meta.index
+    assert answers == []
+    one.replica.sync_done = done  # type: ignore[method-assign]
+    done("no space left on device")
+    assert [getattr(answer, "success", None) for answer in answers] == [False, True]
+    assert (one.applied_index, one.core.log.last_index, one.wal.last_index) == (meta.index,) * 3
+    cluster.settle()
