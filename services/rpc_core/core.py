@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -168,13 +169,9 @@ class Core(AgentCore):
         metrics.incr("consul.rpc.query")
         if options.min_query_index == 0:
             return await self._read_once(options, query)
-        timeout_s = self._query_timeout_s(options)
-        give_up_at = trio.current_time() + timeout_s + self.rng.random() * timeout_s / JITTER_FRACTION
-        self._count_blocking(1)
-        try:
+        give_up_at = self.give_up_at(options)
+        with self.counted_as_blocking():
             return await self._read_blocking(options, query, give_up_at)
-        finally:
-            self._count_blocking(-1)
 
     async def _read_once(self, options: QueryOptions, query: Query[T]) -> Reply[T]:
         if options.require_consistent:
@@ -206,15 +203,26 @@ class Core(AgentCore):
                 if snap.generation != generation:  # the state was replaced: let the caller look around
                     return reply
 
+    def give_up_at(self, options: QueryOptions) -> float:
+        """When a blocking query that begins now has waited long enough. trio's time."""
+        timeout_s = self._query_timeout_s(options)
+        return trio.current_time() + timeout_s + self.rng.random() * timeout_s / JITTER_FRACTION
+
     def _query_timeout_s(self, options: QueryOptions) -> float:
         timeout_s = options.max_query_time / 1e9
         if timeout_s > self.config.max_query_time_s:
             return self.config.max_query_time_s
         return timeout_s if timeout_s > 0 else self.config.default_query_time_s
 
-    def _count_blocking(self, change: int) -> None:
-        self._blocking += change
+    @contextmanager
+    def counted_as_blocking(self) -> Iterator[None]:
+        self._blocking += 1
         metrics.gauge("consul.rpc.queries_blocking", self._blocking)
+        try:
+            yield
+        finally:
+            self._blocking -= 1
+            metrics.gauge("consul.rpc.queries_blocking", self._blocking)
 
     async def confirm_leadership(self) -> None:
         """A heartbeat round proves that we still lead, and everything committed before it is readable."""

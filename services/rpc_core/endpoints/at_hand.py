@@ -45,7 +45,13 @@ class Kept:
         self.packed, self.tag, self.index = packed, tag, index
         self.watch, self.versions, self.mark = watch, versions, mark
         self.count: Callable[[], None] | None = None
-        """Counts a look-up that was answered from here."""
+        """Counts the look-up of a service."""
+
+    def counted(self) -> None:
+        """It is given to somebody."""
+        metrics.incr("consul.rpc.query")
+        if self.count is not None:
+            self.count()
 
 
 class _Look:
@@ -82,15 +88,19 @@ class ReadsAtHand:
     def answer(self, snap: Snapshot, method: str, packed: bytes, body: Callable[[], Any]) -> Kept | None:
         """The answer to a request as of `snap`; None if it has to go the other way. packed, body: the request in
         msgpack, and what makes a map of it."""
+        kept = self.look(snap, method, packed, body)
+        if kept is not None:
+            kept.counted()
+        return kept
+
+    def look(self, snap: Snapshot, method: str, packed: bytes, body: Callable[[], Any]) -> Kept | None:
+        """As `answer`, for somebody who does not take every answer."""
         key = (method, packed)
         kept = self._kept.get(key)
         mark = snap.mark()
         if kept is not None:
             if kept.mark == mark or snap.versions(kept.watch) == kept.versions:
                 kept.mark = mark
-                metrics.incr("consul.rpc.query")
-                if kept.count is not None:
-                    kept.count()
                 return kept
             self._forget(key, kept)
         if method not in METHODS:
@@ -118,7 +128,6 @@ class ReadsAtHand:
         finally:
             core.at_hand = None
             step.close()
-        metrics.incr("consul.rpc.query")
         packed = rpc.pack(reply)
         # Distances to the source of a query change without what is watched.
         lasting = len(packed) <= ENTRY_BYTES_MAX and not (request.get("Source") or {}).get("Node")

@@ -25,6 +25,7 @@ from services.rpc_core.endpoints import (
 )
 from services.rpc_core.endpoints.at_hand import ReadsAtHand
 from services.rpc_core.endpoints.read_many import ReadMany
+from services.rpc_core.endpoints.waiting_reads import WaitingReads
 from services.rpc_core.errors import MalformedCallError, RateExceededError, RpcError
 from services.rpc_core.wire import rpc
 from shared import metrics
@@ -66,6 +67,7 @@ class EndpointTable:
         for family in families:
             self.methods.update(family.METHODS)
         self._at_hand = ReadsAtHand(core, self.methods)
+        self._waiting = WaitingReads(core, self._at_hand)
         self._read_many = ReadMany(core, self._at_hand)
         self.methods[READ_MANY] = self._read_many
         self._services = {name.partition(".")[0] for name in self.methods}
@@ -107,7 +109,12 @@ class EndpointTable:
         """A call from the network: the encoded response, and whether its stream can go on."""
         metrics.incr("consul.rpc.request")
         try:
-            reply = await self.call(call.method, call.body)
+            body = call.body
+            if call.method in AT_HAND:
+                packed, body = await self._waiting.answer(call.method, body)
+                if packed is not None:
+                    return rpc.encode_response_header(call.seq, call.method) + packed, True
+            reply = await self.call(call.method, body)
             return rpc.encode_response(call.seq, call.method, reply), True
         except MalformedCallError as error:
             metrics.incr("consul.rpc.request_error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -161,3 +162,30 @@ async def test_a_long_answer_comes_whole(rig: Rig, peer: Peer) -> None:
         await put(rig, f"long/{number}", b"x" * 200_000)
     listed = many_reads.unpacked(await peer.call("KVS.List", rpc.pack({**DC, "Key": "long/"})))
     assert [len(entry["Value"]) for entry in listed["Entries"]] == [200_000] * 4
+
+
+async def test_who_waits_for_the_same_gets_the_same(rig: Rig, peer: Peer) -> None:
+    await put(rig, "w", b"one")
+    index = (await rig.call("KVS.Get", {**DC, "Key": "w"}))["Index"]
+    answers: list[bytes] = []
+
+    async def wait(method: str, **more: Any) -> None:
+        question = {**DC, **more, "MinQueryIndex": index, "MaxQueryTime": 60_000_000_000}
+        answers.append(await peer.call(method, rpc.pack(question)))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(partial(wait, "KVS.Get", Key="w"))
+        await put(rig, "other", b"x")
+        assert answers == []
+        await put(rig, "w", b"two")
+    assert len(set(answers)) == 1
+    assert many_reads.unpacked(answers[0])["Entries"][0]["Value"] == "two"
+
+
+async def test_a_wait_has_an_end(rig: Rig, peer: Peer) -> None:
+    await put(rig, "w", b"one")
+    index = (await rig.call("KVS.Get", {**DC, "Key": "w"}))["Index"]
+    question = {**DC, "Key": "w", "MinQueryIndex": index, "MaxQueryTime": 50_000_000}
+    reply = many_reads.unpacked(await peer.call("KVS.Get", rpc.pack(question)))
+    assert (reply["Index"], reply["Entries"][0]["Value"]) == (index, "one")
