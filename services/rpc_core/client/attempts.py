@@ -18,11 +18,13 @@ JITTER_FRACTION = 16
 class Attempts:
     """Of one call. repeatable: doing it twice changes nothing. now: seconds of any clock, the same one for all."""
 
-    __slots__ = ("_failed_at", "_hold_timeout_s", "_repeatable", "_started", "_unreachable")
+    __slots__ = ("_failed_at", "_hold_timeout_s", "_hung", "_repeatable", "_started", "_tried_at", "_unreachable")
 
     def __init__(self, hold_timeout_s: float, *, repeatable: bool, now: float) -> None:
         self._hold_timeout_s, self._repeatable, self._started = hold_timeout_s, repeatable, now
         self._failed_at: float | None = None
+        self._tried_at = now
+        self._hung: set[str] = set()
         self._unreachable: set[str] = set()
 
     def pause_s(
@@ -37,7 +39,15 @@ class Attempts:
         if error.retry_always:
             since = self._started
         elif error.retry_reads and self._repeatable:
+            if now - self._tried_at >= self._hold_timeout_s and server not in self._hung:
+                # A connection that had died in silence: the time it took is not the cluster's, once for each server.
+                self._hung.add(server)
+                self._failed_at = now
             since = self._failed_at
         else:
             return None
-        return rng.random() * self._hold_timeout_s / JITTER_FRACTION if now - since < self._hold_timeout_s else None
+        if now - since >= self._hold_timeout_s:
+            return None
+        pause_s = rng.random() * self._hold_timeout_s / JITTER_FRACTION
+        self._tried_at = now + pause_s
+        return pause_s

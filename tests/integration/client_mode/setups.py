@@ -198,7 +198,8 @@ class Applications:
         number = self.counts.get("register", 0)
         name = f"app{number % 4}"
         self._ports[name] = 1 + number % 60_000
-        answer = self._agent.http("PUT", "/v1/agent/service/register", {"Name": name, "Port": self._ports[name]})
+        service = {"Name": name, "Port": self._ports[name]}
+        answer = self._agent.http("PUT", "/v1/agent/service/register", service, timeout_s=2 * PATIENCE_S)
         assert answer.status == 200, (answer.status, answer.body)
         self._end.wait(0.2)
 

@@ -141,6 +141,17 @@ def test_a_read_whose_connection_ended_is_tried_again_however_long_it_had_waited
     assert not trying.again(ConnectionEndedError("EOF"))
 
 
+def test_a_read_outlives_one_connection_after_another_that_died_in_silence() -> None:
+    """Keepalive finds out after up to forty seconds; each server may take that long once."""
+    trying = Trying(repeatable=True)
+    assert trying.again(ConnectionEndedError("EOF"), at="a")
+    for name in "bc":
+        trying.now += 40
+        assert trying.again(ConnectionEndedError("keepalive timeout"), at=name)
+    trying.now += 40
+    assert not trying.again(ConnectionEndedError("keepalive timeout"), at="b")
+
+
 def test_a_write_whose_connection_ended_is_not() -> None:
     assert not Trying(repeatable=False).again(ConnectionEndedError("EOF"))
 
