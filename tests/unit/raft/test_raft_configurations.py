@@ -26,7 +26,7 @@ from services.raft_node.core.types import (
     Settings,
 )
 from services.raft_node.log import MemoryLog
-from tests.unit.raft.core_under_test import THREE, A, B, C, alone, core_of, make_leader, of, perform, sends
+from tests.unit.raft.core_under_test import THREE, A, B, C, alone, append, ask, core_of, make_leader, of, perform, sends
 
 
 def test_changes_go_one_at_a_time() -> None:
@@ -45,6 +45,8 @@ def test_changes_go_one_at_a_time() -> None:
 def test_no_change_begins_before_an_entry_of_the_own_term_is_committed() -> None:
     """An older leader's change may still be on its way in other logs: two changes at once have no quorum in common."""
     core = core_of()
+    ask(core, append(1, (1, 1), commit=1))
+    assert core.state.configurations.committed == THREE
     [probe] = sends(make_leader(core), B)
     change = ev.ChangeConfiguration("c", REMOVE_SERVER, "c")
     assert [type(effect) for effect in core.step(change, 5.0)] == [ev.Refused]
