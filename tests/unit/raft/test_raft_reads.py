@@ -113,3 +113,18 @@ def test_a_round_does_not_wait_for_a_server_that_was_removed_meanwhile() -> None
     effects = core.step(ev.ChangeConfiguration("c", REMOVE_SERVER, "b"), now)
     assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
     assert of(ev.ReadReady, core.step(ev.ReadIndex("next"), now)) == [ev.ReadReady(["next"], 2)]
+
+
+def test_answers_to_heartbeats_that_were_on_their_way_confirm_nothing() -> None:
+    """The voters sent them before the round began, and may have elected another leader since."""
+    core, now = settled(), NOW + 0.3
+    flying = [send for send in of(ev.Send, core.step(ev.Tick(), now)) if send.heartbeat]
+    assert [send.server.id for send in flying] == ["b", "c"]
+    asked_for_it = of(ev.Send, core.step(ev.ReadIndex("r"), now))
+    effects: list[ev.Effect] = []
+    for send in flying:
+        effects += core.step(ev.RpcReply(send.request_id, send.server.id, done()), now + 0.01)
+    assert of(ev.ReadReady, effects) == []
+    [send, *_] = asked_for_it
+    effects = core.step(ev.RpcReply(send.request_id, send.server.id, done()), now + 0.01)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
