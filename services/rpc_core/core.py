@@ -224,11 +224,12 @@ class Core(AgentCore):
             self._blocking -= 1
             metrics.gauge("consul.rpc.queries_blocking", self._blocking)
 
-    async def confirm_leadership(self) -> None:
-        """A heartbeat round proves that we still lead, and everything committed before it is readable."""
+    async def confirm_leadership(self) -> int:
+        """A heartbeat round proves that we still lead, and everything committed before it is readable: up to the index
+        that is returned."""
         started = trio.current_time()
         try:
-            await self.raft.call("Raft.ReadIndex", timeout_s=READ_INDEX_TIMEOUT_S, retry_safe=True)
+            index: int = await self.raft.call("Raft.ReadIndex", timeout_s=READ_INDEX_TIMEOUT_S, retry_safe=True)
         except IpcError as error:
             if isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
                 raise self.router.elsewhere() from None
@@ -238,3 +239,4 @@ class Core(AgentCore):
         if scope.cancelled_caught:
             raise NotReadyError
         metrics.sample("consul.rpc.consistentRead", (trio.current_time() - started) * 1000)
+        return index

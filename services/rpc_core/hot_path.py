@@ -1,8 +1,9 @@
 """Writes that come encoded: on to the log or the leader, without a task and without a copy of the command.
 
 A gateway has checked the request and encoded the whole command as it goes into the log. It hands it in here when it
-cannot say by itself that the log would take it (this server does not lead, the agent's calls are limited, or a lock may
-be delayed), and when the log has refused it. Everything that one read of the socket brought is posted to raft_node in one write.
+cannot say by itself that the log would take it (this server does not lead, the agent's calls are limited, or a lock
+may be delayed), and when the log has refused it. Everything that one read of the socket brought is posted to raft_node
+in one write.
 
 `KVS.ApplyEncoded` [op, key, encoded]: `encoded` is the KVS request without its type byte. The answer is whether the
 operation took effect: always true for set, delete and delete-tree.

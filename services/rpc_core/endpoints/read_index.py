@@ -15,17 +15,22 @@ METHOD = "Proconsul.ReadIndex"
 
 
 async def read_index(core: Core, body: Any) -> int:
-    """The leader's applied index, of a moment after the call came. RequireConsistent: confirmed by a round of
-    heartbeats, otherwise by the leader's lease."""
+    """The index of all that could be read at the leader at a moment after the call came. RequireConsistent: the
+    leadership is confirmed by a round of heartbeats, otherwise by the leader's lease."""
     args = DCSpecificRequest.from_wire(body)
     await core.router.answer_here(METHOD, args.datacenter)
     if args.require_consistent:
-        await core.confirm_leadership()
-        return core.router.leadership().applied_index
-    leadership = core.router.leadership()
-    if not leadership.may_serve_default(time.monotonic_ns()):
+        return max(await core.confirm_leadership(), _readable(core))
+    if not core.router.leadership().may_serve_default(time.monotonic_ns()):
         raise core.router.elsewhere()
-    return leadership.applied_index
+    return _readable(core)
+
+
+def _readable(core: Core) -> int:
+    """The state's own word counts as well as the leadership page's: between the commit of a batch to the store and the
+    page that says so, somebody may have read the batch here, and must not find less at a follower afterwards."""
+    with core.snapshot() as snap:
+        return max(snap.applied()[0], core.router.leadership().applied_index)
 
 
 METHODS = {METHOD: read_index}
