@@ -50,6 +50,9 @@ class Moment:
         if snap is None:
             if self._reader is None:
                 raise StateUnavailableError("a client agent")
+            # Who may answer is looked at before what there is to answer: were it the other way round and this process
+            # stopped in between, the server might have lost and regained its office, and the state be from before.
+            self.leadership()
             snap = self._snap = self._reader.snapshot()
         return snap
 
