@@ -160,6 +160,7 @@ def replace(old: AnyAgent, others: Sequence[AnyAgent], directory: Path) -> AnyAg
     return made
 
 
+@pytest.mark.slow
 def test_a_datacenter_moves_server_by_server(loopback: LoopbackPool, tmp_path: Path, real_consul: Path) -> None:
     real = founders(loopback, tmp_path, [partial(RealConsul, binary=real_consul)] * SERVERS, CONFIG)
     servers: list[AnyAgent] = list(real)
