@@ -39,14 +39,19 @@ def assert_same_course(sides: tuple[Performer, Performer], operations: list[Oper
     for side in sides:
         side.begin(prefix)
     try:
-        assert ours.look() == real.look()
+        _assert_same_sight(sides, "before the first step")
         for number, operation in enumerate(operations):
             where = f"step {number}: {operation}"
             expected, found = real.perform(operation), ours.perform(operation)
             assert found == expected, where
-            pairs = zip(real.look(), ours.look(), strict=True)
-            different = [f"{theirs}\n    != {own}" for theirs, own in pairs if own != theirs]
-            assert not different, "\n".join((where, *different))
+            _assert_same_sight(sides, where)
     finally:
         for side in sides:
             side.clear()
+
+
+def _assert_same_sight(sides: tuple[Performer, Performer], where: str) -> None:
+    real, ours = sides
+    pairs = zip(real.look(), ours.look(), strict=True)
+    different = [f"{theirs}\n    != {own}" for theirs, own in pairs if own != theirs]
+    assert not different, "\n".join((where, *different))

@@ -198,12 +198,16 @@ class AgentSide(Side):
             super()._note(path, parsed)
 
     def clear(self) -> None:
-        self.ask("PUT", "agent/maintenance?enable=false")
-        for service in self.ask("GET", "agent/services")[2]:
-            self.ask("PUT", f"agent/service/deregister/{service}")
-        for check in self.ask("GET", "agent/checks")[2]:
-            self.ask("PUT", f"agent/check/deregister/{check}")
+        """One after the other, each waited for: what goes by itself meanwhile would set indexes in another order."""
+        self._clear("agent/maintenance?enable=false")
+        for service in sorted(self.ask("GET", "agent/services")[2]):
+            self._clear(f"agent/service/deregister/{service}")
+        for check in sorted(self.ask("GET", "agent/checks")[2]):
+            self._clear(f"agent/check/deregister/{check}")
         super().clear()
+
+    def _clear(self, path: str) -> None:
+        self.ask("PUT", path)
         self._wait_synced()
 
 
