@@ -322,16 +322,20 @@ class Gateway:
 
     def finish_all(self, calls: list[Call], data: bytes, like: Call) -> None:
         """Answer many with the bytes that `like`, a call for the same thing, was answered with."""
-        keep_alive, metric = like.request.keep_alive, like.route.metric
-        if _log.enabled(log.DEBUG):
-            for call in calls:
-                call.request.keep_alive = keep_alive
-                self.finish_rendered(call.request, data, metric)
-            return
-        now, name = self._clock(), f"consul.http.{like.request.method}.{metric}"
         for call in calls:
-            request = call.request
-            request.keep_alive = keep_alive
+            call.request.keep_alive = like.request.keep_alive
+        self.finish_group([call.request for call in calls], data, like.route.metric)
+
+    def finish_group(self, requests: list[Request], data: bytes, metric: str) -> None:
+        """Answer all with the same bytes, which say the same of keeping the connection as the requests do."""
+        if not requests:
+            return
+        if _log.enabled(log.DEBUG):
+            for request in requests:
+                self.finish_rendered(request, data, metric)
+            return
+        now, name = self._clock(), f"consul.http.{requests[0].method}.{metric}"
+        for request in requests:
             request.channel.finish(request, data)
             metrics.sample(name, (now - request.started_s) * 1000)
 

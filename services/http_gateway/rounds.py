@@ -6,7 +6,7 @@ state, as the leader would have: so a follower asks the leader once for a whole 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
 from shared.ipc import Link
@@ -15,6 +15,7 @@ from shared.ipc.errors import IpcError, RemoteError
 
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
+    from services.http_gateway.message import Request
 
 
 def is_unknown_method(error: IpcError | None) -> bool:
@@ -33,6 +34,8 @@ class Rounds:
     def __init__(self, gateway: Gateway, post: Callable[[OnDone], None], link: Link) -> None:
         self._gateway, self._post, self._flush = gateway, post, link.flush
         self._waiters: list[OnDone] = []
+        self.groups: dict[Hashable, list[Request]] = {}
+        """Of the next question: the requests that share one waiter, by what they ask for."""
         self._under_way = False
 
     def join(self, on_done: OnDone) -> None:
@@ -48,6 +51,7 @@ class Rounds:
             return
         self._under_way = True
         waiters, self._waiters = self._waiters, []
+        self.groups = {}
 
         def finished(value: Any, error: IpcError | None) -> None:
             self._under_way = False

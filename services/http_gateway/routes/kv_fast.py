@@ -55,23 +55,28 @@ _PRETTY_SESSION: Final = b',\n        "Session": "%s"'
 class OneKey:
     """GET of one key in one mode. Keeps what it rendered until the row changes."""
 
-    __slots__ = ("_after", "_before", "_gzip", "_json_key", "_mark", "_mode", "_pretty", "_raw_key", "_row")
+    __slots__ = ("_after", "_before", "_gzip", "_json_key", "_mark", "_pretty", "_raw_key", "_row", "mode")
 
     metric = "v1.kv._"
     counters: Sequence[Counter] = ()
 
     def __init__(self, raw_key: bytes, mode: int, *, gzip: bool, pretty: bool) -> None:
-        self._raw_key, self._mode, self._gzip, self._pretty = raw_key, mode, gzip, pretty
+        self._raw_key, self.mode, self._gzip, self._pretty = raw_key, mode, gzip, pretty
         self._json_key = encode_basestring(raw_key.decode()).encode()
         self._mark = (0, 0)
         self._row: bytes | None = None
         self._before = self._after = b""
 
+    @property
+    def was_rendered(self) -> bool:
+        """Whether there was a plain answer once."""
+        return self._row is not None
+
     def answer(self, moment: Moment) -> bytes | None:
         """The answer in this mode; None if the full way has to give it, or a round of the servers comes first."""
-        if self._mode == _DEFAULT:
+        if self.mode == _DEFAULT:
             may_answer = moment.leads()
-        elif self._mode == _STALE:
+        elif self.mode == _STALE:
             may_answer = moment.leadership().known_leader
         else:
             may_answer = moment.leadership().leads_alone
@@ -119,18 +124,14 @@ class OneKey:
 
 def get(gateway: Gateway, request: Request) -> bool:
     """GET of one key in any mode. False: the full way decides."""
-    mode = _MODES.get(request.raw_query)
-    if mode is None or not gateway.policy.is_open(request):
+    known = gateway.repeats.find(request.head)
+    one_key = known if isinstance(known, OneKey) else _one_key(gateway, request)
+    if one_key is None:
         return False
-    raw_key = _plain_key(request.path)
-    if raw_key is None or b"<" in raw_key or b">" in raw_key or b"&" in raw_key:
-        return False  # escaped in JSON in ways that only the encoder knows
-    moment = gateway.moment
-    one_key = OneKey(raw_key, mode, gzip=request.gzip, pretty=gateway.config.dev_mode)
     try:
-        data = one_key.answer(moment)
+        data = one_key.answer(gateway.moment)
         if data is None:
-            return mode != _STALE and _get_confirmed(gateway, request, one_key, consistent=mode == _CONSISTENT)
+            return one_key.mode != _STALE and _get_confirmed(gateway, request, one_key)
     except StateUnavailableError:
         return False
     gateway.repeats.learn(request.head, one_key)
@@ -138,14 +139,33 @@ def get(gateway: Gateway, request: Request) -> bool:
     return True
 
 
-def _get_confirmed(gateway: Gateway, request: Request, one_key: OneKey, *, consistent: bool) -> bool:
-    rounds = gateway.rounds(consistent=consistent)
-    if rounds is None or one_key.text(gateway.moment) is None:
+def _one_key(gateway: Gateway, request: Request) -> OneKey | None:
+    mode = _MODES.get(request.raw_query)
+    if mode is None or not gateway.policy.is_open(request):
+        return None
+    raw_key = _plain_key(request.path)
+    if raw_key is None or b"<" in raw_key or b">" in raw_key or b"&" in raw_key:
+        return None  # escaped in JSON in ways that only the encoder knows
+    return OneKey(raw_key, mode, gzip=request.gzip, pretty=gateway.config.dev_mode)
+
+
+def _get_confirmed(gateway: Gateway, request: Request, one_key: OneKey) -> bool:
+    """Answers after a round; those who ask for the same in one round share what is rendered then."""
+    rounds = gateway.rounds(consistent=one_key.mode == _CONSISTENT)
+    if rounds is None:
         return False
+    group = rounds.groups.get(one_key)
+    if group is not None:
+        group.append(request)
+        return True
+    if not one_key.was_rendered and one_key.text(gateway.moment) is None:
+        return False
+    group = rounds.groups[one_key] = [request]
 
     def on_done(index: Any, error: IpcError | None) -> None:
         if error is not None and not is_answered_elsewhere(error):
-            gateway.fail(request, error)
+            for each in group:
+                gateway.fail(each, error)
             return
         data = None
         leadership = gateway.moment.leadership()
@@ -153,9 +173,11 @@ def _get_confirmed(gateway: Gateway, request: Request, one_key: OneKey, *, consi
             with contextlib.suppress(StateUnavailableError):  # raft_node went away: the full way waits for it
                 data = one_key.text(gateway.moment, confirmed=True)
         if data is not None:
-            gateway.finish_rendered(request, data, one_key.metric)
-        else:
-            gateway.dispatch_fully(request)
+            gateway.repeats.learn(request.head, one_key)
+            gateway.finish_group(group, data, one_key.metric)
+            return
+        for each in group:
+            gateway.dispatch_fully(each)
 
     rounds.join(on_done)
     return True
