@@ -13,6 +13,7 @@ import trio
 from services.raft_node import wire
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Reply, Request
+from services.raft_node.incoming import Incoming
 from services.raft_node.installing import Installing
 from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import StorageError
@@ -27,7 +28,6 @@ MAX_UNANSWERED: Final = 256
 """Requests of one connection without an answer; while there are as many, nothing is read from it."""
 STALL_TIMEOUT_S: Final = 10.0
 """A peer that has begun a request must go on with it within this time, and must take its answers."""
-_READ_BYTES: Final = 64 << 10
 
 
 class Slot:
@@ -103,16 +103,18 @@ class Inbound:
         self._watch.ended(self._leader)
 
     async def _receive(self) -> None:
-        decoder = wire.RequestDecoder()
+        incoming, decoder = Incoming(self._stream), wire.RequestDecoder()
         body: _Body | None = None
         try:
             while True:
-                timeout_s = STALL_TIMEOUT_S if decoder.in_message else float("inf")
-                with trio.fail_after(timeout_s):
-                    data = await self._stream.receive_some(_READ_BYTES)
+                if decoder.in_message:
+                    with trio.fail_after(STALL_TIMEOUT_S):
+                        data = await incoming.receive()
+                else:
+                    data = await incoming.receive()
                 if not data:
                     return
-                for item in decoder.feed(bytes(data)):
+                for item in decoder.feed(data):
                     if isinstance(item, wire.SnapshotPiece):
                         assert body is not None
                         await body.take(item)

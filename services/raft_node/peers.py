@@ -15,6 +15,7 @@ from services.raft_node import wire
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntries, InstallSnapshot, PreVote, Reply, Request, RequestVote
 from services.raft_node.core.types import Server, Settings
+from services.raft_node.incoming import Incoming
 from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import SnapshotReader, Snapshots
 from services.raft_node.outgoing import Outgoing
@@ -211,11 +212,11 @@ class _Lane:
             raise ConnectionError(str(error.__cause__ or error)) from error
 
     async def _read(self, stream: trio.abc.Stream) -> None:
-        decoder = wire.AnswerDecoder()
+        decoder, incoming = wire.AnswerDecoder(), Incoming(stream)
         while True:
             give_up_at = self._outstanding[0].give_up_at if self._outstanding else float("inf")
             with trio.move_on_at(min(give_up_at, trio.current_time() + self._timeout_s)) as scope:
-                data = await _receive(stream)
+                data = await _receive(incoming)
             if scope.cancelled_caught:
                 if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
                     raise trio.TooSlowError
@@ -275,21 +276,21 @@ async def _send(stream: trio.abc.Stream, data: bytes) -> None:
         raise ConnectionError(str(error.__cause__ or error)) from error
 
 
-async def _receive(stream: trio.abc.Stream) -> bytes:
+async def _receive(incoming: Incoming) -> bytes:
     """Something, or ConnectionError at the end."""
     try:
-        data = await stream.receive_some(_READ_BYTES)
+        data = await incoming.receive()
     except trio.BrokenResourceError as error:
         raise ConnectionError(str(error.__cause__ or error)) from error
     if not data:
         raise ConnectionError("EOF")
-    return bytes(data)
+    return data
 
 
 async def _one_answer(stream: trio.abc.Stream) -> Reply:
-    decoder = wire.AnswerDecoder()
+    decoder, incoming = wire.AnswerDecoder(), Incoming(stream)
     while True:
-        answer = decoder.feed(await _receive(stream), wire.INSTALL_SNAPSHOT)
+        answer = decoder.feed(await _receive(incoming), wire.INSTALL_SNAPSHOT)
         if answer is not None:
             reply, error = answer
             if reply is None:

@@ -37,9 +37,10 @@ _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
 _MANY: Final = 4
 """Proposals that are worth a batch of their own while committed entries wait to be applied."""
-_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog)
-"""Effects of a proposal that give the disk and the other servers work to do while committed entries are applied here.
-All others are performed in their order."""
+_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer)
+"""Effects that give the disk and the other servers work to do while committed entries are applied here: a leader that
+waits for this server's answer needs to know what is on its disk, not what has taken effect. All others are performed
+in their order."""
 
 
 class LogStore(Protocol):
