@@ -22,6 +22,7 @@ from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, Request, Server
 from shared.state.leadership import FILE, FOLLOWER, LEADER, Leadership, LeadershipPage
 from shared.state.store import StateStore
+from tests.agents import PATIENCE_S
 from tests.loopback import LoopbackPool
 
 TAGS = {
@@ -46,6 +47,8 @@ class OneServerRaft:
         self.commands: list[bytes] = []
         self.handed_over: list[int] = []
         self.refusing = False
+        self.refusals = 0
+        """Writes that were refused because it was `refusing`."""
         self.changes: list[tuple[str, str, str]] = []
         """Changes of the configuration that were made: command, id, address."""
         self.refused_changes: dict[str, list[str]] = {}
@@ -84,6 +87,7 @@ class OneServerRaft:
         if not requests:
             return
         if self.refusing:
+            self.refusals += len(requests)
             for request in requests:
                 request.fail("not_leader", "node is not the leader", {"leader": None})
             return
@@ -207,6 +211,13 @@ class Rig:
                 for answer in decoder.feed(bytes(data)):
                     return answer
         raise AssertionError(f"no answer to {method}")
+
+
+async def until(condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
+    """Waits for a state that gives no event."""
+    with trio.fail_after(timeout_s):
+        while not condition():
+            await trio.sleep(0.005)
 
 
 fresh_address = LoopbackPool()

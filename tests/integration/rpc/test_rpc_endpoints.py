@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from rpc_neighbours import Rig, running
+from rpc_neighbours import Rig, running, until
 
 from services.rpc_core import snapshot_port
 from shared.config.sections import Coordinate, Limits, Performance
@@ -146,9 +146,7 @@ async def test_a_blocking_query_wakes_on_its_key_and_gives_up_in_time(rig: Rig) 
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait, 60_000_000_000)
-        with trio.fail_after(30):
-            while not len(rig.core.core.hub):
-                await trio.sleep(0.005)
+        await until(lambda: len(rig.core.core.hub))
         await put(rig, "other", b"x")
         await put(rig, "k", b"2")
     assert answers[0]["Entries"][0]["Value"] == "2"
@@ -290,9 +288,7 @@ async def test_the_encoded_write_is_answered_in_one_go(rig: Rig) -> None:
     post(65, encoded("x", "bogus"))
     post(66, encoded("hot/1", "cas", ModifyIndex=1))
     post(67, ["set"])
-    with trio.fail_after(30):
-        while len(outcomes) < 68:
-            await trio.sleep(0.005)
+    await until(lambda: len(outcomes) == 68)
     assert [outcomes[number] for number in range(64)] == [True] * 64
     assert outcomes[64] == "Must provide key"
     assert outcomes[65] == "Invalid KVS operation 'bogus'"
@@ -304,7 +300,7 @@ async def test_members_that_come_fail_and_leave_show_in_the_catalog(rig: Rig) ->
     await settled(rig)
     client = rig.gossip.member("c1", Addr="10.0.0.7", Tags={"role": "node", "dc": "dc1", "id": ""})
 
-    async def until(condition: Any) -> None:
+    async def until_states(condition: Any) -> None:
         index = 1
         while True:
             body = {**DC, "State": "any", "MinQueryIndex": index, "MaxQueryTime": 2_000_000_000}
@@ -315,22 +311,20 @@ async def test_members_that_come_fail_and_leave_show_in_the_catalog(rig: Rig) ->
             index = reply["Index"]
 
     rig.gossip.event("join", client)
-    await until(lambda states: states.get("c1") == "passing")
+    await until_states(lambda states: states.get("c1") == "passing")
     rig.gossip.event("failed", {**client, "Status": 4})
-    await until(lambda states: states.get("c1") == "critical")
+    await until_states(lambda states: states.get("c1") == "critical")
     rig.gossip.event("join", client)
-    await until(lambda states: states.get("c1") == "passing")
+    await until_states(lambda states: states.get("c1") == "passing")
     rig.gossip.event("leave", {**client, "Status": 3})
-    await until(lambda states: "c1" not in states)
+    await until_states(lambda states: "c1" not in states)
 
 
 async def test_servers_come_and_go_in_the_raft_configuration(rig: Rig) -> None:
     await settled(rig)
 
     async def configured(expected: list[tuple[str, bool]]) -> None:
-        with trio.fail_after(30):
-            while [(one["address"], one["voter"]) for one in rig.raft.servers] != expected:
-                await trio.sleep(0.005)
+        await until(lambda: [(one["address"], one["voter"]) for one in rig.raft.servers] == expected)
 
     own = (rig.config.rpc_advertise_addr, True)
     tags = rig.gossip.member("n2")["Tags"]
@@ -359,7 +353,8 @@ async def test_without_a_leader_calls_wait_and_stale_reads_do_not(tmp_path: Path
         async with trio.open_nursery() as nursery:
             nursery.start_soon(write)
             nursery.start_soon(write_encoded)
-            await trio.sleep(0.05)  # without a leader neither is answered
+            # Asked later on the same connection: without a leader neither write is answered.
+            await rig.call("KVS.Get", {**DC, "Key": "a", "AllowStale": True})
             assert answers == []
             rig.raft.lead()
         assert sorted(answers) == [False, True]
@@ -411,9 +406,7 @@ async def test_raft_connections_reach_raft_node(rig: Rig) -> None:
     stream = await trio.open_tcp_stream(host, int(port))
     async with stream:
         await stream.send_all(b"\x01\x02raft")
-        with trio.fail_after(30):
-            while not rig.raft.handed_over:
-                await trio.sleep(0.005)
+        await until(lambda: rig.raft.handed_over)
         fd = rig.raft.handed_over[0]
         assert os.read(fd, 10) == b"\x02raft"
         os.close(fd)
@@ -479,11 +472,9 @@ async def test_a_raft_node_that_comes_back_is_used_again(rig: Rig) -> None:
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(wait)
-        with trio.fail_after(30):
-            while not len(rig.core.core.hub):
-                await trio.sleep(0.005)
+        await until(lambda: len(rig.core.core.hub))
         rig.core.core.hub.wake_all()
-        await trio.sleep(0.01)  # it looks again, and there is nothing new to tell
+        await rig.call("KVS.Get", {**DC, "Key": "k"})  # it has looked again by now, and there was nothing new to tell
         assert woken == []
         await put(rig, "k", b"2")
     assert woken[0]["Entries"][0]["Value"] == b"2"

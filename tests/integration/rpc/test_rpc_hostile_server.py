@@ -16,8 +16,9 @@ from services.rpc_core.server_pool import ServerPool
 from services.rpc_core.wire import rpc, yamux
 from shared.ipc import RemoteError
 from tests.agents import PATIENCE_S
+from tests.integration.rpc.rpc_neighbours import until
 from tests.integration.rpc.test_rpc_client_core import READ, found, world
-from tests.integration.rpc.test_rpc_server_pool import Other, running
+from tests.integration.rpc.test_rpc_server_pool import Other, echo, running
 from tests.loopback import LoopbackPool
 
 ODD_BODIES: list[Any] = [
@@ -181,8 +182,7 @@ async def test_a_server_that_falls_silent_is_given_up(loopback: LoopbackPool, mo
             await nursery.start(pool.run)
             with pytest.raises(ConnectionEndedError, match="keepalive timeout"):
                 await pool.call(f"{host}:8300", "A.B", rpc.pack({}))
-            while pool._connections:
-                await trio.sleep(0.01)
+            await until(lambda: not pool._connections)
             nursery.cancel_scope.cancel()
 
 
@@ -198,16 +198,23 @@ async def test_a_connection_without_calls_is_closed_after_a_while(
         await answered.wait()
         return call.body
 
-    other, host = Other(loopback(), waits), loopback()
-    async with running(other, host) as pool:
+    busy, idle = Other(loopback(), waits), Other(loopback(), echo)
+    async with running(busy, loopback()) as pool, trio.open_nursery() as nursery:
         pool._idle_timeout_s = 0.1
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(pool.call, other.address, "A.B", rpc.pack({}))
-            await wanted.wait()
-            await trio.sleep(0.3)
-            assert list(pool._connections) == [other.address]
-            answered.set()
-        while pool._connections:
-            await trio.sleep(0.01)
-        assert await pool.call(other.address, "A.B", rpc.pack({"N": 1})) == {"N": 1}
-        assert len(other.connections) == 2
+        await nursery.start(idle.run)
+        answers: list[object] = []
+
+        async def call() -> None:
+            answers.append(await pool.call(busy.address, "A.B", rpc.pack({})))
+
+        nursery.start_soon(call)
+        await wanted.wait()
+        await pool.call(idle.address, "A.B", rpc.pack({}))  # used later than the busy one
+        await until(lambda: idle.address not in pool._connections)
+        assert list(pool._connections) == [busy.address]
+        answered.set()
+        await until(lambda: not pool._connections)
+        assert answers == [{}]
+        assert await pool.call(busy.address, "A.B", rpc.pack({"N": 1})) == {"N": 1}
+        assert len(busy.connections) == 2
+        nursery.cancel_scope.cancel()

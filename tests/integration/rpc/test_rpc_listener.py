@@ -15,6 +15,7 @@ import trio
 from services.rpc_core import connection
 from services.rpc_core.listener import RpcListener
 from services.rpc_core.wire import rpc, yamux
+from tests.integration.rpc.rpc_neighbours import until
 from tests.loopback import LoopbackPool
 
 fresh_address = LoopbackPool()
@@ -73,13 +74,6 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
             await nursery.start(listener.run)
             yield rig
             nursery.cancel_scope.cancel()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Waits for a state of the server that gives no event."""
-    with trio.fail_after(30):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 class Client:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import trio
 
 from services.rpc_core.leader import duties, raft_membership
 from services.rpc_core.leader.autopilot import autopilot
-from tests.integration.rpc.rpc_neighbours import Rig, running
+from tests.integration.rpc.rpc_neighbours import Rig, running, until
 
 DC = {"Datacenter": "dc1"}
 
@@ -32,12 +31,6 @@ def configured(rig: Rig) -> dict[str, bool]:
     """Votes by id."""
     servers: list[dict[str, Any]] = rig.raft.servers
     return {one["id"]: one["voter"] for one in servers}
-
-
-async def wait_for(condition: Callable[[], bool]) -> None:
-    with trio.fail_after(30):
-        while not condition():
-            await trio.sleep(0.005)
 
 
 async def wait_in_catalog(rig: Rig, expected: set[str]) -> None:
@@ -64,7 +57,7 @@ async def test_what_fails_for_one_keeps_nobody_waiting_and_is_tried_again(
         rig.raft.refused_changes[f"{ID}2"] = ["rpc", "rpc", "rpc"]
         rig.gossip.event("join", member(rig, 2))
         rig.gossip.event("join", member(rig, 3))
-        await wait_for(lambda: f"{ID}3" in configured(rig))
+        await until(lambda: f"{ID}3" in configured(rig))
         await wait_in_catalog(rig, {"n1", "n2", "n3"})
         assert configured(rig)[f"{ID}2"] is False
 
@@ -74,7 +67,7 @@ async def test_a_change_waits_for_the_one_before(tmp_path: Path, monkeypatch: py
     async with running(tmp_path) as rig:
         rig.raft.refused_changes[f"{ID}2"] = [raft_membership.CHANGE_PENDING] * 3
         rig.gossip.event("join", member(rig, 2))
-        await wait_for(lambda: f"{ID}2" in configured(rig))
+        await until(lambda: f"{ID}2" in configured(rig))
         assert rig.raft.refused_changes == {f"{ID}2": []}
 
 
@@ -120,9 +113,9 @@ async def test_a_server_that_gossip_forgot_while_nobody_led_is_gone_everywhere(
         rig.gossip.event("join", added)
         await wait_in_catalog(rig, {"n1", "n2"})
         rig.raft.follow()
-        await wait_for(lambda: not rig.core.core.established.is_set())
+        await until(lambda: not rig.core.core.established.is_set())
         rig.gossip.event("reap", added)
-        await wait_for(lambda: len(rig.core.core.pools.lan()) == 1)
+        await until(lambda: len(rig.core.core.pools.lan()) == 1)
         monkeypatch.setattr(rig.core.core.pools, "is_complete", lambda now: True)
         rig.raft.term += 1
         rig.raft.lead()
@@ -135,7 +128,7 @@ async def test_failed_servers_are_forced_out_of_both_pools(tmp_path: Path, monke
     async with running(tmp_path) as rig:
         for number in (2, 3):
             rig.gossip.event("join", member(rig, number))
-        await wait_for(lambda: len(configured(rig)) == 3)
+        await until(lambda: len(configured(rig)) == 3)
         for server in rig.raft.servers:
             server["voter"] = True
         rig.gossip.event("failed", {**member(rig, 3), "Status": 4})
@@ -143,11 +136,11 @@ async def test_failed_servers_are_forced_out_of_both_pools(tmp_path: Path, monke
         def forced() -> list[tuple[str, str]]:
             return [(call[1]["pool"], call[1]["node"]) for call in rig.gossip.calls if call[0] == "Gossip.ForceLeave"]
 
-        await wait_for(lambda: len(forced()) >= 2)
+        await until(lambda: len(forced()) >= 2)
         assert forced()[:2] == [("lan", "n3"), ("wan", "n3.dc1")]
         assert len(configured(rig)) == 3  # Raft follows when gossip says that it has left
         rig.gossip.event("leave", {**member(rig, 3), "Status": 3})
-        await wait_for(lambda: set(configured(rig)) == {rig.config.node_id, f"{ID}2"})
+        await until(lambda: set(configured(rig)) == {rig.config.node_id, f"{ID}2"})
         await wait_in_catalog(rig, {"n1", "n2"})
 
 
@@ -158,14 +151,14 @@ async def test_servers_that_gossip_does_not_know_go_once_it_must_know_them(
     async with running(tmp_path) as rig:
         for number in (2, 3):
             rig.gossip.event("join", member(rig, number))
-        await wait_for(lambda: len(configured(rig)) == 3)
+        await until(lambda: len(configured(rig)) == 3)
         ghost = {"id": "ghost", "address": "127.0.0.7:8300", "voter": False, "leader": False}
         rig.raft.servers = [{**one, "voter": True} for one in [*rig.raft.servers, ghost]]
-        await wait_for(lambda: rig.core.core.established.is_set())
+        await until(lambda: rig.core.core.established.is_set())
         await trio.sleep(0.2)  # ten chances to do the wrong thing: gossip has only just come up
         assert "ghost" in configured(rig)
         monkeypatch.setattr(rig.core.core.pools, "is_complete", lambda now: True)
-        await wait_for(lambda: "ghost" not in configured(rig))
+        await until(lambda: "ghost" not in configured(rig))
         assert rig.raft.changes[-1] == ("RemoveServer", "ghost", "127.0.0.7:8300")
 
 
@@ -174,7 +167,7 @@ async def test_autopilot_finds_no_servers_while_the_last_one_leaves(
 ) -> None:
     monkeypatch.setattr(autopilot, "HEALTH_INTERVAL_S", 0.02)
     async with running(tmp_path) as rig:
-        await wait_for(lambda: rig.core.core.judgement.reply.healthy)
+        await until(lambda: rig.core.core.judgement.reply.healthy)
         rig.gossip.event("leave", rig.gossip.member("n1", status=3))
         said = ""
         with trio.fail_after(30):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import trio
-from rpc_neighbours import Rig, running
+from rpc_neighbours import Rig, running, until
 
 from services.rpc_core.server_connection import ServerConnection
 from services.rpc_core.server_errors import RemoteCallError, ServerCallError
@@ -152,7 +152,7 @@ async def test_a_write_that_finds_no_leader_waits_for_one(rig: Rig, peer: Peer) 
     rig.raft.refusing = True
     async with trio.open_nursery() as nursery:
         nursery.start_soon(peer.call, "KVS.Apply", rpc.pack({**DC, "Op": "set", "DirEnt": {"Key": "late"}}))
-        await trio.sleep(0.1)  # long enough to be refused: otherwise the test says less, not something wrong
+        await until(lambda: rig.raft.refusals >= 2)  # it came again after it was refused
         rig.raft.refusing = False
     assert (await rig.call("KVS.Get", {**DC, "Key": "late"}))["Entries"]
 
@@ -176,7 +176,9 @@ async def test_who_waits_for_the_same_gets_the_same(rig: Rig, peer: Peer) -> Non
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(partial(wait, "KVS.Get", Key="w"))
+        await until(lambda: rig.core.core._blocking == 3)
         await put(rig, "other", b"x")
+        await peer.call("KVS.Get", rpc.pack({**DC, "Key": "other"}))  # what that change had set off came before this
         assert answers == []
         await put(rig, "w", b"two")
     assert len(set(answers)) == 1

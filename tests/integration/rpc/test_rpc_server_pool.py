@@ -8,12 +8,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
+import trio.testing
 
 from services.rpc_core.connection import MultiplexedConnection
 from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError
 from services.rpc_core.server_pool import ServerPool
 from services.rpc_core.wire import rpc
 from tests.agents import PATIENCE_S
+from tests.integration.rpc.rpc_neighbours import until
 from tests.loopback import LoopbackPool
 
 Handler = Callable[[rpc.Request], Awaitable[object]]
@@ -214,13 +216,12 @@ async def test_only_what_can_be_repeated_is_given_up_for_another_leader(loopback
         async with trio.open_nursery() as nursery:
             nursery.start_soon(call, "read", True)
             nursery.start_soon(call, "write", False)
-            while arrived < 2:
-                await trio.sleep(0.005)
+            await until(lambda: arrived == 2)
             pool.leader_is(other.address)
+            await trio.testing.wait_all_tasks_blocked()
             assert not outcomes
             pool.leader_is("10.0.0.1:8300")
-            while not outcomes:
-                await trio.sleep(0.005)
+            await until(lambda: outcomes)
             assert outcomes == ["rpc error making call: another server leads"]
             go_on.set()
     assert outcomes[1:] == ["write"]
