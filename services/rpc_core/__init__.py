@@ -5,7 +5,7 @@ main.main                       the process
 service.RpcCore                 a server's
 client.service.ClientRpcCore    a client's: every call goes to a server
 endpoints.table.EndpointTable   every method by its Consul name
-hot_path                        key/value and catalog writes without a task
+encoded_writes                  key/value and catalog writes that come encoded: on without a task
 listener.RpcListener            port 8300: first byte, limits, hand-over
 wire                            yamux and msgpack-rpc without I/O
 leader, local                   what the leader does; what the agent does for itself"""

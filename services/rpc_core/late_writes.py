@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import trio
 
 from services.rpc_core.core import Core
+from services.rpc_core.encoded_writes import BOOL_OPS, CATALOG_METHODS
 from services.rpc_core.errors import RpcError
 from services.rpc_core.forwarding import may_repeat
-from services.rpc_core.hot_path import BOOL_OPS, CATALOG_METHODS
 from services.rpc_core.server_errors import ServerCallError
 from shared.ipc import Request
 from shared.structs.commands import KVS
@@ -37,7 +37,7 @@ class _Write(NamedTuple):
 
 
 class LateWrites:
-    """One per process. `kv` and `catalog` take requests of the methods in `hot_path`."""
+    """One per process. `kv` and `catalog` take requests of the methods in `encoded_writes`."""
 
     def __init__(self, core: Core) -> None:
         self._core = core

@@ -13,12 +13,12 @@ from services.rpc_core import snapshot_port
 from services.rpc_core.agent import AgentMethods
 from services.rpc_core.bootstrapping import Bootstrapping
 from services.rpc_core.core import Core
+from services.rpc_core.encoded_writes import CatalogApplyEncoded, Door, KvsApplyEncoded
 from services.rpc_core.endpoints import coordinate
 from services.rpc_core.endpoints.direct_writes import DirectWrites
 from services.rpc_core.endpoints.kvs import lock_delayed
 from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.errors import RpcError
-from services.rpc_core.hot_path import CatalogApplyEncoded, Door, KvsApplyEncoded
 from services.rpc_core.late_writes import LateWrites
 from services.rpc_core.leader.duties import LeaderDuties
 from services.rpc_core.listener import RpcListener

@@ -10,8 +10,8 @@ from time import monotonic
 from typing import Any
 
 from services.rpc_core.core import APPLY_TIMEOUT_S, Core
+from services.rpc_core.encoded_writes import KNOWN_OPS
 from services.rpc_core.errors import from_neighbour
-from services.rpc_core.hot_path import KNOWN_OPS
 from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import IpcError, RemoteError
