@@ -24,6 +24,10 @@ MULTIPLEX_BYTE = b"\x04"
 IDLE_STREAMS_MAX = 64
 SPARE_DECODERS_MAX = 8
 EOF = "EOF"
+PROBE_AFTER_S = 1.0
+"""How long a call may go without a word of the peer, on any stream, before it is asked for one."""
+PROBE_TIMEOUT_S = 2.0
+"""Peers answer pings at once, whatever their calls wait for."""
 
 OnReply = Callable[[Any, ServerCallError | None], None]
 """Called once with the body of the answer (in msgpack if it was wanted so), or with why there is none."""
@@ -55,6 +59,9 @@ class ServerConnection:
         self._flusher = Flusher.current()
         self._scope = trio.CancelScope()
         self._room = trio.lowlevel.ParkingLot()
+        self._unheard_since: float | None = None
+        """Of the first call since the peer has said something."""
+        self._probed_at: float | None = None
         self.last_used = trio.current_time()
         self.closed = False
 
@@ -80,8 +87,22 @@ class ServerConnection:
         seq = next(_sequence)
         self._session.send(stream_id, rpc.encode_request_header(seq, method) + body)
         self._calls[stream_id] = _Call(seq, on_reply, repeatable, packed)
+        if self._unheard_since is None:
+            self._unheard_since = self.last_used
         self._outlet.mark()
         return stream_id
+
+    def listen(self, now: float) -> None:
+        """Ask a peer that has not said anything since it was called for a word. To be called every now and then."""
+        if self._unheard_since is not None and self._probed_at is None and now - self._unheard_since >= PROBE_AFTER_S:
+            self._probed_at = now
+            self._session.probe()
+            self._outlet.mark()
+
+    def is_silent(self, now: float) -> bool:
+        """Whether the peer does not even answer pings: a link that is half open, say, which TCP and the keepalive find
+        out much later. True until it says something again, or the connection ends."""
+        return not self.closed and self._probed_at is not None and now - self._probed_at >= PROBE_TIMEOUT_S
 
     async def wait_for_room(self) -> None:
         """Returns when the peer has said something, so that a stream may be free or acknowledged."""
@@ -133,6 +154,7 @@ class ServerConnection:
             data = await read_some(self._stream)
             if not data:
                 return
+            self._unheard_since = self._probed_at = None
             flusher.begin()  # what the answers lead to leaves together
             try:
                 for event in session.receive(data, trio.current_time()):

@@ -42,6 +42,8 @@ class ServerPool:
         self._idle_timeout_s = idle_timeout_s
         self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
         self._connections: dict[str, ServerConnection] = {}
+        self.on_silent: Callable[[str], None] | None = None
+        """Called with the address of a server that falls silent, and again and again while it stays so."""
         self._dialing: dict[str, _Dialing] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -53,6 +55,8 @@ class ServerPool:
             while True:
                 await trio.sleep(REAP_INTERVAL_S)
                 self._reap()
+                if self.on_silent is not None:
+                    self._listen(self.on_silent)
 
     def _reap(self) -> None:
         now = trio.current_time()
@@ -60,6 +64,13 @@ class ServerPool:
             if not connection.calls and now - connection.last_used >= self._idle_timeout_s:
                 connection.close()
                 del self._connections[address]
+
+    def _listen(self, on_silent: Callable[[str], None]) -> None:
+        now = trio.current_time()
+        for connection in self._connections.values():
+            connection.listen(now)
+        for address in [one for one in self._connections if self.is_silent(one)]:
+            on_silent(address)
 
     # -- calls ---------------------------------------------------------------------------------------
 
@@ -135,6 +146,11 @@ class ServerPool:
         connection = self._connections.get(address)
         if connection is not None:
             connection.give_up(reason)
+
+    def is_silent(self, address: str) -> bool:
+        """Whether calls to the server at `address` wait in vain, for all that one can tell."""
+        connection = self._connections.get(address)
+        return connection is not None and connection.is_silent(trio.current_time())
 
     def leader_is(self, address: str) -> None:
         """From now on only the server at `address` ("" for none) is worth waiting for with what can be repeated: one

@@ -15,6 +15,10 @@ JITTER_FRACTION = 16
 """Pauses are a random part of the hold timeout divided by this."""
 
 
+HUNG_S = 3.0
+"""An attempt that failed after so long may have waited for a silent server: after that time one counts as such."""
+
+
 class Attempts:
     """Of one call. repeatable: doing it twice changes nothing. now: seconds of any clock, the same one for all."""
 
@@ -39,7 +43,7 @@ class Attempts:
         if error.retry_always:
             since = self._started
         elif error.retry_reads and self._repeatable:
-            if now - self._tried_at >= self._hold_timeout_s and server not in self._hung:
+            if now - self._tried_at >= HUNG_S and server not in self._hung:
                 # A connection that had died in silence: the time it took is not the cluster's, once for each server.
                 self._hung.add(server)
                 self._failed_at = now

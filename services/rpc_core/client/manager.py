@@ -30,6 +30,7 @@ class ServerManager:
         self.without_many_reads: set[str] = set()
         """Addresses of servers that are known to lack our own addition (shared.many_reads), while they are here."""
         core.pools.on_lan_member = self._member_changed
+        core.servers.on_silent = self._silent
 
     def find(self) -> Server | None:
         """The server to ask now."""
@@ -47,6 +48,15 @@ class ServerManager:
     def turn_away(self, server: Server) -> None:
         if self.servers.failed(server):
             _log.debug("cycled away from server", server=str(server))
+
+    def _silent(self, address: str) -> None:
+        """Reads go from a server that says nothing to one of which no such thing is known; while there is none, all
+        wait for whoever speaks first. Writes stay: whether they are done only their own server can tell."""
+        silent = {one.address for one in self.servers.all() if self._core.servers.is_silent(one.address)}
+        if len(silent) < len(self.servers):
+            while (first := self.servers.first()) is not None and first.address in silent:
+                self.turn_away(first)
+            self._core.servers.give_up(address, "nothing comes from the server")
 
     # -- gossip --------------------------------------------------------------------------------------
 

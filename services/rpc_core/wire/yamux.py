@@ -19,6 +19,8 @@ from enum import IntEnum
 PROTOCOL_VERSION = 0
 HEADER = struct.Struct(">BBHII")
 INITIAL_WINDOW = 262_144
+PROBE_ID = 0
+"""Ping id of a probe; those of the keepalive begin at 1."""
 
 TYPE_DATA, TYPE_WINDOW_UPDATE, TYPE_PING, TYPE_GO_AWAY = range(4)
 FLAG_SYN, FLAG_ACK, FLAG_FIN, FLAG_RST = 1, 2, 4, 8
@@ -238,6 +240,11 @@ class Session:
         if not self._local_going_away and self.ended is None:
             self._local_going_away = True
             self._frame(TYPE_GO_AWAY, 0, 0, code)
+
+    def probe(self) -> None:
+        """Ask the peer for a word. Unlike the keepalive nothing ends if none comes: that is for the caller to judge."""
+        if self.ended is None:
+            self._frame(TYPE_PING, FLAG_SYN, 0, PROBE_ID)
 
     def tick(self, now: float) -> list[Event]:
         """Keepalive and lingering streams; call when `deadline` has passed (more often does no harm)."""

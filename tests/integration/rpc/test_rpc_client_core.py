@@ -179,7 +179,7 @@ class Doubtful:
     def __init__(self, address: str, answer: Callable[[rpc.Request], Any]) -> None:
         self.host, self.speaks, self.served = address, trio.Event(), Other(address, answer)
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(self, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
         listeners = await trio.open_tcp_listeners(8300, host=self.host)
         await trio.serve_listeners(self._serve, listeners, task_status=task_status)
 
@@ -217,7 +217,7 @@ async def test_reads_leave_a_server_that_does_not_even_answer_pings(loopback: Lo
         assert not written  # it may have arrived: only its own server can tell
         silent.speaks.set()
         await made.until(lambda: written)
-        assert made.asked[2] == "silent Session.Apply"
+        assert "silent Session.Apply" in made.asked[2:]
 
 
 @pytest.mark.usefixtures("watched_closely")

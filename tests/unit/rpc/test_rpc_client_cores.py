@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.rpc_core.client.attempts import Attempts
+from services.rpc_core.client.attempts import HUNG_S, Attempts
 from services.rpc_core.client.methods import METHODS
 from services.rpc_core.client.server_list import REUSE_MIN_S, ServerList, rebalance_wait_s
 from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.members import Server
+from services.rpc_core.server_connection import PROBE_AFTER_S, PROBE_TIMEOUT_S
 from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
 
 HOLD_S = 7.0
@@ -150,6 +151,18 @@ def test_a_read_outlives_one_connection_after_another_that_died_in_silence() -> 
         assert trying.again(ConnectionEndedError("keepalive timeout"), at=name)
     trying.now += 40
     assert not trying.again(ConnectionEndedError("keepalive timeout"), at="b")
+
+
+def test_a_read_outlives_one_server_after_another_that_fell_silent() -> None:
+    assert HUNG_S <= PROBE_AFTER_S + PROBE_TIMEOUT_S
+    trying = Trying(repeatable=True)
+    for name in "abc":
+        trying.now += 4
+        assert trying.again(ConnectionEndedError("nothing comes from it"), at=name)
+    trying.now += 3
+    assert trying.again(ConnectionEndedError("EOF"), at="a")
+    trying.now += 4
+    assert not trying.again(ConnectionEndedError("nothing comes from it"), at="a")
 
 
 def test_a_write_whose_connection_ended_is_not() -> None:
