@@ -1,7 +1,7 @@
 """Asking: how a client agent reads - the questions of a batch go to a server in one call (shared.many_reads).
 
 An answer is kept, rendered, with the tag that the server gave it, and is given again when the server says that it is
-still the right one. Whoever comes while a call is under way waits for the next one: nothing is answered from a state
+still the right one. Whoever comes while calls are under way waits for the next one: nothing is answered from a state
 that was looked at before the question came. What a server does not answer in this way, and everything while the server
 does not know it (Consul's do not), is asked alone."""
 
@@ -25,8 +25,11 @@ BYTES_MAX: Final = 16 << 20
 ENTRY_BYTES_MAX: Final = 1 << 20
 READS_MAX: Final = 256
 """Questions in one call."""
+AT_ONCE: Final = 2
+"""Calls under way beyond which whoever comes waits for the next one: while one is on its way, this process works on
+the other. More would be smaller ones, of which each wakes every process on the way."""
 PATIENCE_S: Final = 0.05
-"""A call that takes longer does not keep the next one waiting any more."""
+"""Calls that take longer do not keep the next one waiting any more."""
 CALLS_MAX: Final = 16
 ALONE_S: Final = 5.0
 """How long after a server that does not know the call it is not tried."""
@@ -175,7 +178,7 @@ class Asking:
         """Ask for all who wait."""
         for queue in (self._default, self._stale):
             if queue.waiting and (
-                not queue.calls or (queue.calls < CALLS_MAX and monotonic() - queue.asked_at > PATIENCE_S)
+                queue.calls < AT_ONCE or (queue.calls < CALLS_MAX and monotonic() - queue.asked_at > PATIENCE_S)
             ):
                 self._ask(queue)
 

@@ -76,8 +76,8 @@ class Gateway:
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
         self._own_rounds = Rounds(self, self._post_own_round, links.raft)
-        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), links.rpc)
-        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), links.rpc)
+        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), links.rpc, at_once=2)
+        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), links.rpc, at_once=2)
         self._leader_without_index = ""
         """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[Known, int] = {}

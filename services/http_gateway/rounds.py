@@ -29,14 +29,15 @@ def is_answered_elsewhere(error: IpcError) -> bool:
 
 
 class Rounds:
-    """One question at a time. post: asks it by `link`, and calls back once with (index, error)."""
+    """post: asks a question by `link`, and calls back once with (index, error). at_once: how many may be under way; a
+    second one pays where the way is long, for this process works on the one while the other is asked."""
 
-    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None], link: Link) -> None:
-        self._gateway, self._post, self._flush = gateway, post, link.flush
+    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None], link: Link, *, at_once: int = 1) -> None:
+        self._gateway, self._post, self._flush, self._at_once = gateway, post, link.flush, at_once
         self._waiters: list[OnDone] = []
         self.groups: dict[Hashable, list[Request]] = {}
         """Of the next question: the requests that share one waiter, by what they ask for."""
-        self._under_way = False
+        self._under_way = 0
 
     def join(self, on_done: OnDone) -> None:
         """`on_done` is called in a batch of its own, with what a question that is asked from now on is answered."""
@@ -45,16 +46,16 @@ class Rounds:
             self.start()
 
     def start(self) -> None:
-        """Ask for all who wait. A question of its own for those who came while one is under way would answer them no
-        sooner than the next shared one does when the machine is busy, and costs every neighbour a wake-up."""
-        if self._under_way or not self._waiters:
+        """Ask for all who wait. A question of its own for everyone who came while others are under way would answer
+        them no sooner than the next shared one does when the machine is busy, and costs every neighbour a wake-up."""
+        if self._under_way >= self._at_once or not self._waiters:
             return
-        self._under_way = True
+        self._under_way += 1
         waiters, self._waiters = self._waiters, []
         self.groups = {}
 
         def finished(value: Any, error: IpcError | None) -> None:
-            self._under_way = False
+            self._under_way -= 1
             if self._waiters:  # first of all: the neighbours work on their question while these are answered
                 self.start()
                 self._flush()

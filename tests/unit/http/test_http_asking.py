@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
 import msgpack
 import pytest
+from http_fakes import FakeLink
 
 from services.http_gateway import asking
 from services.http_gateway.gateway import Gateway, Links
@@ -19,21 +19,9 @@ from shared.config.sections import Limits
 from shared.ipc import RemoteError
 from shared.state.leadership import NoLeadershipPage
 
-OnDone = Callable[[Any, Any], None]
 
-
-class FakeRpc:
+class FakeRpc(FakeLink):
     """rpc_core: what was asked, and the means to answer it."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, Any, OnDone]] = []
-
-    def post(self, method: str, payload: Any, on_done: OnDone, **_options: Any) -> int:
-        self.calls.append((method, payload, on_done))
-        return len(self.calls)
-
-    def flush(self) -> None:
-        pass
 
     def reads(self) -> list[tuple[str, dict[str, Any], bytes]]:
         """What is in the oldest call, which has to be one of many."""
@@ -144,25 +132,46 @@ def test_a_new_answer_takes_the_place_of_the_old_one(client: Client) -> None:
     assert client.rpc.reads()[0][2] == b"two"
 
 
-def test_who_comes_while_a_call_is_under_way_waits_for_the_next(client: Client) -> None:
+def test_who_comes_while_calls_are_under_way_waits_for_the_next(client: Client) -> None:
+    for _ in range(asking.AT_ONCE):
+        client.get("/v1/kv/?keys")
     client.get("/v1/kv/?keys")
     client.get("/v1/kv/?keys")
 
-    assert len(client.rpc.calls) == 1
+    assert len(client.rpc.calls) == asking.AT_ONCE
     client.rpc.answer(value(b"one", keys(7, "b")))
-    assert client.bodies() == [b'["b"]'], "the second question came after the first had been asked"
+    assert client.bodies() == [b'["b"]'], "the others came after this one had been asked"
+    assert len(client.rpc.calls) == asking.AT_ONCE, "one for both that waited"
+    for _ in range(asking.AT_ONCE - 1):
+        client.rpc.answer(value(b"one", keys(7, "b")))
     client.rpc.answer(value(b"two", keys(8, "c")))
-    assert client.bodies() == [b'["b"]', b'["c"]']
+    assert client.bodies() == [b'["b"]'] * asking.AT_ONCE + [b'["c"]'] * 2
 
 
-def test_a_call_that_takes_long_keeps_nobody_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_overtaken_does_not_outlive_the_newer_one(client: Client) -> None:
+    """The later of two calls is answered first; the server has the last word on what the older one left behind."""
+    client.get("/v1/kv/?keys")
+    client.get("/v1/kv/?keys")
+    first = client.rpc.calls.pop(0)
+    client.rpc.answer(value(b"two", keys(8, "c")))
+    client.rpc.calls.append(first)
+    client.rpc.answer(value(b"one", keys(7, "b")))
+    client.get("/v1/kv/?keys")
+
+    assert client.rpc.reads()[0][2] == b"one"
+    client.rpc.answer(value(b"two", keys(8, "c")))
+    assert client.bodies() == [b'["c"]', b'["b"]', b'["c"]']
+
+
+def test_calls_that_take_long_keep_nobody_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(asking, "monotonic", lambda: now)
-    client.get("/v1/kv/?keys")
+    for _ in range(asking.AT_ONCE):
+        client.get("/v1/kv/?keys")
     now += 2 * asking.PATIENCE_S
     client.get("/v1/kv/?keys")
 
-    assert len(client.rpc.calls) == 2
+    assert len(client.rpc.calls) == asking.AT_ONCE + 1
 
 
 def test_stale_reads_do_not_wait_for_the_others(client: Client) -> None:

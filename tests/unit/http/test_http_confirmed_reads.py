@@ -8,6 +8,7 @@ from random import Random
 from typing import Any, cast
 
 import pytest
+from http_fakes import FakeLink
 
 from services.http_gateway.gateway import Gateway, Links
 from services.http_gateway.message import Request
@@ -16,7 +17,6 @@ from services.raft_node.core.types import COMMAND, Entry
 from services.raft_node.store_machine import StoreMachine
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, RemoteError
-from shared.ipc.calls import OnDone
 from shared.state.leadership import FOLLOWER, LEADER, Leadership, LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.store import StateStore
@@ -28,20 +28,6 @@ HERE, THERE = "127.0.0.1:8300", "127.0.0.2:8300"
 FAR_NS = 1 << 62
 PATHS = ["/v1/kv/motd", "/v1/kv/motd?consistent", "/v1/kv/?keys", "/v1/kv/?keys&consistent", "/v1/kv/motd?raw"]
 """Those of one key are answered from the row, others the full way."""
-
-
-class FakeLink:
-    """A neighbour that is asked and has not answered yet. calls: method, payload, and who waits."""
-
-    def __init__(self) -> None:
-        self.calls: list[tuple[str, Any, OnDone]] = []
-
-    def post(self, method: str, payload: Any, on_done: OnDone, **_options: Any) -> int:
-        self.calls.append((method, payload, on_done))
-        return len(self.calls)
-
-    def flush(self) -> None:
-        pass
 
 
 class Server:
@@ -139,3 +125,31 @@ def test_what_nobody_could_confirm_is_passed_on(server: Server) -> None:
     server.get("/v1/kv/?keys")(None, RemoteError("not_leader", "not the leader", {"leader": None}))
     assert not server.answers
     assert [method for method, _, _ in server.rpc.calls] == ["KVS.ListKeys"]
+
+
+def test_those_who_ask_for_one_key_together_are_answered_together(server: Server) -> None:
+    def ask(*paths: str) -> list[OnDone]:
+        server.gateway.begin_batch()
+        for path in paths:
+            request = Request(server, "GET", path, {}, remote="127.0.0.1:5", plain=True)
+            request.head = path.encode()
+            server.gateway.dispatch(request)
+        server.gateway.end_batch()
+        asked = [on_done for _, _, on_done in server.rpc.calls]
+        server.rpc.calls.clear()
+        return asked
+
+    [answer] = ask("/v1/kv/motd")
+    answer(8, None)
+    [answer_first] = ask("/v1/kv/motd", "/v1/kv/motd", "/v1/kv/other", "/v1/kv/motd")
+    [answer_second] = ask("/v1/kv/motd")
+    assert not ask("/v1/kv/motd"), "whoever comes while two questions are under way waits for the third"
+    server.apply(9, b"new")
+    server.shows(FOLLOWER, THERE, 9)
+    answer_first(8, None)
+
+    assert [answer[9:12] for answer in server.answers[1:]] == [b"200", b"200", b"200", b"404"]
+    assert len(set(server.answers[1:4])) == 1
+    assert len(server.rpc.calls) == 1, "the third question"
+    answer_second(9, None)
+    assert len(server.answers) == 6
