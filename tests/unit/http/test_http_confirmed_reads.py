@@ -17,6 +17,7 @@ from services.raft_node.core.types import COMMAND, Entry
 from services.raft_node.store_machine import StoreMachine
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, RemoteError
+from shared.ipc.calls import OnDone
 from shared.state.leadership import FOLLOWER, LEADER, Leadership, LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.store import StateStore
