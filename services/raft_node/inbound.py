@@ -13,13 +13,13 @@ import trio
 from services.raft_node import wire
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntries, InstallSnapshot, Reply, Request
-from services.raft_node.incoming import Incoming
 from services.raft_node.installing import Installing
 from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import SnapshotWriter
 from services.raft_node.outgoing import Outgoing
 from shared.log import get_logger
+from shared.receiving import read_some
 
 _log = get_logger("agent.server.raft")
 
@@ -103,15 +103,15 @@ class Inbound:
         self._watch.ended(self._leader)
 
     async def _receive(self) -> None:
-        incoming, decoder = Incoming(self._stream), wire.RequestDecoder()
+        decoder = wire.RequestDecoder()
         body: _Body | None = None
         try:
             while True:
                 if decoder.in_message:
                     with trio.fail_after(STALL_TIMEOUT_S):
-                        data = await incoming.receive()
+                        data = await read_some(self._stream)
                 else:
-                    data = await incoming.receive()
+                    data = await read_some(self._stream)
                 if not data:
                     return
                 for item in decoder.feed(data):

@@ -15,13 +15,13 @@ from services.raft_node import wire
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntries, InstallSnapshot, PreVote, Reply, Request, RequestVote
 from services.raft_node.core.types import Server, Settings
-from services.raft_node.incoming import Incoming
 from services.raft_node.log.errors import StorageError
 from services.raft_node.log.snapshots import SnapshotReader, Snapshots
 from services.raft_node.outgoing import Outgoing
 from shared.config.runtime import split_host_port
 from shared.ipc.flusher import Flusher
 from shared.log import get_logger
+from shared.receiving import read_some
 
 _log = get_logger("agent.server.raft")
 
@@ -212,11 +212,11 @@ class _Lane:
             raise ConnectionError(str(error.__cause__ or error)) from error
 
     async def _read(self, stream: trio.abc.Stream) -> None:
-        decoder, incoming = wire.AnswerDecoder(), Incoming(stream)
+        decoder = wire.AnswerDecoder()
         while True:
             give_up_at = self._outstanding[0].give_up_at if self._outstanding else float("inf")
             with trio.move_on_at(min(give_up_at, trio.current_time() + self._timeout_s)) as scope:
-                data = await _receive(incoming)
+                data = await _receive(stream)
             if scope.cancelled_caught:
                 if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
                     raise trio.TooSlowError
@@ -276,10 +276,10 @@ async def _send(stream: trio.abc.Stream, data: bytes) -> None:
         raise ConnectionError(str(error.__cause__ or error)) from error
 
 
-async def _receive(incoming: Incoming) -> bytes:
+async def _receive(stream: trio.abc.Stream) -> bytes:
     """Something, or ConnectionError at the end."""
     try:
-        data = await incoming.receive()
+        data = await read_some(stream)
     except trio.BrokenResourceError as error:
         raise ConnectionError(str(error.__cause__ or error)) from error
     if not data:
@@ -288,9 +288,9 @@ async def _receive(incoming: Incoming) -> bytes:
 
 
 async def _one_answer(stream: trio.abc.Stream) -> Reply:
-    decoder, incoming = wire.AnswerDecoder(), Incoming(stream)
+    decoder = wire.AnswerDecoder()
     while True:
-        answer = decoder.feed(await _receive(incoming), wire.INSTALL_SNAPSHOT)
+        answer = decoder.feed(await _receive(stream), wire.INSTALL_SNAPSHOT)
         if answer is not None:
             reply, error = answer
             if reply is None:

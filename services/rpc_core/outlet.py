@@ -86,21 +86,3 @@ class Outlet:
             self._is_stuck = False
             if self._on_room is not None:
                 self._on_room()
-
-
-READ_BYTES = 1 << 16
-
-
-async def read_some(stream: trio.SocketStream) -> bytes:
-    """The next bytes of a connection, b"" at its end: as `receive_some`, in one turn of the loop.
-
-    Raises trio.BrokenResourceError, trio.ClosedResourceError."""
-    sock = stream.socket
-    while True:
-        await trio.lowlevel.wait_readable(sock)
-        try:
-            return os.read(sock.fileno(), READ_BYTES)
-        except BlockingIOError:
-            continue
-        except OSError as error:
-            raise trio.BrokenResourceError from error

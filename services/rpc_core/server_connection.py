@@ -12,11 +12,12 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.outlet import Outlet, read_some
+from services.rpc_core.outlet import Outlet
 from services.rpc_core.server_errors import ConnectionEndedError, RemoteCallError, ServerCallError
 from services.rpc_core.wire import rpc, yamux
 from shared.ipc.flusher import Flusher
 from shared.log import get_logger
+from shared.receiving import read_some
 
 _log = get_logger("agent.server")
 
