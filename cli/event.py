@@ -6,7 +6,7 @@ from cli.base import gojson, ui
 from cli.base.errors import ApiError
 from cli.base.flags import FlagSet, StringFlag
 from cli.base.http import AgentFlags
-from cli.base.pattern import compile_pattern
+from cli.base.node_filter import filter_complaint
 from cli.base.usage import usage
 from shared.gotext.json_syntax import JsonSyntaxError
 
@@ -64,13 +64,8 @@ def run(argv: list[str]) -> int:
 def _complaint(flags: Flags, arguments: list[str]) -> str:
     if not flags.name.value:
         return f"Event name must be specified\n\n{HELP()}"
-    for flag in (flags.node, flags.service, flags.tag):
-        try:
-            compile_pattern(flag.value)
-        except ValueError as error:
-            return f"Failed to compile {flag.name} filter regexp: {error}"
-    if flags.tag.value and not flags.service.value:
-        return "Cannot provide tag filter without service filter."
+    if complaint := filter_complaint(flags.node, flags.service, flags.tag):
+        return complaint
     if len(arguments) > 1:
         return f"Too many command line arguments.\n\n{HELP()}"
     return ""

@@ -14,7 +14,7 @@ from cli.base import gojson, ui
 from cli.base.errors import ApiError
 from cli.base.flags import BoolFlag, DurationFlag, FlagSet, StringFlag
 from cli.base.http import QueryFlags
-from cli.base.pattern import compile_pattern
+from cli.base.node_filter import filter_complaint
 from cli.base.usage import usage
 from cli.exec_results import Ack, Exit, Heartbeat, Output, Results, TargetedText
 from cli.locking.kv import KV, Pair, join
@@ -90,7 +90,7 @@ def run(argv: list[str]) -> int:
         for text in ("Must specify a command to execute", "", HELP()):
             ui.error(text)
         return 1
-    if complaint := _complaint(flags):
+    if complaint := filter_complaint(flags.node, flags.service, flags.tag):
         ui.error(complaint)
         return 1
     client = flags.agent.client()
@@ -101,17 +101,6 @@ def run(argv: list[str]) -> int:
         return 1
     with contextlib.ExitStack() as cleanup:
         return _Execution(flags, client, here).run(spec, cleanup)
-
-
-def _complaint(flags: Flags) -> str:
-    for flag in (flags.node, flags.service, flags.tag):
-        try:
-            compile_pattern(flag.value)
-        except ValueError as error:
-            return f"Failed to compile {flag.name} filter regexp: {error}"
-    if flags.tag.value and not flags.service.value:
-        return "Cannot provide tag filter without service filter."
-    return ""
 
 
 class _Failed(Exception):

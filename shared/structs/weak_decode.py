@@ -11,6 +11,8 @@ for their field. Numbers in `raw` may be int or float; Go's JSON knows float64 o
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from shared.gotext.durations import DurationError, parse_duration_ns
@@ -42,6 +44,27 @@ class _Misfit(Exception):
     """A value that cannot become what is wanted."""
 
 
+class _Misfits:
+    """Gathers what does not fit of all the parts of a value."""
+
+    def __init__(self) -> None:
+        self._reasons: list[str] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        try:
+            yield
+        except WeakDecodeError as error:
+            self._reasons += error.reasons
+        except _Misfit as error:
+            self._reasons.append(str(error))
+
+    def complain(self) -> None:
+        """Raises WeakDecodeError if there are any."""
+        if self._reasons:
+            raise WeakDecodeError(self._reasons)
+
+
 class _Decoder:
     def __init__(self) -> None:
         self.unused: list[str] = []
@@ -52,7 +75,7 @@ class _Decoder:
         raw = _translated(cls, raw)
         made = cls()
         left = dict.fromkeys(raw)
-        reasons: list[str] = []
+        misfits = _Misfits()
         for declared in cls.attrs:
             key = _find(raw, declared.wire)
             if key is None:
@@ -61,14 +84,9 @@ class _Decoder:
             if raw[key] is None:
                 continue
             where = f"{path}.{declared.wire}" if path else declared.wire
-            try:
+            with misfits.gathered():
                 setattr(made, declared.name, self.value(declared.kind, declared.go_type, where, raw[key]))
-            except WeakDecodeError as error:
-                reasons += error.reasons
-            except _Misfit as error:
-                reasons.append(str(error))
-        if reasons:
-            raise WeakDecodeError(reasons)
+        misfits.complain()
         self.unused += [f"{path}.{key}" if path else key for key in left]
         return made
 
@@ -97,16 +115,11 @@ class _Decoder:
         if not isinstance(raw, list):
             raw = [] if raw == {} else [raw]
         found: list[Any] = []
-        reasons: list[str] = []
+        misfits = _Misfits()
         for at, item in enumerate(raw):
-            try:
+            with misfits.gathered():
                 found.append(self.element(inner, f"{path}[{at}]", item))
-            except WeakDecodeError as error:
-                reasons += error.reasons
-            except _Misfit as error:
-                reasons.append(str(error))
-        if reasons:
-            raise WeakDecodeError(reasons)
+        misfits.complain()
         return found
 
     def mapping(self, inner: Kind, path: str, raw: Any) -> dict[str, Any]:
@@ -119,16 +132,11 @@ class _Decoder:
         if not isinstance(raw, dict):
             raise _Misfit(f"'{path}' expected a map, got '{_kind(raw)}'")
         found: dict[str, Any] = {}
-        reasons: list[str] = []
+        misfits = _Misfits()
         for key, item in raw.items():
-            try:
+            with misfits.gathered():
                 found[key] = self.element(inner, f"{path}[{key}]", item)
-            except WeakDecodeError as error:
-                reasons += error.reasons
-            except _Misfit as error:
-                reasons.append(str(error))
-        if reasons:
-            raise WeakDecodeError(reasons)
+        misfits.complain()
         return found
 
     def element(self, kind: Kind, path: str, raw: Any) -> Any:

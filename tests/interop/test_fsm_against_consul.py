@@ -151,6 +151,15 @@ class Pair:
         (result,) = self.fsm.apply_batch([Entry(after, 2, write.command(answer))], 0).results
         compare_result(write, status, answer, result)
 
+    def write_and_compare(
+        self, writes: Writes | Entries, steps: int, reads: dict[str, Callable[[Snapshot], Answer[Any]]] | None = None
+    ) -> None:
+        for step in range(steps):
+            self.write(writes.next())
+            if step % 25 == 24:
+                self.compare_states()
+                self.compare_reads(reads)
+
     def compare_states(self) -> None:
         assert records(b"".join(self.fsm.write_snapshot())) == records(self.consul.state())
 
@@ -168,6 +177,18 @@ class Pair:
             if path.startswith("/v1/kv/") and "?" not in path:
                 ours = [ours]
             assert without_nil(ours) == without_nil(json.loads(body)), path
+
+
+@contextmanager
+def running_pair(binary: Path, address: str, directory: Path) -> Iterator[tuple[Pair, random.Random]]:
+    """The pair, and the source of what is written to it."""
+    seed = int(os.environ.get("FSM_SEED") or random.SystemRandom().getrandbits(32))
+    print(f"replay: FSM_SEED={seed}")
+    (directory / "consul").mkdir()
+    with running_consul(binary, address, directory / "consul") as consul:
+        pair = Pair(consul, directory / "state")
+        with contextlib.closing(pair.store):
+            yield pair, random.Random(seed)
 
 
 def compare_result(write: Write, status: int, answer: bytes, result: Any) -> None:
@@ -256,19 +277,9 @@ for name in ["", "a", "a/", "x", "nope"]:
 def test_random_writes_lead_to_the_same_state(
     real_consul: Path, loopback: LoopbackPool, tmp_path: Path, steps: int
 ) -> None:
-    seed = int(os.environ.get("FSM_SEED") or random.SystemRandom().getrandbits(32))
-    print(f"replay: FSM_SEED={seed}")
-    (tmp_path / "consul").mkdir()
-    with running_consul(real_consul, loopback(), tmp_path / "consul") as consul:
-        pair = Pair(consul, tmp_path / "state")
+    with running_pair(real_consul, loopback(), tmp_path) as (pair, rng):
         pair.compare_states()
-        writes = Writes(random.Random(seed), pair.modify_index, consul.applied_index)
-        for step in range(steps):
-            pair.write(writes.next())
-            if step % 25 == 24:
-                pair.compare_states()
-                pair.compare_reads()
-        pair.store.close()
+        pair.write_and_compare(Writes(rng, pair.modify_index, pair.consul.applied_index), steps)
 
 
 ENTRY_READS: dict[str, Callable[[Snapshot], Answer[Any]]] = {
@@ -289,20 +300,10 @@ def test_random_entries_and_queries_lead_to_the_same_state(
     real_consul: Path, loopback: LoopbackPool, tmp_path: Path, steps: int
 ) -> None:
     """The state of either system, taken over by ours, is the same state again."""
-    seed = int(os.environ.get("FSM_SEED") or random.SystemRandom().getrandbits(32))
-    print(f"replay: FSM_SEED={seed}")
-    (tmp_path / "consul").mkdir()
-    with running_consul(real_consul, loopback(), tmp_path / "consul") as consul:
-        pair = Pair(consul, tmp_path / "state")
-        writes = Entries(random.Random(seed), consul.applied_index)
-        for step in range(steps):
-            pair.write(writes.next())
-            if step % 25 == 24:
-                pair.compare_states()
-                pair.compare_reads(ENTRY_READS)
-        theirs = consul.state()
+    with running_pair(real_consul, loopback(), tmp_path) as (pair, rng):
+        pair.write_and_compare(Entries(rng, pair.consul.applied_index), steps, ENTRY_READS)
+        theirs = pair.consul.state()
         with contextlib.closing(StateStore.open(str(tmp_path / "restored"))) as store:
             restored = Fsm(store)
-            restored.restore([theirs], consul.applied_index(), 2)
+            restored.restore([theirs], pair.consul.applied_index(), 2)
             assert records(b"".join(restored.write_snapshot())) == records(theirs)
-        pair.store.close()

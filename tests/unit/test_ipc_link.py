@@ -43,6 +43,23 @@ async def start_server(nursery: trio.Nursery, server: Server) -> trio.CancelScop
     return scope
 
 
+async def start_silent_server(nursery: trio.Nursery, path: str) -> tuple[trio.Event, trio.Event]:
+    """One whose `Never` gives no answer; the beginning and the end of the call."""
+    server = Server(path, name="slow")
+    started, ended = trio.Event(), trio.Event()
+
+    async def never(request: Request) -> None:
+        started.set()
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    server.slow("Never", never)
+    await start_server(nursery, server)
+    return started, ended
+
+
 def echo_server(path: str) -> Server:
     server = Server(path, name="echo")
     server.fast("Echo", lambda request: request.reply(request.payload))
@@ -80,17 +97,7 @@ async def test_a_neighbour_that_never_comes_is_a_deadline_error(nursery: trio.Nu
 
 
 async def test_a_silent_neighbour_is_a_deadline_error_and_hears_of_it(nursery: trio.Nursery, path: str) -> None:
-    server = Server(path, name="slow")
-    ended = trio.Event()
-
-    async def never(request: Request) -> None:
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-
-    server.slow("Never", never)
-    await start_server(nursery, server)
+    _, ended = await start_silent_server(nursery, path)
     link = Link(path, name="test")
     await nursery.start(link.run)
     with pytest.raises((DeadlineError, RemoteError)):
@@ -100,18 +107,7 @@ async def test_a_silent_neighbour_is_a_deadline_error_and_hears_of_it(nursery: t
 
 
 async def test_cancelling_the_caller_cancels_the_handler(nursery: trio.Nursery, path: str) -> None:
-    server = Server(path, name="slow")
-    started, ended = trio.Event(), trio.Event()
-
-    async def never(request: Request) -> None:
-        started.set()
-        try:
-            await trio.sleep_forever()
-        finally:
-            ended.set()
-
-    server.slow("Never", never)
-    await start_server(nursery, server)
+    started, ended = await start_silent_server(nursery, path)
     link = Link(path, name="test")
     await nursery.start(link.run)
     async with trio.open_nursery() as calls:

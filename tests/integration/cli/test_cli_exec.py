@@ -4,41 +4,27 @@ PROCONSUL_CLI_AGENTS chooses the agents."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.integration.cli.both_programs import OURS, REAL, BothPrograms
 from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
 
 PATIENCE_S = 60
-OURS, REAL = "ours", "real"
 QUICK = ["-wait=500ms", "-wait-repl=10ms"]
 CONFIG = {"disable_remote_exec": False}
 
 
-class Programs:
-    def __init__(self, binary: Path, agent: RealConsul | Agent) -> None:
-        self.agent = agent
-        self._commands = {REAL: [str(binary)], OURS: [sys.executable, "-m", "cli.main"]}
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-        self._environment = {**kept, "CONSUL_HTTP_ADDR": f"{agent.address}:{agent.http_port}"}
-
+class Programs(BothPrograms):
     def start(self, which: str, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [*self._commands[which], "exec", *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=self._environment,
-        )
+        return self.popen(which, "exec", *arguments, text=False)
 
     def run(self, which: str, *arguments: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
         """(status, standard output, standard error); texts about help are cut, ids and durations masked."""

@@ -6,11 +6,9 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.integration.cli.both_programs import OURS, REAL, BothPrograms
 from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.real_consul
 PATIENCE_S = 60
 LOCK_FLAG = 0x2DDCCBC058A50C18
 SEMAPHORE_FLAG = 0xE0F69A2BAA414DE0
-OURS, REAL = "ours", "real"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +34,9 @@ class Outcome:
     stderr: str
 
 
-class Programs:
-    """Both command line programs, pointed at one agent."""
-
-    def __init__(self, binary: Path, agent: RealConsul | Agent) -> None:
-        self.agent = agent
-        self._commands = {REAL: [str(binary)], OURS: [sys.executable, "-m", "cli.main"]}
-        kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if name in os.environ}
-        self._environment = {**kept, "CONSUL_HTTP_ADDR": f"{agent.address}:{agent.http_port}"}
-
+class Programs(BothPrograms):
     def start(self, which: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*self._commands[which], *arguments],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={**self._environment, **environment},
-            text=True,
-        )
+        return self.popen(which, *arguments, text=True, **environment)
 
     def run(self, which: str, *arguments: str, **environment: str) -> Outcome:
         return finish(self.start(which, *arguments, **environment), "standard input")

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
+from tests.agents import Agent, RealConsul
 from tests.integration.dns.exchange_dns import Question
 
 TYPES = ("A", "AAAA", "SRV", "ANY", "TXT", "CNAME", "NS", "SOA", "MX", "PTR", "AXFR", "HTTPS", "CAA", "TYPE999")
@@ -86,6 +87,14 @@ CATALOG: list[dict[str, Any]] = [
     *(_service(30 + n, "many", checks=[("passing", True)]) for n in range(12)),
     *(_service(200 + n, "lots", Tags=[f"t{n}"], Port=20_000 + n, node={"Address": f"10.47.0.{n}"}) for n in range(60)),
 ]
+
+
+def fill_catalog(agent: RealConsul | Agent) -> None:
+    """Registers it all."""
+    for body in CATALOG:
+        answer = agent.http("PUT", "/v1/catalog/register", body)
+        assert answer.status == 200, (body, answer.body)
+
 
 _NODES = ["node1", "n1", "n5", "N5", "n6", "n7", "n11", "bare", "v6only", "aliased", "external", "my.dotted.node",
           "upper-node", "nope", "n24"]  # fmt: skip

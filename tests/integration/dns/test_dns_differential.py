@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import Agent, RealConsul, wait_until
+from tests.integration.differential.pairs import STILL, Pairs
 from tests.integration.dns.exchange_dns import Question, ask, shown
-from tests.integration.dns.questions import CATALOG, questions
+from tests.integration.dns.questions import fill_catalog, questions
 from tests.loopback import LoopbackPool
 from tests.seeds import seed_of
 
@@ -47,18 +47,10 @@ def agents(
     loopback: LoopbackPool,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[RealConsul, Agent]]:
-    config = {"disable_coordinates": True, **CONFIGURATIONS[request.param]}
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=config)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=config)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-            for body in CATALOG:
-                answer = agent.http("PUT", "/v1/catalog/register", body)
-                assert answer.status == 200, (body, answer.body)
-        yield real, ours
+    with Pairs(real_consul, loopback, tmp_path_factory).running({**STILL, **CONFIGURATIONS[request.param]}) as pair:
+        for agent in pair:
+            fill_catalog(agent)
+        yield pair
 
 
 def test_same_answers(agents: tuple[RealConsul, Agent]) -> None:

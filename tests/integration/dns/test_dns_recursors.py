@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul
+from tests.integration.differential.pairs import STILL, Pairs
 from tests.integration.dns.exchange_dns import Question, ask, shown
-from tests.integration.dns.questions import CATALOG
+from tests.integration.dns.questions import fill_catalog
 from tests.integration.dns.stub_resolver import PORT, StubResolver
 from tests.loopback import LoopbackPool
 
@@ -55,24 +55,18 @@ def agents(
 ) -> Iterator[tuple[RealConsul, Agent]]:
     first, second = resolvers
     config = {
-        "disable_coordinates": True,
+        **STILL,
         "recursors": [f"{loopback()}:{PORT}", f"{first.address}:{PORT}", f"{second.address}:{PORT}"],
         "dns_config": {"recursor_timeout": "400ms", "service_ttl": {"web": "4s"}, "node_ttl": "3s"},
     }
-    real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul, config=config)
-    ours = Agent(loopback(), tmp_path_factory.mktemp("ours"), config=config)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
-        for agent in (real, ours):
-            wait_settled(agent)
-            for body in CATALOG:
-                assert agent.http("PUT", "/v1/catalog/register", body).status == 200
+    with Pairs(real_consul, loopback, tmp_path_factory).running(config) as pair:
+        for agent in pair:
+            fill_catalog(agent)
             for name, query in QUERIES.items():
                 answer = agent.http("POST", "/v1/query", {"Name": name, **query})
                 assert answer.status == 200, answer.body
             assert agent.http("POST", "/v1/query", TEMPLATE).status == 200
-        yield real, ours
+        yield pair
 
 
 def compare(agents: tuple[RealConsul, Agent], questions: list[Question]) -> list[str]:
