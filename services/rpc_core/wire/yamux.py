@@ -7,12 +7,13 @@ caller's monotonic clock).
 
 Differences from the Go library that a peer may notice: a stream that stays silent never blocks the others,
 received data beyond `Limits.unconsumed_bytes_max` over all streams ends the session, and a stream which only
-we have closed is reset after `Limits.close_linger_s`, so that a forgetful peer cannot fill our memory."""
+we have closed is reset after `Limits.close_linger_s`, or when its place is needed, so that a forgetful peer cannot
+fill our memory, nor keep us from opening others."""
 
 from __future__ import annotations
 
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -104,7 +105,6 @@ class _Stream:
     __slots__ = (
         "acknowledged",
         "fin_queued",
-        "linger_until",
         "local_closed",
         "receive_window",
         "remote_closed",
@@ -126,7 +126,6 @@ class _Stream:
         self.fin_queued = False
         self.local_closed = False
         self.remote_closed = False
-        self.linger_until = 0.0
 
 
 class Session:
@@ -153,7 +152,8 @@ class Session:
         self._next_ping_at = self.deadline
         self._ping_id = 0
         self._ping_sent_at: float | None = None
-        self._lingering: deque[tuple[float, int]] = deque()
+        self._lingering: OrderedDict[int, float] = OrderedDict()
+        """Streams that only we have closed, and until when they may stay; the first ends first."""
         self.round_trip_s: float | None = None
         """Latest answered ping, seconds."""
 
@@ -180,6 +180,8 @@ class Session:
         if self.ended is not None or self.remote_going_away:
             raise SessionClosedError(self.ended or "remote end is not accepting connections")
         limits = self.limits
+        if len(self._streams) >= limits.streams_max and (closed := self._longest_closed()) is not None:
+            self.reset_stream(closed)
         if self._unacknowledged >= limits.accept_backlog or len(self._streams) >= limits.streams_max:
             raise TooManyStreamsError(f"{self._unacknowledged} opened streams wait for acknowledgement")
         stream_id = self._next_stream_id
@@ -224,8 +226,7 @@ class Session:
             return
         stream.fin_queued = True
         if not stream.remote_closed:
-            stream.linger_until = now + self.limits.close_linger_s
-            self._lingering.append((stream.linger_until, stream_id))
+            self._lingering[stream_id] = now + self.limits.close_linger_s
             self._set_deadline()
         self._pump(stream_id, stream)
 
@@ -251,12 +252,9 @@ class Session:
         if self.ended is not None:
             return []
         events: list[Event] = []
-        while self._lingering and self._lingering[0][0] <= now:
-            until, stream_id = self._lingering.popleft()
-            stream = self._streams.get(stream_id)
-            if stream is not None and stream.linger_until == until:
-                self.reset_stream(stream_id)
-                events.append(StreamReset(stream_id))
+        while (stream_id := self._longest_closed()) is not None and self._lingering[stream_id] <= now:
+            self.reset_stream(stream_id)
+            events.append(StreamReset(stream_id))
         if self._ping_sent_at is not None and now - self._ping_sent_at >= self.limits.ping_timeout_s:
             self._end(events, "keepalive timeout")
         elif self._ping_sent_at is None and now >= self._next_ping_at:
@@ -361,7 +359,7 @@ class Session:
                 self._payload_fin = True
             else:
                 self._on_fin(stream_id, stream, events)
-        if flags & FLAG_RST:
+        if flags & FLAG_RST and stream_id in self._streams:  # a FIN of the same frame may have been all that it lacked
             self._forget(stream_id)
             events.append(StreamReset(stream_id))
 
@@ -438,6 +436,11 @@ class Session:
         self._queued_bytes -= stream.send_queued
         if not stream.acknowledged:
             self._unacknowledged -= 1
+        if self._lingering.pop(stream_id, None) is not None:
+            self._set_deadline()
+
+    def _longest_closed(self) -> int | None:
+        return next(iter(self._lingering), None)
 
     def _protocol_error(self, events: list[Event], reason: str) -> None:
         self._frame(TYPE_GO_AWAY, 0, 0, GoAwayCode.PROTOCOL_ERROR)
@@ -447,6 +450,7 @@ class Session:
         if self.ended is None:
             self.ended = reason
             self._streams.clear()
+            self._lingering.clear()
             self._queued_bytes = 0
             events.append(SessionEnded(reason))
 
@@ -456,4 +460,4 @@ class Session:
         else:
             self.deadline = self._next_ping_at
         if self._lingering:
-            self.deadline = min(self.deadline, self._lingering[0][0])
+            self.deadline = min(self.deadline, next(iter(self._lingering.values())))

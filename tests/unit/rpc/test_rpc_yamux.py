@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.rpc_core.wire import rpc
@@ -180,6 +181,18 @@ def test_a_stream_only_we_have_closed_is_reset_in_the_end() -> None:
     assert session.stream_count == 0
 
 
+def test_a_stream_that_both_have_closed_is_not_waited_for() -> None:
+    session = server(close_linger_s=5.0)
+    for stream_id in (1, 3):
+        session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_SYN, stream_id, 0), 0.0)
+        session.close_stream(stream_id, 1.0 if stream_id == 1 else 2.0)
+    assert session.deadline == 6.0
+    session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_FIN, 1, 0), 2.0)
+    assert session.deadline == 7.0
+    session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_RST, 3, 0), 2.0)
+    assert session.deadline == 30.0
+
+
 def test_streams_beyond_the_limit_and_after_a_go_away_are_reset() -> None:
     session = server(streams_max=1)
     session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_SYN, 1, 0), 0.0)
@@ -321,15 +334,56 @@ def test_junk_ends_the_session_or_is_events_but_never_raises(pieces: list[bytes]
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 3), st.integers(0, 15), st.integers(0, 4), st.binary(max_size=20)),
+        st.tuples(
+            st.integers(0, 3), st.integers(0, 15), st.integers(0, 4), st.binary(max_size=20), st.sampled_from(" ocrs")
+        ),
         max_size=30,
     )
 )
+@example([(TYPE_WINDOW_UPDATE, FLAG_SYN, 1, b"", "c"), (TYPE_WINDOW_UPDATE, FLAG_FIN | FLAG_RST, 1, b"", " ")])
 def test_any_sequence_of_well_formed_frames_is_survived(
-    sequence: list[tuple[int, int, int, bytes]],
+    sequence: list[tuple[int, int, int, bytes, str]],
 ) -> None:
-    session = server()
-    for kind, flags, stream_id, payload in sequence:
+    """Whatever this end does with its streams meanwhile: opens, closes, resets or sends."""
+    session = server(streams_max=3)
+    for kind, flags, stream_id, payload, own in sequence:
         body = payload if kind == TYPE_DATA else b""
         session.receive(frame(kind, flags, stream_id, len(payload), body), 0.0)
+        with contextlib.suppress(SessionClosedError, TooManyStreamsError):
+            match own:
+                case "o":
+                    session.open_stream()
+                case "c":
+                    session.close_stream(stream_id, 0.0)
+                case "r":
+                    session.reset_stream(stream_id)
+                case "s":
+                    session.send(stream_id, payload)
         session.take_outgoing()
+
+
+def test_a_stream_that_is_ended_and_reset_by_one_frame_is_gone() -> None:
+    session = server()
+    session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_SYN, 1, 0), 0.0)
+    session.close_stream(1, 0.0)
+    assert session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_FIN | FLAG_RST, 1, 0), 0.0) == [StreamEnded(1)]
+    assert session.stream_count == 0
+
+
+def test_streams_that_only_we_have_closed_make_room_for_new_ones() -> None:
+    """A peer that works on for long at what nobody waits for any more must not keep us from calling it."""
+    session = Session(client=True, now=0.0, limits=Limits(streams_max=2))
+    first, second = session.open_stream(), session.open_stream()
+    with pytest.raises(TooManyStreamsError):
+        session.open_stream()
+    session.close_stream(second, 1.0)
+    session.take_outgoing()
+    third = session.open_stream()
+    assert frames(session.take_outgoing()) == [
+        (TYPE_WINDOW_UPDATE, FLAG_RST, second, 0),
+        (TYPE_WINDOW_UPDATE, FLAG_SYN, third, 0),
+    ]
+    assert session.stream_count == 2
+    session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_ACK | FLAG_FIN, first, 0), 1.0)
+    session.close_stream(first, 1.0)
+    assert session.open_stream() > third
