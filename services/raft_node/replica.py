@@ -37,10 +37,10 @@ _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
 _MANY: Final = 4
 """Proposals that are worth a batch of their own while committed entries wait to be applied."""
-_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer)
+_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer, ev.RestoreSnapshot)
 """Effects that give the disk and the other servers work to do while committed entries are applied here: a leader that
-waits for this server's answer needs to know what is on its disk, not what has taken effect. All others are performed
-in their order."""
+waits for this server's answer needs to know what is on its disk, not what has taken effect. And a snapshot, behind
+which lies what the core gives out to be applied from then on. All others are performed in their order."""
 
 
 class LogStore(Protocol):
@@ -177,6 +177,7 @@ class Replica:
         self._new_bytes = 0
         self._waiting: deque[_Batch] = deque()
         self._prepared: tuple[int, int, Any] | None = None
+        """Index and term of the snapshot to be restored next, and the state that it holds."""
         self._stalled: list[Entry] = []
         self.stall_reason = ""
         """Why committed entries cannot be applied just now, "" if they can."""
@@ -279,7 +280,7 @@ class Replica:
     def restore(self, meta: SnapshotMeta, prepared: Any) -> None:
         """Replaces the state of the whole cluster by `prepared`, whose stream is stored as the snapshot `meta`. Only
         after `core.restore_problem` was "" in the same moment, and with an index above all that is in the log."""
-        self._prepared = (meta.index, meta.term, prepared)
+        self._prepare(meta.index, meta.term, prepared)
         self.event(ev.Restored(meta.index))
 
     def snapshot_received(self, event: ev.SnapshotReceived, prepared: Any) -> None:
@@ -287,10 +288,16 @@ class Replica:
         no use for it any more."""
         effects = self.core.step(event, self._clock())
         if any(isinstance(effect, ev.RestoreSnapshot) for effect in effects):
-            self._prepared = (event.request.last_log_index, event.request.last_log_term, prepared)
+            self._prepare(event.request.last_log_index, event.request.last_log_term, prepared)
         else:
             self.machine.discard(prepared)
         self._run(effects)
+
+    def _prepare(self, index: int, term: int, prepared: Any) -> None:
+        """A state that still waits for the disk to take an older snapshot's place is not wanted any more."""
+        if self._prepared is not None:
+            self.machine.discard(self._prepared[2])
+        self._prepared = (index, term, prepared)
 
     def close(self) -> None:
         """Lets go of the files. Nothing may be called afterwards."""
@@ -476,7 +483,15 @@ class Replica:
 
     # ---- applying ----------------------------------------------------------------------------------------------
 
+    @property
+    def _restore_due(self) -> bool:
+        """What is committed by now lies behind a snapshot that is not the machine's state yet."""
+        return any(isinstance(effect, ev.RestoreSnapshot) for effect in self._queue)
+
     def _apply_committed(self) -> None:
+        if self._restore_due:
+            self._commit_due = True
+            return
         self._commit_due = False
         while not self._stalled:
             entries = self.core.take_committed()
@@ -550,7 +565,10 @@ class Replica:
     # ---- snapshots ---------------------------------------------------------------------------------------------
 
     def _restore(self, index: int, term: int) -> None:
-        """Makes the stored snapshot that ends with (index, term) the state of the machine."""
+        """Makes the stored snapshot that ends with (index, term) the state of the machine, unless a newer one came
+        while this waited for the disk."""
+        if self._restore_due:
+            return
         started = perf_counter()
         prepared, self._prepared = self._prepared, None
         if prepared is not None and prepared[:2] == (index, term):

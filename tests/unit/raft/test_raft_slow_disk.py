@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
-from services.raft_node.core.types import COMMAND, Entry
+from services.raft_node.core.types import COMMAND, Entry, SnapshotMeta
 from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster
+from tests.simulation.raft_server import SimServer
+
+
+def _cut_off_with_a_hanging_disk(cluster: SimCluster) -> tuple[SimServer, SimServer]:
+    """The leader, and a follower that hears no more of it."""
+    leader = cluster.leader()
+    cluster.run_for(0.3)
+    one = next(node for node in cluster.live() if node is not leader)
+    cluster.isolate(one)
+    return leader, one
+
+
+def _snapshot_of(cluster: SimCluster, leader: SimServer) -> tuple[SnapshotMeta, msg.InstallSnapshot, bytes]:
+    """A snapshot after four more writes, how it is announced, and its body."""
+    assert leader.replica is not None
+    last = leader.core.log.last_index
+    cluster.write(leader, 4)
+    cluster.run_until(lambda: leader.applied_index == last + 4)
+    leader.take_snapshot()
+    cluster.run_for(0.03)
+    meta = leader.replica.snapshots.newest()
+    assert meta is not None
+    assert meta.index == last + 4
+    body = leader.replica.snapshots.open(meta).read()
+    configuration = (meta.configuration, meta.configuration_index, len(body))
+    term, address = leader.core.term, leader.server.address
+    return meta, msg.InstallSnapshot(term, address, meta.index, meta.term, *configuration), body
+
+
+def _append(one: SimServer, leader: SimServer, after: int, count: int, commit: int) -> None:
+    """The leader's entries behind `after` come to `one` by some other way than the cluster's links."""
+    log = leader.core.log
+    entries = tuple(log.read(after + 1, after + count, 1 << 20)) if count else ()
+    previous = (after, log.term_at(after) or 0)
+    request = msg.AppendEntries(leader.core.term, leader.server.address, *previous, entries, commit)
+    one.event(ev.RpcRequest((lambda _reply: None, None, request), request))
+
+
+def _hang(one: SimServer) -> Callable[[str | None], None]:
+    """The disk does not answer any more, until `_go_on`."""
+    assert one.replica is not None
+    done, one.replica.sync_done = one.replica.sync_done, lambda error: None  # type: ignore[method-assign]
+    return done
+
+
+def _go_on(one: SimServer, done: Callable[[str | None], None]) -> None:
+    assert one.replica is not None
+    one.replica.sync_done = done  # type: ignore[method-assign]
+    done(None)
 
 
 def test_a_leader_whose_disk_hangs_stays_the_leader() -> None:
@@ -126,4 +177,50 @@ def test_a_snapshot_that_fits_entries_which_the_disk_then_refuses_leaves_no_hole
     done("no space left on device")
     assert [getattr(answer, "success", None) for answer in answers] == [False, True]
     assert (one.applied_index, one.core.log.last_index, one.wal.last_index) == (meta.index,) * 3
+    cluster.settle()
+
+
+@pytest.mark.parametrize("seed", [3, 4, 5, 6])
+def test_two_snapshots_that_come_while_the_disk_hangs_leave_the_newer(seed: int) -> None:
+    cluster = SimCluster(3, seed=seed, slow_disks=1.0, trailing_logs=20)
+    leader, one = _cut_off_with_a_hanging_disk(cluster)
+    first, *older = _snapshot_of(cluster, leader)
+    meta, *newer = _snapshot_of(cluster, leader)
+    answers: list[msg.Reply | None] = []
+    for request, body in (older, newer):
+        one.event(ev.RpcRequest((answers.append, body, request), request))
+    done = _hang(one)
+    _append(one, leader, first.index - 4, 2, commit=1)
+    cluster.run_for(0.06)
+    assert one.core.log.snapshot_index == meta.index
+    assert answers == []
+    _go_on(one, done)
+    assert [getattr(answer, "success", None) for answer in answers] == [True] * 2
+    assert one.applied_index == meta.index
+    assert one.machine.values == leader.machine.values
+    cluster.settle()
+
+
+def test_what_is_committed_behind_a_snapshot_waits_for_it() -> None:
+    """The disk hangs; meanwhile something is committed, then a snapshot comes that fits the log, then the entries
+    behind it are committed too. The state must be that of the snapshot before they are applied to it."""
+    cluster = SimCluster(3, seed=3, slow_disks=1.0, trailing_logs=20)
+    leader, one = _cut_off_with_a_hanging_disk(cluster)
+    meta, request, body = _snapshot_of(cluster, leader)
+    cluster.write(leader, 2)
+    cluster.run_until(lambda: leader.core.commit_index == meta.index + 2)
+    answers: list[msg.Reply | None] = []
+    _append(one, leader, meta.index - 4, 6, commit=1)
+    cluster.run_for(0.05)
+    one.event(ev.RpcRequest((answers.append, body, request), request))
+    done = _hang(one)
+    cluster.write(leader)
+    cluster.run_until(lambda: leader.core.commit_index == meta.index + 3)
+    _append(one, leader, meta.index + 2, 1, commit=meta.index - 1)
+    cluster.run_for(0.06)
+    _append(one, leader, meta.index + 3, 0, commit=meta.index + 3)
+    assert one.core.log.snapshot_index == meta.index
+    assert answers == []
+    _go_on(one, done)
+    assert one.machine.values == leader.machine.values
     cluster.settle()
