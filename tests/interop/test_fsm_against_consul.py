@@ -33,6 +33,7 @@ from tests.interop.random_entries import NAMES as ENTRY_NAMES
 from tests.interop.random_entries import Entries
 from tests.interop.random_writes import KEYS, NODE_IDS, NODES, SERVICES, Write, Writes
 from tests.loopback import LoopbackPool
+from tests.seeds import seed_of
 
 DEADLINE_S = 60
 CONFIG_ENTRY = 22
@@ -182,7 +183,7 @@ class Pair:
 @contextmanager
 def running_pair(binary: Path, address: str, directory: Path) -> Iterator[tuple[Pair, random.Random]]:
     """The pair, and the source of what is written to it."""
-    seed = int(os.environ.get("FSM_SEED") or random.SystemRandom().getrandbits(32))
+    seed = int(os.environ.get("FSM_SEED") or seed_of("fsm"))
     print(f"replay: FSM_SEED={seed}")
     (directory / "consul").mkdir()
     with running_consul(binary, address, directory / "consul") as consul:

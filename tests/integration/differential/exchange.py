@@ -1,7 +1,7 @@
 """One request sent byte for byte, and its answer with everything masked that may rightly differ.
 
-Masked: the agent's address, UUIDs, Raft indexes, dates and times, latencies. Everything else (status, reason,
-names and order-independent values of headers, the body down to its white space and order of keys) must be
+Masked: the agent's address, UUIDs, Raft indexes, dates and times, latencies, small ages. Everything else (status,
+reason, names and order-independent values of headers, the body down to its white space and order of keys) must be
 equal between two agents that were asked the same.
 """
 
@@ -33,6 +33,8 @@ MASKED_HEADERS = {"date": "DATE"}
 OPAQUE = frozenset({"Labels"})
 """Members whose own keys depend on what was measured first."""
 LENGTH_MAY_DIFFER = "LENGTH"
+RECENT_S = 30
+"""Ages of cached answers up to this one count as the same: they grow while the two agents are asked in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,8 @@ def _masked(request: Request, response: http.client.HTTPResponse, body: bytes, a
         shown = MASKED_HEADERS.get(name.lower()) or mask(value, address)
         if name.lower() == "x-consul-index" and int(value) > 1:
             shown = "INDEX"
+        if name.lower() == "age" and int(value) <= RECENT_S:
+            shown = "RECENT"
         if name.lower() == "content-length" and (masked != text or gzipped):
             shown = LENGTH_MAY_DIFFER
         headers.setdefault(name, []).append(shown)

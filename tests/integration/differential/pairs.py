@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,16 @@ def assert_none(found: list[str]) -> None:
     assert not found, f"{len(found)} differences, Consul's answer first:\n" + "\n".join(found)
 
 
-def assert_same(pair: Pair, requests: list[Request]) -> None:
-    """One after the other, each to both."""
+def assert_same(pair: Pair, requests: list[Request], *, settles_within_s: float = 0.0) -> None:
+    """One after the other, each to both. settles_within_s: how long a look that shows a difference is repeated, where
+    something happens by itself, at another moment in either agent."""
     real, other = pair
     found = []
     for request in requests:
-        expected = ask(real, request)
-        found += shown(request, compared(expected, lambda request=request: ask(other, request)))  # type: ignore[misc]
+        repeat_until = time.monotonic() + (settles_within_s if request.method == "GET" else 0.0)
+        while lines := compared(ask(real, request), lambda request=request: ask(other, request)):  # type: ignore[misc]
+            if time.monotonic() >= repeat_until:
+                break
+            time.sleep(0.1)
+        found += shown(request, lines)
     assert_none(found)

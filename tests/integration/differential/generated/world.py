@@ -33,6 +33,9 @@ WEB2: dict[str, Any] = {
     ],
 }
 BARE = {"Node": "bare", "Address": "10.9.0.3", "TaggedAddresses": {"lan": "10.9.0.3", "wan": "1.2.3.4"}}
+NEVER = "100000h"
+"""A check is tried for the first time after a random part of its interval: not while the agents live, or only one of
+them would say why it has failed."""
 LOCAL: tuple[dict[str, Any], ...] = (
     {
         "ID": "local-1",
@@ -41,7 +44,7 @@ LOCAL: tuple[dict[str, Any], ...] = (
         "Port": 8080,
         "Checks": [
             {"CheckID": "local-ttl", "Name": "alive", "TTL": "1h", "Status": "passing"},
-            {"CheckID": "local-http", "Name": "web", "HTTP": "http://127.0.0.1:1/", "Interval": "1h"},
+            {"CheckID": "local-http", "Name": "web", "HTTP": "http://127.0.0.1:1/", "Interval": NEVER},
         ],
     },
     {"ID": "local-2", "Name": "local", "Port": 8081, "Meta": {"version": "2"}},
