@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -48,14 +48,14 @@ def _append(one: SimServer, leader: SimServer, after: int, count: int, commit: i
     one.event(ev.RpcRequest((lambda _reply: None, None, request), request))
 
 
-def _hang(one: SimServer) -> Callable[[str | None], None]:
+def _hang(one: SimServer) -> Any:
     """The disk does not answer any more, until `_go_on`."""
     assert one.replica is not None
     done, one.replica.sync_done = one.replica.sync_done, lambda error: None  # type: ignore[method-assign]
     return done
 
 
-def _go_on(one: SimServer, done: Callable[[str | None], None]) -> None:
+def _go_on(one: SimServer, done: Any) -> None:
     assert one.replica is not None
     one.replica.sync_done = done  # type: ignore[method-assign]
     done(None)
@@ -184,19 +184,19 @@ def test_a_snapshot_that_fits_entries_which_the_disk_then_refuses_leaves_no_hole
 def test_two_snapshots_that_come_while_the_disk_hangs_leave_the_newer(seed: int) -> None:
     cluster = SimCluster(3, seed=seed, slow_disks=1.0, trailing_logs=20)
     leader, one = _cut_off_with_a_hanging_disk(cluster)
-    first, *older = _snapshot_of(cluster, leader)
-    meta, *newer = _snapshot_of(cluster, leader)
+    older = _snapshot_of(cluster, leader)
+    newer = _snapshot_of(cluster, leader)
     answers: list[msg.Reply | None] = []
-    for request, body in (older, newer):
+    for _, request, body in (older, newer):
         one.event(ev.RpcRequest((answers.append, body, request), request))
     done = _hang(one)
-    _append(one, leader, first.index - 4, 2, commit=1)
+    _append(one, leader, older[0].index - 4, 2, commit=1)
     cluster.run_for(0.06)
-    assert one.core.log.snapshot_index == meta.index
+    assert one.core.log.snapshot_index == newer[0].index
     assert answers == []
     _go_on(one, done)
     assert [getattr(answer, "success", None) for answer in answers] == [True] * 2
-    assert one.applied_index == meta.index
+    assert one.applied_index == newer[0].index
     assert one.machine.values == leader.machine.values
     cluster.settle()
 
