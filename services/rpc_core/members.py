@@ -92,7 +92,7 @@ def server_of(member: Member) -> Server | None:
     numbers = [tags.get(tag, "") for tag in _NUMBER_TAGS]
     numbers += [tags[tag] for tag in _OPTIONAL_NUMBER_TAGS if tag in tags]
     numbers += [value for tag, value in tags.items() if tag.startswith("ft_")]
-    if build is None or not all(re.fullmatch(r"[+-]?\d+", number) for number in numbers):
+    if build is None or not all(map(_is_number, numbers)):
         return None
     datacenter = tags.get("dc", "")
     return Server(
@@ -109,6 +109,11 @@ def server_of(member: Member) -> Server | None:
         expect=int(tags.get("expect", "0")),
         non_voter="nonvoter" in tags,
     )
+
+
+def _is_number(text: str) -> bool:
+    """As strconv.Atoi takes it."""
+    return re.fullmatch(r"[+-]?[0-9]+", text) is not None and -(1 << 63) <= int(text) < 1 << 63
 
 
 def belongs_to_catalog(member: Member, datacenter: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import trio
 
 from services.rpc_core.outlet import Outlet
-from services.rpc_core.server_errors import ConnectionEndedError, RemoteCallError, ServerCallError
+from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
 from services.rpc_core.wire import rpc, yamux
 from shared.ipc.flusher import Flusher
 from shared.log import get_logger
@@ -60,6 +60,7 @@ class ServerConnection:
         self._flusher = Flusher.current()
         self._scope = trio.CancelScope()
         self._room = trio.lowlevel.ParkingLot()
+        self._given_up = ""
         self._unheard_since: float | None = None
         """Of the first call since the peer has said something."""
         self._probed_at: float | None = None
@@ -106,9 +107,14 @@ class ServerConnection:
         return not self.closed and self._probed_at is not None and now - self._probed_at >= PROBE_TIMEOUT_S
 
     async def wait_for_room(self) -> None:
-        """Returns when the peer has said something, so that a stream may be free or acknowledged."""
+        """Returns when the peer has said something, so that a stream may be free or acknowledged.
+
+        Raises DialError if the peer is given up meanwhile: nothing was sent."""
+        room = self._room
         if self.usable:
-            await self._room.park()
+            await room.park()
+        if self._room is not room:
+            raise DialError(self._given_up)
 
     def abandon(self, stream_id: int) -> None:
         """Nobody waits for this call any more. The other side may still perform it."""
@@ -116,10 +122,12 @@ class ServerConnection:
             self._end_stream(stream_id)
 
     def give_up(self, reason: str) -> None:
-        """Fail the calls that are repeatable: another server is the one to ask."""
+        """Fail the calls that are repeatable, and those that wait for room: another server is the one to ask."""
         for stream_id, call in list(self._calls.items()):
-            if call.repeatable:
+            if call.repeatable and self._calls.get(stream_id) is call:  # another's end may have been its end, too
                 self._finish(stream_id, call, ConnectionEndedError(reason))
+        room, self._room, self._given_up = self._room, trio.lowlevel.ParkingLot(), reason
+        room.unpark_all()
 
     def close(self) -> None:
         """End the connection now; calls under way fail."""
@@ -171,6 +179,8 @@ class ServerConnection:
             self._session.consumed(event.stream_id, len(event.data))
         elif isinstance(event, yamux.StreamEnded | yamux.StreamReset):
             self._on_stream_end(event.stream_id)
+        elif isinstance(event, yamux.StreamOpened):
+            self._session.reset_stream(event.stream_id)  # servers have nothing to ask
         elif isinstance(event, yamux.SessionEnded):
             _log.error(f"yamux: {event.reason}")
 

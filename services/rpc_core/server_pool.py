@@ -1,6 +1,7 @@
 """Connections to other servers by address: made when the first call needs one, shared, closed when idle.
 
-One caller dials while the others that want the same server wait for it, as in Consul's pool."""
+One dial goes on for all who want the same server, and to its end, however impatient they are: look-ups have less time
+than a dial to a host that swallows packets, so that nobody would ever learn of it."""
 
 from __future__ import annotations
 
@@ -13,12 +14,16 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.server_connection import OnReply, ServerConnection
+from services.rpc_core.server_connection import PROBE_AFTER_S, PROBE_TIMEOUT_S, OnReply, ServerConnection
 from services.rpc_core.server_errors import ConnectionEndedError, DialError, ServerCallError
 from services.rpc_core.wire import yamux
 from shared.config.runtime import join_host_port, split_host_port
+from shared.log import get_logger
+
+_log = get_logger("agent.server")
 
 DIAL_TIMEOUT_S = 10.0
+STOPPING = "the agent is being stopped"
 IDLE_TIMEOUT_S = 120.0
 REAP_INTERVAL_S = 1.0
 _ANY_ADDRESS = ("0.0.0.0", "::", "")
@@ -27,11 +32,34 @@ _ANY_ADDRESS = ("0.0.0.0", "::", "")
 class _Dialing:
     """One attempt to connect, and those who wait for it."""
 
-    __slots__ = ("done", "failure")
+    __slots__ = ("_failure", "_given_up", "_over", "_since")
 
     def __init__(self) -> None:
-        self.done = trio.Event()
-        self.failure: DialError | None = None
+        self._since = trio.current_time()
+        self._over = trio.Event()
+        self._given_up = ""
+        self._failure: DialError | None = None
+
+    async def wait(self) -> None:
+        """Until it is over. Raises DialError, also if it is given up meanwhile."""
+        over = self._over
+        await over.wait()
+        if over is not self._over:
+            raise DialError(self._given_up)
+        if self._failure is not None:
+            raise self._failure
+
+    def give_up(self, reason: str) -> None:
+        """Nobody is to wait any longer. The dial goes on, for those who come later."""
+        over, self._over, self._given_up = self._over, trio.Event(), reason
+        over.set()
+
+    def end(self, failure: DialError | None = None) -> None:
+        self._failure = failure
+        self._over.set()
+
+    def is_silent(self, now: float) -> bool:
+        return now - self._since >= PROBE_AFTER_S + PROBE_TIMEOUT_S
 
 
 class ServerPool:
@@ -44,6 +72,8 @@ class ServerPool:
         self._connections: dict[str, ServerConnection] = {}
         self.on_silent: Callable[[str], None] | None = None
         """Called with the address of a server that falls silent, and again and again while it stays so."""
+        self._retired: list[tuple[str, ServerConnection]] = []
+        """Those that take no more calls, and have been replaced."""
         self._dialing: dict[str, _Dialing] = {}
         self._nursery: trio.Nursery | None = None
 
@@ -52,11 +82,14 @@ class ServerPool:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            while True:
-                await trio.sleep(REAP_INTERVAL_S)
-                self._reap()
-                if self.on_silent is not None:
-                    self._listen(self.on_silent)
+            try:
+                while True:
+                    await trio.sleep(REAP_INTERVAL_S)
+                    self._reap()
+                    if self.on_silent is not None:
+                        self._listen(self.on_silent)
+            finally:
+                self._nursery = None
 
     def _reap(self) -> None:
         now = trio.current_time()
@@ -64,12 +97,16 @@ class ServerPool:
             if not connection.calls and now - connection.last_used >= self._idle_timeout_s:
                 connection.close()
                 del self._connections[address]
+        for _, connection in self._retired:
+            if not connection.calls:
+                connection.close()
+        self._retired = [one for one in self._retired if not one[1].closed]
 
     def _listen(self, on_silent: Callable[[str], None]) -> None:
         now = trio.current_time()
         for connection in self._connections.values():
             connection.listen(now)
-        for address in [one for one in self._connections if self.is_silent(one)]:
+        for address in [one for one in {*self._connections, *self._dialing} if self.is_silent(one)]:
             on_silent(address)
 
     # -- calls ---------------------------------------------------------------------------------------
@@ -142,20 +179,25 @@ class ServerPool:
         return partial(connection.abandon, stream_id)
 
     def give_up(self, address: str, reason: str) -> None:
-        """Nothing is to be expected from the server at `address` any more: calls that can be repeated fail now."""
-        connection = self._connections.get(address)
-        if connection is not None:
-            connection.give_up(reason)
+        """Nothing is to be expected from the server at `address` any more: calls that can be repeated, or have not been
+        sent, fail now."""
+        if (dialing := self._dialing.get(address)) is not None:
+            dialing.give_up(reason)
+        for to, connection in [*self._connections.items(), *self._retired]:
+            if to == address:
+                connection.give_up(reason)
 
     def is_silent(self, address: str) -> bool:
         """Whether calls to the server at `address` wait in vain, for all that one can tell."""
-        connection = self._connections.get(address)
-        return connection is not None and connection.is_silent(trio.current_time())
+        now, dialing, connection = trio.current_time(), self._dialing.get(address), self._connections.get(address)
+        return (dialing is not None and dialing.is_silent(now)) or (
+            connection is not None and connection.is_silent(now)
+        )
 
     def leader_is(self, address: str) -> None:
         """From now on only the server at `address` ("" for none) is worth waiting for with what can be repeated: one
         that has lost its office may hang, with the connection to it alive."""
-        for other, connection in list(self._connections.items()):
+        for other, connection in [*self._connections.items(), *self._retired]:
             if other != address:
                 connection.give_up("another server leads")
 
@@ -185,25 +227,30 @@ class ServerPool:
                 return connection
             dialing = self._dialing.get(address)
             if dialing is None:
-                return await self._dial_for_all(address)
-            await dialing.done.wait()
-            if dialing.failure is not None:
-                raise dialing.failure
+                if self._nursery is None:
+                    raise DialError(STOPPING)
+                dialing = self._dialing[address] = _Dialing()
+                self._nursery.start_soon(self._dial_and_serve, address, dialing)
+            await dialing.wait()
 
-    async def _dial_for_all(self, address: str) -> ServerConnection:
-        dialing = self._dialing[address] = _Dialing()
+    async def _dial_and_serve(self, address: str, dialing: _Dialing) -> None:
+        failure: DialError | None = DialError(STOPPING)
         try:
             connection = ServerConnection(await self._dial(address))
-        except DialError as error:
-            dialing.failure = error
-            raise
+            self._keep(address, connection)
+            failure = None
+        except Exception as error:  # the address is whatever gossip says
+            failure = error if isinstance(error, DialError) else DialError(f"dial tcp {address}: {error}")
+            return
         finally:
             del self._dialing[address]
-            dialing.done.set()
-        assert self._nursery is not None, "the pool is not running"
+            dialing.end(failure)
+        await self._serve(address, connection)
+
+    def _keep(self, address: str, connection: ServerConnection) -> None:
+        if (before := self._connections.get(address)) is not None:
+            self._retired.append((address, before))
         self._connections[address] = connection
-        self._nursery.start_soon(self._serve, address, connection)
-        return connection
 
     async def _dial(self, address: str) -> trio.SocketStream:
         host, port = split_host_port(address)
@@ -221,6 +268,8 @@ class ServerPool:
     async def _serve(self, address: str, connection: ServerConnection) -> None:
         try:
             await connection.run()
+        except Exception as error:  # a bug met on one connection must not end the others
+            _log.error("RPC connection failed", conn=f"to={address}", error=repr(error))
         finally:
             self._drop(address, connection)
 

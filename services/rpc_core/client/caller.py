@@ -18,6 +18,7 @@ from services.rpc_core.errors import NoServersError, RateExceededError, RpcError
 from services.rpc_core.forwarding import WRITES, WireRequest
 from services.rpc_core.members import Server
 from services.rpc_core.server_errors import DialError, ServerCallError
+from services.rpc_core.server_pool import STOPPING
 from shared import metrics
 from shared.ipc import Request
 from shared.many_reads import METHOD, UNKNOWN
@@ -83,7 +84,10 @@ class Caller:
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            await trio.sleep_forever()
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._nursery = None  # connections that end now fail their calls, which are not tried again
 
     # -- the two kinds of callers --------------------------------------------------------------------
 
@@ -194,7 +198,10 @@ class Caller:
             self._in_task(call, partial(self._again, call, pause_s))
 
     def _in_task(self, call: Call, task: Callable[[], Awaitable[None]]) -> None:
-        if self._nursery is None or self._tasks >= TASKS_MAX:
+        if self._nursery is None:
+            call.end(None, RpcError(STOPPING))
+            return
+        if self._tasks >= TASKS_MAX:
             call.end(None, BusyError())
             return
         self._tasks += 1

@@ -73,6 +73,7 @@ class ServerManager:
             return
         before = next((one for one in self.servers.all() if one.name == server.name), None)
         is_new = self.servers.add(server)
+        self.without_many_reads.discard(server.address)  # what has changed may be its program
         _client_log.info("adding server" if is_new else "updating server", server=str(server))
         if before is not None and before.address != server.address:
             self._core.servers.give_up(before.address, "the server has moved")

@@ -83,7 +83,7 @@ class Raw:
 
     def __init__(self, address: str, talk: Callable[[yamux.Session, int, int], Awaitable[None]]) -> None:
         self.host, self.address, self._talk = address, f"{address}:8300", talk
-        self.connections = 0
+        self.connections = self.open = 0
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         listeners = await trio.open_tcp_listeners(8300, host=self.host)
@@ -92,6 +92,13 @@ class Raw:
 
     async def _serve(self, stream: trio.SocketStream) -> None:
         self.connections += 1
+        self.open += 1
+        try:
+            await self._talk_on(stream)
+        finally:
+            self.open -= 1
+
+    async def _talk_on(self, stream: trio.SocketStream) -> None:
         session, decoders = yamux.Session(client=False, now=0.0), dict[int, rpc.RequestDecoder]()
         assert await stream.receive_some(1) == b"\x04"
         try:
@@ -139,6 +146,66 @@ async def test_what_follows_an_answer_is_not_taken_for_the_next_one(loopback: Lo
                         nursery.start_soon(call)
             assert len({one for one in answers if isinstance(one, int)}) == 8, answers
             assert other.connections == 1
+
+
+async def test_streams_that_a_server_opens_are_refused(loopback: LoopbackPool) -> None:
+    """Nobody asked for them, and they would take the place of calls."""
+
+    async def opens_streams(session: yamux.Session, stream: int, seq: int) -> None:
+        opened.append(session.open_stream())
+        session.send(opened[-1], b"hello")
+        session.send(stream, rpc.encode_response(seq, "A.B", "good"))
+
+    opened: list[int] = []
+    other = Raw(loopback(), opens_streams)
+    async with running(other, loopback()) as pool:  # type: ignore[arg-type]
+        for _ in range(5):
+            assert await pool.call(other.address, "A.B", rpc.pack({})) == "good"
+        (connection,) = pool._connections.values()
+        assert opened == [2, 4, 6, 8, 10]
+        assert connection._session.stream_count == 1
+
+
+async def test_a_server_that_goes_away_and_stays_is_left(
+    loopback: LoopbackPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that takes no more calls ends with its last one, whatever the server does."""
+    monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", 0.01)
+
+    async def goes_away(session: yamux.Session, stream: int, seq: int) -> None:
+        session.go_away()
+        session.send(stream, rpc.encode_response(seq, "A.B", "good"))
+
+    other = Raw(loopback(), goes_away)
+    async with running(other, loopback()) as pool:  # type: ignore[arg-type]
+        for _ in range(5):
+            assert await pool.call(other.address, "A.B", rpc.pack({})) == "good"
+        assert other.connections == 5
+        await until(lambda: other.open == 1)
+        assert len(pool._connections) == 1
+
+
+async def test_a_bug_met_on_one_connection_ends_that_one_only(
+    loopback: LoopbackPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def receive(session: yamux.Session, data: bytes, now: float) -> list[yamux.Event]:
+        if b"poison" in data:
+            raise KeyError("a bug")
+        return received(session, data, now)
+
+    received = yamux.Session.receive
+    monkeypatch.setattr(yamux.Session, "receive", receive)
+
+    async def poisons(session: yamux.Session, stream: int, seq: int) -> None:
+        session.send(stream, rpc.encode_response(seq, "A.B", "poison"))
+
+    bad, good = Raw(loopback(), poisons), Other(loopback(), echo)
+    async with running(good, loopback()) as pool, trio.open_nursery() as nursery:
+        await nursery.start(bad.run)
+        with pytest.raises(ConnectionEndedError):
+            await pool.call(bad.address, "A.B", rpc.pack({}))
+        assert await pool.call(good.address, "A.B", rpc.pack(7)) == 7
+        nursery.cancel_scope.cancel()
 
 
 async def test_an_answer_to_another_call_fails_its_call(loopback: LoopbackPool) -> None:

@@ -33,7 +33,16 @@ def test_a_server_is_read_from_its_tags() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"role": "node"}, {"port": ""}, {"vsn": "x"}, {"build": "dev"}, {"expect": "many"}, {"ft_fs": "y"}],
+    [
+        {"role": "node"},
+        {"port": ""},
+        {"port": "1" * 20},
+        {"port": "\N{FULLWIDTH DIGIT EIGHT}300"},
+        {"vsn": "x"},
+        {"build": "dev"},
+        {"expect": "many"},
+        {"ft_fs": "y"},
+    ],
 )
 def test_members_whose_tags_do_not_parse_are_no_servers(changes: dict[str, str]) -> None:
     assert server_of(member(tags={**TAGS, **changes})) is None

@@ -1,0 +1,163 @@
+"""rpc_core of a client beside servers that say nothing, as over links that lose all: who waits, and who goes on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from services.rpc_core import server_connection, server_pool
+from services.rpc_core.wire import rpc
+from shared.ipc import DeadlineError
+from tests.integration.rpc.test_rpc_client_core import READ, found, world
+from tests.integration.rpc.test_rpc_server_pool import Other
+from tests.loopback import LoopbackPool
+
+
+class Doubtful:
+    """A server whose connections are made, and which can be silent: it takes all that is sent and says nothing until
+    `speaks`, as over a link that loses what it sends."""
+
+    def __init__(self, address: str, answer: Callable[[rpc.Request], Any]) -> None:
+        self.host, self.speaks, self.served = address, trio.Event(), Other(address, answer)
+
+    async def run(self, task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED) -> None:
+        listeners = await trio.open_tcp_listeners(8300, host=self.host)
+        await trio.serve_listeners(self._serve, listeners, task_status=task_status)
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        await self.speaks.wait()
+        await self.served._serve(stream)
+
+
+@pytest.fixture
+def watched_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", 0.02)
+    for module in (server_connection, server_pool):
+        monkeypatch.setattr(module, "PROBE_AFTER_S", 0.1)
+        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.3)
+
+
+@pytest.mark.usefixtures("watched_closely")
+async def test_reads_leave_a_server_that_does_not_even_answer_pings(loopback: LoopbackPool, tmp_path: Path) -> None:
+    """A link that is half open: nothing ends the connection, and gossip finds other ways to the server."""
+    async with world(tmp_path, loopback()) as (made, nursery):
+        silent = Doubtful(loopback(), made.server("silent", found))
+        good = Other(loopback(), made.server("good", found))
+        for name, one in (("silent", silent), ("good", good)):
+            await nursery.start(one.run)
+            await made.comes(name, one.host)
+        written: list[Any] = []
+
+        async def write() -> None:
+            written.append(await made.call("Session.Apply", READ))
+
+        nursery.start_soon(write)
+        with trio.fail_after(5):
+            assert (await made.call("KVS.Get", READ))["Index"] == 7
+            assert (await made.call("Session.Apply", READ))["Index"] == 7  # what comes now goes elsewhere
+        assert made.asked == ["good KVS.Get", "good Session.Apply"]
+        assert not written  # it may have arrived: only its own server can tell
+        silent.speaks.set()
+        await made.until(lambda: written)
+        assert "silent Session.Apply" in made.asked[2:]
+
+
+@pytest.mark.usefixtures("watched_closely")
+async def test_calls_leave_a_server_that_cannot_even_be_connected_to(
+    loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Packets to it vanish. Whoever asks is less patient than a dial, as look-ups are; one dial goes on for all."""
+    dials: Counter[str] = Counter()
+    dialed = trio.open_tcp_stream
+
+    async def open_tcp_stream(host: str, *arguments: Any, **options: Any) -> trio.SocketStream:
+        dials[host] += 1
+        if host == gone:
+            await trio.sleep_forever()
+        return await dialed(host, *arguments, **options)
+
+    monkeypatch.setattr(trio, "open_tcp_stream", open_tcp_stream)
+    async with world(tmp_path, loopback()) as (made, nursery):
+        good = Other(loopback(), made.server("good", found))
+        await nursery.start(good.run)
+        gone = loopback()
+        for name, host in (("gone", gone), ("good", good.host)):
+            await made.comes(name, host)
+        for method in ("KVS.Get", "Session.Apply"):
+            with pytest.raises(DeadlineError):
+                await made.call(method, READ, timeout_s=0.1)
+        with trio.fail_after(5):
+            for method in ("KVS.Get", "Session.Apply"):  # nothing was sent, so that a write may go on as well
+                assert (await made.call(method, READ))["Index"] == 7
+        assert dials == {gone: 1, good.host: 1}
+
+
+@pytest.mark.usefixtures("watched_closely")
+async def test_calls_that_wait_for_a_stream_of_a_silent_server_leave_it(loopback: LoopbackPool, tmp_path: Path) -> None:
+    """A session opens 256 streams ahead of their acknowledgement."""
+    async with world(tmp_path, loopback()) as (made, nursery):
+        silent = Doubtful(loopback(), made.server("silent", found))
+        good = Other(loopback(), made.server("good", found))
+        for name, one in (("silent", silent), ("good", good)):
+            await nursery.start(one.run)
+            await made.comes(name, one.host)
+        with trio.fail_after(10):
+            async with trio.open_nursery() as callers:
+                for _ in range(300):
+                    callers.start_soon(made.call, "KVS.Get", READ)
+        assert made.asked == ["good KVS.Get"] * 300
+
+
+@pytest.mark.usefixtures("watched_closely")
+async def test_while_every_server_is_silent_calls_wait_for_whoever_speaks_first(
+    loopback: LoopbackPool, tmp_path: Path
+) -> None:
+    async with world(tmp_path, loopback()) as (made, nursery):
+        servers = {name: Doubtful(loopback(), made.server(name, found)) for name in "abc"}
+        for name, one in servers.items():
+            await nursery.start(one.run)
+            await made.comes(name, one.host)
+        answers: list[Any] = []
+
+        async def read() -> None:
+            answers.append(await made.call("KVS.Get", READ))
+
+        pool = made.core.core.servers
+        nursery.start_soon(read)
+        await made.until(lambda: all(pool.is_silent(f"{one.host}:8300") for one in servers.values()))
+        await trio.sleep(0.5)
+        assert not answers
+        servers["a"].speaks.set()
+        await made.until(lambda: answers)
+        assert answers[0]["Index"] == 7
+        assert not pool.is_silent(f"{servers['a'].host}:8300")
+
+
+@pytest.mark.usefixtures("watched_closely")
+async def test_a_server_that_thinks_for_long_is_not_silent(loopback: LoopbackPool, tmp_path: Path) -> None:
+    go_on = trio.Event()
+
+    async def thinks(call: rpc.Request) -> object:
+        await go_on.wait()
+        return await found(call)
+
+    async with world(tmp_path, loopback()) as (made, nursery):
+        for name, answer in (("thinks", thinks), ("good", found)):
+            other = Other(loopback(), made.server(name, answer))
+            await nursery.start(other.run)
+            await made.comes(name, other.host)
+        answers: list[Any] = []
+
+        async def read() -> None:
+            answers.append(await made.call("KVS.Get", READ))
+
+        nursery.start_soon(read)
+        await trio.sleep(1)
+        go_on.set()
+        await made.until(lambda: answers)
+        assert made.asked == ["thinks KVS.Get"]
