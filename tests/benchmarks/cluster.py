@@ -52,8 +52,9 @@ def _rates(add: Add, cluster: Cluster, seconds: float) -> None:
         agent.http("PUT", "/v1/kv/bench/7", b"value-7")
         for mode, goal in (("stale", None), ("default", None), ("consistent", 2.0)):
             query = "" if mode == "default" else f"?{mode}"
-            rate, _ = measure.wrk(f"{base}/v1/kv/bench/7{query}", 16, seconds)
-            add(f"3 servers: GET kv {mode} at the {name}, 16 connections", "1/s", rate, goal=goal)
+            for connections in (16, 64):
+                rate, _ = measure.wrk(f"{base}/v1/kv/bench/7{query}", connections, seconds)
+                add(f"3 servers: GET kv {mode} at the {name}, {connections} connections", "1/s", rate, goal=goal)
 
 
 def _catching_up(add: Add, cluster: Cluster) -> None:

@@ -29,7 +29,8 @@ _MAX_EVENTS = 200_000
 class SimCluster:
     """drop, duplicate: probability per message; late: that it takes up to a second, longer than its sender waits;
     delay_s_max: one way, for all others; interrupted: probability that a snapshot's connection ends in the middle;
-    slow_disks: that a booted server syncs in the background; spares: servers that are up and in no configuration."""
+    slow_disks: that a booted server syncs in the background; hanging: that such a sync takes very long; spares: servers
+    that are up and in no configuration."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class SimCluster:
         delay_s_max: float = 0.005,
         interrupted: float = 0.0,
         slow_disks: float = 0.3,
+        hanging: float = 0.0,
         trailing_logs: int = 20,
         segment_bytes: int = 1 << 14,
         max_append_entries: int = 8,
@@ -52,7 +54,7 @@ class SimCluster:
         self.rng = random.Random(seed)
         self.now = 0.0
         self.drop, self.duplicate, self.late, self.delay_s_max = drop, duplicate, late, delay_s_max
-        self.interrupted, self.slow_disks = interrupted, slow_disks
+        self.interrupted, self.slow_disks, self.hanging = interrupted, slow_disks, hanging
         self.trailing_logs, self.segment_bytes = trailing_logs, segment_bytes
         self.max_append_entries = max_append_entries
         self.max_in_flight_bytes, self.keeps_lines = max_in_flight_bytes, keeps_lines

@@ -23,7 +23,7 @@ _OF_NO_REQUEST = -1
 def run_seed(size: int, seed: int) -> SimCluster:
     """Raises AssertionError if a promise of Raft is broken, or if the cluster does not recover when all is well
     again."""
-    rng = random.Random(seed * 8 + size)
+    rng, disks = random.Random(seed * 8 + size), random.Random(f"{seed} {size}")
     cluster = SimCluster(
         size,
         rng.getrandbits(32),
@@ -34,6 +34,7 @@ def run_seed(size: int, seed: int) -> SimCluster:
         delay_s_max=rng.choice([0.001, 0.01, 0.04]),
         interrupted=rng.choice([0.0, 0.3]),
         slow_disks=rng.choice([0.0, 0.3, 1.0]),
+        hanging=disks.choice([0.0, 0.0, 0.1, 0.4]),
         trailing_logs=rng.choice([3, 20]),
         segment_bytes=rng.choice([1 << 12, 1 << 13]),
         max_append_entries=rng.choice([1, 8]),

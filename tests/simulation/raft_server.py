@@ -353,7 +353,10 @@ class SimServer:
         pass
 
     def start_sync(self, sync: Callable[[], None]) -> None:
-        life, replica = self.lives, self.replica
+        life, replica, rng = self.lives, self.replica, self.cluster.rng
+        takes_s = rng.uniform(0, 0.02)
+        if self.cluster.hanging and rng.random() < self.cluster.hanging:
+            takes_s = rng.uniform(0.02, 0.6)
 
         def finish() -> None:
             assert replica is not None
@@ -368,7 +371,7 @@ class SimServer:
             if self.lives == life and self.replica is replica:
                 self.run(finish)
 
-        self.cluster.after(self.cluster.rng.uniform(0, 0.02), later)
+        self.cluster.after(takes_s, later)
 
     def send(self, effect: ev.Send) -> None:
         self.cluster.oracle.asked(self, effect.request)
