@@ -53,6 +53,7 @@ class Everything(Applications):
     def __init__(self, agent: AnyAgent) -> None:
         super().__init__(agent, session_ttl="60s")
         self._written = self.asked_again = 0
+        self.failed_look_ups: list[str] = []
         self._lost: dict[str, set[str]] = {}
         self._rng = random.Random(agent.address)
         check = {"TTL": "60s", "CheckID": "alive", "Status": "passing"}
@@ -73,8 +74,8 @@ class Everything(Applications):
         self._resolve(self._service)
 
     def _resolve(self, name: str) -> None:
-        """As resolvers do: again where nothing comes back (slow links lose datagrams), or a failure (a link that is
-        half open fails each look-up after nine seconds, until keepalive finds out)."""
+        """As resolvers do: again where nothing comes back (slow links lose datagrams), or a failure (a cluster that has
+        no leader for longer than calls are held, or a client that reaches none of several servers)."""
         give_up_at = time.monotonic() + ANSWER_WITHIN_S
         while True:
             try:
@@ -86,6 +87,8 @@ class Everything(Applications):
             assert time.monotonic() < give_up_at, str(answer)
             assert answer is None or answer.header.rcode == RCODE.SERVFAIL, str(answer)
             self.asked_again += 1
+            if answer is not None:
+                self.failed_look_ups.append(f"{time.monotonic() - self._began:.1f} s: {name}")
 
     def _pass(self) -> None:
         answer = self._agent.http("PUT", "/v1/agent/check/pass/alive", timeout_s=ANSWER_WITHIN_S)
@@ -280,7 +283,7 @@ def judge(
     for used in applications:
         print(used.counts, {name: round(took_s, 1) for name, took_s in used.slowest_s.items()})
         print(len(used.failed_writes), "writes failed:", *used.failed_writes[:SHOWN], sep="\n  ")
-        print(used.asked_again, "look-ups had to be asked again")
+        print(used.asked_again, "look-ups had to be asked again; failed:", *used.failed_look_ups[:SHOWN])
         print(len(used.problems), "problems:", *used.problems[:SHOWN], sep="\n  ")
     print(history)
     assert disturber.failure is None, f"{disturber.failure!r}\n{history}"
