@@ -33,6 +33,8 @@ MASKED_HEADERS = {"date": "DATE"}
 OPAQUE = frozenset({"Labels"})
 """Members whose own keys depend on what was measured first."""
 LENGTH_MAY_DIFFER = "LENGTH"
+UNCHUNKED_BYTES_MAX = 2048
+"""Longer bodies do not fit into the buffer of Go's HTTP server, which then does not know their length."""
 RECENT_S = 30
 """Ages of cached answers up to this one count as the same: they grow while the two agents are asked in turn."""
 
@@ -149,11 +151,21 @@ def differences(expected: Answer, found: Answer) -> list[str]:
     for name in sorted({*expected.headers, *found.headers}):
         if LENGTH_MAY_DIFFER in (*expected.headers.get(name, ()), *found.headers.get(name, ())):
             continue
+        if name == "Transfer-Encoding" and _one_fits_the_buffer(expected, found):
+            continue
         if expected.headers.get(name) != found.headers.get(name):
             lines.append(f"header {name}: {expected.headers.get(name)} != {found.headers.get(name)}")
     if expected.body != found.body:
         lines.append(f"body: {_around(expected.body, found.body)}")
     return lines
+
+
+def _one_fits_the_buffer(one: Answer, other: Answer) -> bool:
+    """Whether a difference in length that does not count (of masked addresses, say) is why only one is chunked."""
+    may_differ = LENGTH_MAY_DIFFER in (*one.headers.get("Content-Length", ()), *other.headers.get("Content-Length", ()))
+    shorter, longer = sorted((one, other), key=lambda answer: len(answer.raw_body))
+    fits = len(shorter.raw_body) <= UNCHUNKED_BYTES_MAX < len(longer.raw_body)
+    return may_differ and fits and longer.headers.get("Transfer-Encoding") == ["chunked"]
 
 
 def _around(expected: str, found: str) -> str:
