@@ -325,6 +325,20 @@ class RealConsul(_Configured):
         return [str(self.binary)]
 
 
+@contextlib.contextmanager
+def all_running(*agents: Agent | RealConsul) -> Iterator[None]:
+    """They start side by side, for each waits more than it computes; all serve inside."""
+    try:
+        for agent in agents:
+            agent.start()
+        for agent in agents:
+            agent.wait_ready()
+        yield
+    finally:
+        for agent in agents:
+            agent.destroy()
+
+
 def wait_settled(agent: Agent | RealConsul) -> None:
     """Waits until the agent has written its own node, service and check, after which nothing moves by itself."""
 

@@ -30,4 +30,5 @@ class BothPrograms:
             stderr=subprocess.PIPE,
             env={**self._environment, **environment},
             text=text,
+            bufsize=-1 if text else 0,  # a line that was read takes nothing away from what is read later
         )

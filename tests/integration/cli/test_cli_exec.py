@@ -117,9 +117,10 @@ def test_long_output_comes_in_pieces_and_whole(programs: Programs) -> None:
 
 
 def test_a_silent_program_gives_signs_of_life(programs: Programs) -> None:
-    for which in (REAL, OURS):
-        status, out, _ = programs.run(which, "-wait=400ms", "-verbose", "sleep 1.5; echo done")
-        assert status == 0
+    arguments = ["-wait=400ms", "-verbose", "sleep 1.5; echo done"]
+    for process in [programs.start(which, *arguments) for which in (REAL, OURS)]:
+        out, _ = process.communicate(timeout=PATIENCE_S)
+        assert process.returncode == 0
         assert out.count(b"==> node1: heartbeat received\n") >= 2
         assert b"    node1: done\n" in out
         assert b"\n1 / 1 node(s) completed / acknowledged\n" in out
@@ -127,11 +128,12 @@ def test_a_silent_program_gives_signs_of_life(programs: Programs) -> None:
 
 def test_output_is_shown_while_the_program_runs(programs: Programs) -> None:
     """A piece that is not full goes out when the program has been silent for half a second."""
-    for which in (REAL, OURS):
-        process = programs.start(which, "-wait=2s", "echo early; sleep 2; echo late")
+    started = [programs.start(which, "-wait=2s", "echo early; sleep 2; echo late") for which in (REAL, OURS)]
+    for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == b"    node1: early\n"
         assert process.poll() is None
+    for process in started:
         out, _ = process.communicate(timeout=PATIENCE_S)
         assert b"    node1: late\n" in out
 

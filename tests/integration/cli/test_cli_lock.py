@@ -219,13 +219,17 @@ TRAPS = {
 
 @pytest.mark.parametrize("child", TRAPS)
 def test_a_signal_ends_the_command_and_frees_the_lock(programs: Programs, child: str) -> None:
-    outcomes = []
+    started = {}
     for which in (REAL, OURS):
-        process = programs.start(which, "lock", "-verbose", "-child-exit-code", "signalled", TRAPS[child])
-        _wait_line(process, "started")
-        process.send_signal(signal.SIGTERM)
-        outcomes.append(finish(process))
-        assert programs.key("signalled/.lock") is None
+        prefix = f"signalled-{which}"
+        started[prefix] = programs.start(which, "lock", "-verbose", "-child-exit-code", prefix, TRAPS[child])
+        _wait_line(started[prefix], "started")
+        started[prefix].send_signal(signal.SIGTERM)
+    outcomes = []
+    for prefix, process in started.items():
+        each = finish(process)
+        outcomes.append(Outcome(each.status, each.stdout.replace(prefix, "PREFIX"), each.stderr))
+        assert programs.key(f"{prefix}/.lock") is None
     assert outcomes[1].status == outcomes[0].status
     if child == "refuses":  # the real one does not wait for the end of what it killed
         outcomes = [Outcome(each.status, each.stdout, "") for each in outcomes]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul, all_running, wait_settled
 from tests.integration.differential.exchange import Answer, Request, differences, exchange
 from tests.integration.differential.script import Run, Step
 from tests.loopback import LoopbackPool
@@ -55,9 +55,7 @@ class Pairs:
 
     @contextlib.contextmanager
     def _settled(self, *agents: AnyAgent) -> Iterator[None]:
-        with contextlib.ExitStack() as stack:
-            for agent in agents:
-                stack.enter_context(agent.running())
+        with all_running(*agents):
             for agent in agents:
                 wait_settled(agent)
             yield
