@@ -26,6 +26,7 @@ class DialError(ServerCallError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"{NO_CONNECTION}: {reason}")
+        self.reason = reason
 
 
 class ConnectionEndedError(ServerCallError):

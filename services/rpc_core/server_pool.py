@@ -236,7 +236,7 @@ class ServerPool:
     async def _dial_and_serve(self, address: str, dialing: _Dialing) -> None:
         failure: DialError | None = DialError(STOPPING)
         try:
-            connection = ServerConnection(await self._dial(address))
+            connection = ServerConnection(await self.dial(address))
             self._keep(address, connection)
             failure = None
         except Exception as error:  # the address is whatever gossip says
@@ -252,7 +252,8 @@ class ServerPool:
             self._retired.append((address, before))
         self._connections[address] = connection
 
-    async def _dial(self, address: str) -> trio.SocketStream:
+    async def dial(self, address: str) -> trio.SocketStream:
+        """A connection of the caller's own. Raises DialError."""
         host, port = split_host_port(address)
         where = f"{join_host_port(self._bind_host, 0)}->{address}" if self._bind_host else address
         try:

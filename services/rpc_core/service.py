@@ -77,7 +77,9 @@ class RpcCore:
         )
         self._duties = LeaderDuties(self.core)
         self._bootstrapping = Bootstrapping(self.core)
-        self._snapshots = Snapshots(self.core, snapshot_port.ask_server, self._begin_anew)
+        self._snapshots = Snapshots(
+            self.core, partial(snapshot_port.ask_server, self.core.servers.dial), self._begin_anew
+        )
         self._listener = RpcListener(
             config.rpc_bind_addr,
             handshake_timeout_s=config.limits.rpc_handshake_timeout_s,

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Awaitable, Callable
 from typing import IO, Any
 
 import msgpack
 import trio
 
 from services.rpc_core.errors import RpcError
+from services.rpc_core.server_errors import DialError
 from services.rpc_core.snapshots import RESTORE, SAVE, SnapshotRequest, Snapshots
 from services.rpc_core.wire import rpc
-from shared.config.runtime import split_host_port
 from shared.log import get_logger
 from shared.spool import room_bytes
 from shared.structs.errors import WireTypeError
@@ -25,11 +26,13 @@ _log = get_logger("agent.server")
 
 SNAPSHOT_BYTE = b"\x05"
 HEADER_BYTES_MAX = 1 << 20
-CONNECT_TIMEOUT_S = 10.0
 STALL_TIMEOUT_S = 60.0
 """A peer that sends or takes nothing for so long has gone."""
 ANSWER_TIMEOUT_S = 900.0
 CHUNK_BYTES = 1 << 16
+
+Dial = Callable[[str], Awaitable[trio.SocketStream]]
+"""Connects to an address. Raises DialError."""
 
 
 class _HeaderError(Exception):
@@ -109,17 +112,14 @@ async def serve(snapshots: Snapshots, stream: trio.SocketStream) -> None:
         _log.error("Snapshot RPC error", error=f"failed to stream snapshot: {str(error) or 'i/o timeout'}")
 
 
-async def ask_server(address: str, args: SnapshotRequest, path: str) -> QueryMeta:
+async def ask_server(dial: Dial, address: str, args: SnapshotRequest, path: str) -> QueryMeta:
     """Have the server at `address` ("ip:port") do it; the archive comes from, or goes into, the file at `path`.
 
     Raises RpcError."""
-    host, port = split_host_port(address)
     try:
-        with trio.fail_after(CONNECT_TIMEOUT_S):
-            stream = await trio.open_tcp_stream(host, port)
-    except (OSError, trio.TooSlowError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "i/o timeout"
-        raise RpcError(f"dial tcp {address}: {reason}") from None
+        stream = await dial(address)
+    except DialError as error:
+        raise RpcError(error.reason) from None
     async with stream:
         try:
             await _send(stream, SNAPSHOT_BYTE + rpc.pack(args.to_wire()))

@@ -34,9 +34,9 @@ class ClientSnapshots:
             if not self._core.allow_call():
                 metrics.incr("consul.client.rpc.exceeded")
                 raise RateExceededError
-            args = SnapshotRequest.from_wire(request.payload)
+            args, path = SnapshotRequest.from_wire(request.payload), request.payload["path"]
             try:
-                return (await ask_server(server.address, args, request.payload["path"])).to_wire()
+                return (await ask_server(self._core.servers.dial, server.address, args, path)).to_wire()
             except RpcError:
                 self._manager.turn_away(server)
                 raise

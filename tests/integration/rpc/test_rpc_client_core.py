@@ -244,6 +244,29 @@ async def test_encoded_writes_are_answered_with_their_outcome(loopback: Loopback
         assert made.asked == ["a KVS.Apply"] * 4 + ["a Catalog.Register"]
 
 
+async def test_snapshots_are_asked_for_from_the_agents_own_address(loopback: LoopbackPool, tmp_path: Path) -> None:
+    sources: list[str] = []
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        sources.append(stream.socket.getpeername()[0])
+        while await stream.receive_some(1 << 16):
+            pass
+        await stream.send_all(rpc.pack({"Error": "not now"}))
+
+    own, host = loopback(), loopback()
+    request = {"Datacenter": "dc1", "Op": 0, "path": str(tmp_path / "archive")}
+    async with world(tmp_path, own) as (made, nursery):
+        await made.comes("a", host)
+        refused = f"^dial tcp {own}:0->{host}:8300: connect: connection refused$"
+        with pytest.raises(RemoteError, match=refused):
+            await made.call("Agent.Snapshot", request)
+        listeners = await trio.open_tcp_listeners(8300, host=host)
+        await nursery.start(trio.serve_listeners, refuse, listeners)
+        with pytest.raises(RemoteError, match=r"^not now$"):
+            await made.call("Agent.Snapshot", request)
+    assert sources == [own]
+
+
 async def test_the_list_is_shuffled_and_begins_with_a_server_that_answers(
     loopback: LoopbackPool, tmp_path: Path
 ) -> None:
