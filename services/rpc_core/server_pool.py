@@ -85,6 +85,8 @@ class ServerPool:
             try:
                 while True:
                     await trio.sleep(REAP_INTERVAL_S)
+                    # Readers first: what came while this process had to wait for the CPU is no silence.
+                    await trio.lowlevel.checkpoint()
                     self._reap()
                     if self.on_silent is not None:
                         self._listen(self.on_silent)

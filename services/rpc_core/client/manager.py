@@ -53,7 +53,7 @@ class ServerManager:
         """Reads go from a server that says nothing to one of which no such thing is known; while there is none, all
         wait for whoever speaks first. Writes stay: whether they are done only their own server can tell."""
         silent = {one.address for one in self.servers.all() if self._core.servers.is_silent(one.address)}
-        if len(silent) < len(self.servers):
+        if any(one.address not in silent for one in self.servers.all()):
             while (first := self.servers.first()) is not None and first.address in silent:
                 self.turn_away(first)
             self._core.servers.give_up(address, "nothing comes from the server")

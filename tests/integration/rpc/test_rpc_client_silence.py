@@ -139,6 +139,26 @@ async def test_while_every_server_is_silent_calls_wait_for_whoever_speaks_first(
 
 
 @pytest.mark.usefixtures("watched_closely")
+async def test_a_silent_server_under_two_names_is_not_two(loopback: LoopbackPool, tmp_path: Path) -> None:
+    """One that was renamed, until gossip gives its old name up."""
+    async with world(tmp_path, loopback()) as (made, nursery):
+        silent = Doubtful(loopback(), made.server("silent", found))
+        await nursery.start(silent.run)
+        for name in ("old", "new"):
+            await made.comes(name, silent.host)
+        answers: list[Any] = []
+
+        async def read() -> None:
+            answers.append(await made.call("KVS.Get", READ))
+
+        nursery.start_soon(read)
+        await made.until(lambda: made.core.core.servers.is_silent(f"{silent.host}:8300"))
+        await trio.sleep(0.1)
+        silent.speaks.set()
+        await made.until(lambda: answers)
+
+
+@pytest.mark.usefixtures("watched_closely")
 async def test_a_server_that_thinks_for_long_is_not_silent(loopback: LoopbackPool, tmp_path: Path) -> None:
     go_on = trio.Event()
 
