@@ -53,15 +53,8 @@ class Cluster:
     @contextlib.contextmanager
     def running(self) -> Iterator[Cluster]:
         """Start all, wait until all know one leader and have each other in the catalog; end all at the end."""
-        try:
-            self.start()
-            for one in self.servers:
-                one.wait_ready()
-            self.wait_settled()
+        with clusters_running(self):
             yield self
-        finally:
-            for one in self.servers:
-                one.destroy()
 
     def alive(self) -> list[AnyAgent]:
         return [one for one in self.servers if one.process is not None and one.process.poll() is None]
@@ -116,6 +109,23 @@ class Cluster:
         found = wait_until(accepted, timeout_s, "a server that takes a write")
         assert found is not None
         return found
+
+
+@contextlib.contextmanager
+def clusters_running(*clusters: Cluster) -> Iterator[None]:
+    """As `Cluster.running` for several, which start side by side."""
+    servers = [one for cluster in clusters for one in cluster]
+    try:
+        for one in servers:
+            one.start()
+        for one in servers:
+            one.wait_ready()
+        for cluster in clusters:
+            cluster.wait_settled()
+        yield
+    finally:
+        for one in (*servers, *(one for cluster in clusters for one in cluster)):
+            one.destroy()
 
 
 def server(

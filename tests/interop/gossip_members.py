@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ import trio
 from services.gossip.swim.formulas import suspicion_timeout_s
 from shared.config import sections
 from shared.ipc import IpcError
-from tests.agents import PATIENCE_S, Agent, RealConsul
+from tests.agents import PATIENCE_S, RealConsul
 from tests.integration.gossip.gossip_process import Caller, GossipProcess
 from tests.promises import within_s
 
@@ -332,17 +332,3 @@ async def wait_all(members: Sequence[PoolMember], expected: dict[str, int], time
     async with trio.open_nursery() as nursery:
         for member in members:
             nursery.start_soon(member.wait_statuses, expected, timeout_s)
-
-
-@contextlib.contextmanager
-def all_running(*agents: Agent | RealConsul) -> Iterator[None]:
-    """Whole agents, started together."""
-    try:
-        for agent in agents:
-            agent.start()
-        for agent in agents:
-            agent.wait_ready()
-        yield
-    finally:
-        for agent in agents:
-            agent.destroy()

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from services.rpc_core.local.user_event import UserEvent, encode, new_id
-from tests.agents import Agent, RealConsul, wait_until
+from tests.agents import Agent, RealConsul, all_running, wait_until
 from tests.integration.gossip.gossip_process import wait_for
 from tests.interop.gossip_members import ALIVE, ConsulMember, OurMember, SerfMember, Timing, in_thread, wait_all
 
@@ -182,7 +182,7 @@ def test_keys_of_all_pools_of_two_datacenters(loopback: Loopback, tmp_path: Path
     real = RealConsul(
         loopback(), tmp_path / "real", real_consul, ["-encrypt", FIRST, "-datacenter=dc2"], node_name="real"
     )
-    with ours.running(), real.running():
+    with all_running(ours, real):
         assert ours.cli("join", "-wan", real.address).returncode == 0
         for agent in (ours, real):
             wait_until(lambda a=agent: len(a.http("GET", "/v1/catalog/datacenters").json()) == 2, what="both")  # type: ignore[misc]

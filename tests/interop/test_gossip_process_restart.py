@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from services.gossip.codec.stream import PushPull, StreamDecoder, encode_stream
-from tests.agents import Agent, RealConsul, wait_until
-from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK, all_running
+from tests.agents import Agent, RealConsul, all_running, wait_until
+from tests.interop.gossip_members import ALIVE, FAILED, LEFT, QUICK
 
 pytestmark = pytest.mark.real_consul
 

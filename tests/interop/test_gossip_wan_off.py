@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_until
-from tests.interop.gossip_members import all_running
+from tests.agents import Agent, RealConsul, all_running, wait_until
 
 pytestmark = pytest.mark.real_consul
 

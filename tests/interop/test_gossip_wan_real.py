@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_until
-from tests.interop.gossip_members import ALIVE, FAILED, KEY, LEFT, QUICK, all_running
+from tests.agents import Agent, RealConsul, all_running, wait_until
+from tests.interop.gossip_members import ALIVE, FAILED, KEY, LEFT, QUICK
 
 pytestmark = pytest.mark.real_consul
 

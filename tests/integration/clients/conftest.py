@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled
+from tests.agents import Agent, RealConsul, all_running, wait_settled
 from tests.loopback import LoopbackPool
 from tests.real_consul import NotAvailableError
 
@@ -20,9 +19,7 @@ def agents(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> Iterato
     """The real agent and ours, just started."""
     real = RealConsul(loopback(), tmp_path / "real", real_consul)
     ours = Agent(loopback(), tmp_path / "ours")
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
+    with all_running(real, ours):
         for agent in (real, ours):
             wait_settled(agent)
         yield real, ours

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import Agent, RealConsul, all_running, wait_settled, wait_until
 from tests.integration.clients import packages
 from tests.integration.clients.prometheus import Prometheus, discovered, job
 from tests.loopback import LoopbackPool
@@ -38,9 +37,7 @@ CATALOG: list[dict[str, Any]] = [
 def agents(real_consul: Path, loopback: LoopbackPool, tmp_path: Path) -> Iterator[tuple[RealConsul, Agent]]:
     real = RealConsul(loopback(), tmp_path / "real", real_consul, config=CONFIG)
     ours = Agent(loopback(), tmp_path / "ours", config=CONFIG)
-    with contextlib.ExitStack() as stack:
-        for agent in (real, ours):
-            stack.enter_context(agent.running())
+    with all_running(real, ours):
         for agent in (real, ours):
             wait_settled(agent)
             for registration in CATALOG:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import Agent, RealConsul, all_running, wait_settled, wait_until
 from tests.integration.differential.exchange import mask
 from tests.loopback import LoopbackPool
 
@@ -76,9 +75,7 @@ def clis(
         RealConsul(loopback(), directory / "real", real_consul, config=CONFIG),
         Agent(loopback(), directory / "ours", config=CONFIG),
     )
-    with contextlib.ExitStack() as stack:
-        for agent in agents:
-            stack.enter_context(agent.running())
+    with all_running(*agents):
         for agent in agents:
             wait_settled(agent)
         real, ours = agents

@@ -4,7 +4,6 @@ The scenarios are those of a lone agent. PROCONSUL_DIFFERENTIAL=consul compares 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.agents import PATIENCE_S, Agent, RealConsul
-from tests.clusters import AnyAgent, Cluster, with_follower
+from tests.clusters import AnyAgent, Cluster, clusters_running, with_follower
 from tests.integration.differential import (
     scenarios,
     scenarios_config,
@@ -89,9 +88,7 @@ def clusters(
         )
         for which in ("consul", request.param)
     ]
-    with contextlib.ExitStack() as stack:
-        for one in made:
-            stack.enter_context(one.running())
+    with clusters_running(*made):
         yield made[0], made[1]
 
 

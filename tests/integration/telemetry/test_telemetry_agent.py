@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.agents import PATIENCE_S, Agent, RealConsul, wait_settled, wait_until
+from tests.agents import PATIENCE_S, Agent, RealConsul, all_running, wait_settled, wait_until
 from tests.loopback import LoopbackPool
 
 AnyAgent = Agent | RealConsul
@@ -66,16 +66,10 @@ def _all_there(agent: AnyAgent) -> bool:
 @contextlib.contextmanager
 def running(*agents: AnyAgent) -> Iterator[None]:
     """All of them start at the same time."""
-    try:
+    with all_running(*agents):
         for agent in agents:
-            agent.start()
-        for agent in agents:
-            agent.wait_ready()
             wait_settled(agent)
         yield
-    finally:
-        for agent in agents:
-            agent.destroy()
 
 
 @pytest.mark.real_consul

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.agents import Agent, RealConsul, wait_settled, wait_until
+from tests.agents import Agent, RealConsul, all_running, wait_settled, wait_until
 from tests.loopback import LoopbackPool
 
 pytestmark = pytest.mark.real_consul
@@ -132,7 +132,7 @@ def agents(real_consul: Path, loopback: LoopbackPool, tmp_path_factory: pytest.T
     settings = [config(directory, receiver.url) for directory, receiver in zip(directories, receivers, strict=True)]
     made.append(RealConsul(addresses[0], directories[0], real_consul, config=settings[0]))
     made.append(Agent(addresses[1], directories[1], config=settings[1]))
-    with made[0].running(), made[1].running():
+    with all_running(*made):
         for agent in made:
             wait_settled(agent)
             change_everything(agent)
