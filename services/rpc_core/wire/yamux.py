@@ -5,10 +5,10 @@ Frame: version u8 = 0, type u8, flags u16, stream id u32, length u32, all big en
 `take_outgoing` gives the bytes to write, `deadline` says when `tick` is to be called next (seconds of the
 caller's monotonic clock).
 
-Differences from the Go library that a peer may notice: a stream that stays silent never blocks the others,
-received data beyond `Limits.unconsumed_bytes_max` over all streams ends the session, and a stream which only
-we have closed is reset after `Limits.close_linger_s`, or when its place is needed, so that a forgetful peer cannot
-fill our memory, nor keep us from opening others."""
+Differences from the Go library that a peer may notice: a stream that stays silent never blocks the others, a peer
+that sends need not answer pings in time, received data beyond `Limits.unconsumed_bytes_max` over all streams ends the
+session, and a stream which only we have closed is reset after `Limits.close_linger_s`, or when its place is needed, so
+that a forgetful peer cannot fill our memory, nor keep us from opening others."""
 
 from __future__ import annotations
 
@@ -152,6 +152,7 @@ class Session:
         self._next_ping_at = self.deadline
         self._ping_id = 0
         self._ping_sent_at: float | None = None
+        self._heard_at = now
         self._lingering: OrderedDict[int, float] = OrderedDict()
         """Streams that only we have closed, and until when they may stay; the first ends first."""
         self.round_trip_s: float | None = None
@@ -255,7 +256,7 @@ class Session:
         while (stream_id := self._longest_closed()) is not None and self._lingering[stream_id] <= now:
             self.reset_stream(stream_id)
             events.append(StreamReset(stream_id))
-        if self._ping_sent_at is not None and now - self._ping_sent_at >= self.limits.ping_timeout_s:
+        if self._ping_sent_at is not None and now >= self._give_up_at(self._ping_sent_at):
             self._end(events, "keepalive timeout")
         elif self._ping_sent_at is None and now >= self._next_ping_at:
             self._ping_id = (self._ping_id + 1) & 0xFFFFFFFF
@@ -280,6 +281,7 @@ class Session:
         events: list[Event] = []
         if self.ended is not None:
             return events
+        self._heard_at = now
         if self._input:
             self._input += data
             source = bytes(self._input)
@@ -454,9 +456,13 @@ class Session:
             self._queued_bytes = 0
             events.append(SessionEnded(reason))
 
+    def _give_up_at(self, ping_sent_at: float) -> float:
+        """A peer that sends is there: on a slow link its answer to the ping comes behind what it sent before."""
+        return max(ping_sent_at, self._heard_at) + self.limits.ping_timeout_s
+
     def _set_deadline(self) -> None:
         if self._ping_sent_at is not None:
-            self.deadline = self._ping_sent_at + self.limits.ping_timeout_s
+            self.deadline = self._give_up_at(self._ping_sent_at)
         else:
             self.deadline = self._next_ping_at
         if self._lingering:

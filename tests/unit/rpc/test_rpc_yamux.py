@@ -229,6 +229,18 @@ def test_keepalive_pings_and_gives_up_without_an_answer() -> None:
     assert session.tick(70.25) == [SessionEnded("keepalive timeout")]
 
 
+def test_a_ping_that_waits_behind_a_long_answer_ends_nothing() -> None:
+    """On a slow link what was sent before it arrives first. A peer that sends is there."""
+    session = server()
+    assert session.tick(30.0) == []
+    for now in (35.0, 44.0, 53.0):
+        session.receive(frame(TYPE_WINDOW_UPDATE, FLAG_SYN, int(now) | 1, 0), now)
+        assert session.tick(now + 1.0) == []
+    assert session.deadline == 63.0
+    assert session.tick(62.9) == []
+    assert session.tick(63.0) == [SessionEnded("keepalive timeout")]
+
+
 def test_a_client_opens_odd_streams_until_the_backlog_is_full() -> None:
     session = Session(client=True, now=0.0, limits=Limits(accept_backlog=2))
     assert [session.open_stream(), session.open_stream()] == [1, 3]
