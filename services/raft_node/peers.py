@@ -100,7 +100,8 @@ class Peers:
         self._feed(ev.RpcReply(effect.request_id, effect.server.id, reply))
 
     async def _call_with_snapshot(self, effect: ev.SendSnapshot) -> Reply:
-        meta = self._snapshots.newest()
+        # Not just the newest: there may be one that was stored and is not this server's state.
+        meta = next((meta for meta in self._snapshots.list() if meta.index == effect.last_index), None)
         if meta is None:
             raise StorageError("no snapshots found")
         reader = await trio.to_thread.run_sync(self._snapshots.open, meta)  # it is read through for its checksum

@@ -60,8 +60,15 @@ def recover(
     say: Callable[[str], None] = lambda text: None,
 ) -> Recovered:
     """Raises StorageError if there is a hole between the snapshot and the log."""
-    snapshot = snapshots.newest()
+    last_term = log.term_at(log.last_index) if log.last_index >= log.first_index else 0
+    stored = snapshots.list()
+    # A restored state that never became the cluster's, and the log went on without it.
+    believed = [meta for meta in stored if not (log.last_index < meta.index and meta.term < last_term)]
+    snapshot = believed[0] if believed else None
     index = snapshot.index if snapshot else 0
+    if snapshot and log.first_index > index + 1 and _stands_behind_another(log, last_term, snapshot, stored):
+        # The leader's snapshot has taken the place of such a state, and the crash came before the log began anew.
+        log.reset(index + 1)
     if log.first_index > index + 1:
         raise StorageError(
             f"the raft log begins with entry {log.first_index}, but "
@@ -85,6 +92,15 @@ def recover(
         max(index, machine.applied_index),
         restored,
     )
+
+
+def _stands_behind_another(
+    log: RecoverableLog, last_term: int, snapshot: SnapshotMeta, stored: Sequence[SnapshotMeta]
+) -> bool:
+    """Whether the log begins behind an older snapshot, whose end `snapshot` does not have in its history."""
+    if last_term:
+        return last_term < snapshot.term
+    return any(meta.term < snapshot.term and meta.index + 1 == log.first_index for meta in stored)
 
 
 def _term_matches(log: RecoverableLog, snapshot: SnapshotMeta) -> bool:

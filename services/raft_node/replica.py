@@ -431,8 +431,15 @@ class Replica:
     def _appended(self, pending: Pending, entries: Sequence[Entry], started: float) -> None:
         self._log.finish(pending)
         self._outlet.sample("raft.leader.dispatchLog", (perf_counter() - started) * 1000)
-        last = entries[-1]
-        self._queue.extend(self.core.step(ev.Durable(last.index, last.term), self._clock()))
+        last_index = min([entries[-1].index, *(replaced - 1 for replaced in self._waiting_appends())])
+        if last_index >= entries[0].index:
+            last = entries[last_index - entries[0].index]
+            self._queue.extend(self.core.step(ev.Durable(last.index, last.term), self._clock()))
+
+    def _waiting_appends(self) -> list[int]:
+        """First indexes of the appends that still wait for the disk. From there on it does not hold what the core sees,
+        also where index and term are the same: leaders may have replaced entries and put them back meanwhile."""
+        return [effect.entries[0].index for effect in self._queue if isinstance(effect, ev.AppendLog)]
 
     def _append_failed(self, entries: Sequence[Entry], error: str) -> None:
         """The core has to know before anything else is done. What it had planned on top of these entries is void:
@@ -574,13 +581,13 @@ class Replica:
         if prepared is not None and prepared[:2] == (index, term):
             changes = self.machine.adopt(prepared[2], index, term)
         else:
-            meta = self.snapshots.newest()
-            if meta is None or (meta.index, meta.term) != (index, term):
+            meta = next((meta for meta in self.snapshots.list() if (meta.index, meta.term) == (index, term)), None)
+            if meta is None:
                 raise StorageError(f"the snapshot of entry {index}, term {term}, which was just stored, is gone")
             changes = load_snapshot(self.snapshots, meta, self.machine)
         self._outlet.sample("raft.fsm.restore", (perf_counter() - started) * 1000)
         self._stalled, self.stall_reason = [], ""
-        self.applied_index = max(self.applied_index, index)
+        self.applied_index = index
         self.machine_index, self.machine_term = index, term
         self._outlet.applied(index, changes)
 

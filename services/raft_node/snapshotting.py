@@ -59,7 +59,8 @@ class SnapshotTaking:
 
     def done(self, meta: SnapshotMeta) -> None:
         """Tells the core, which compacts the log."""
-        if meta.index > self._replica.core.log.snapshot_index:
+        log = self._replica.core.log
+        if meta.index > log.snapshot_index and meta.term >= log.snapshot_term:
             self._replica.event(ev.SnapshotTaken(meta))
 
     def cancel(self) -> None:

@@ -60,6 +60,8 @@ class SimCluster:
         self.max_in_flight_bytes, self.keeps_lines = max_in_flight_bytes, keeps_lines
         self.oracle = Oracle()
         self.withdrawn: list[bytes] = []
+        self.restored = False
+        """A user's snapshot was restored at least once."""
         self.cut: dict[tuple[str, str], None] = {}
         """Directions in which nothing arrives."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -212,6 +214,8 @@ class SimCluster:
                 node.boot()
         leader = self.leader(limit_s=limit_s)
         self.write(leader)
+        if self.restored:
+            self._snapshots_go_on()
         self.run_until(self._agree, limit_s)
         [leader] = self.leaders()
         applied = dict(leader.machine.values)
@@ -223,6 +227,14 @@ class SimCluster:
         assert len(present) == len(dict.fromkeys(present)), "a write was applied twice"
         ghosts = dict.fromkeys(value.decode() for value in self.withdrawn).keys() & dict.fromkeys(present).keys()
         assert not ghosts, f"refused writes were applied: {sorted(ghosts)}"
+
+    def _snapshots_go_on(self) -> None:
+        """Leaders take snapshots now and then: a server with a restored state that came to nothing needs one."""
+        for leader in self.leaders():
+            if leader.replica is not None and leader.replica.machine_term < leader.core.term:
+                self.write(leader)
+            leader.take_snapshot()
+        self.after(2.0, self._snapshots_go_on)
 
     def _agree(self) -> bool:
         leaders = self.leaders()

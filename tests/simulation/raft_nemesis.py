@@ -41,7 +41,7 @@ def run_seed(size: int, seed: int) -> SimCluster:
         max_in_flight_bytes=rng.choice([10, 1 << 20]),
         keeps_lines=False,
     )
-    nemesis = Nemesis(cluster, rng)
+    nemesis = Nemesis(cluster, rng, disks)
     for _ in range(TURNS):
         nemesis.turn()
         cluster.run_for(rng.choice(_PAUSES_S))
@@ -50,12 +50,19 @@ def run_seed(size: int, seed: int) -> SimCluster:
     return cluster
 
 
+def _snapshot_of(leader: SimServer, target: SimServer) -> ev.SendSnapshot:
+    core = leader.core
+    return ev.SendSnapshot(_OF_NO_REQUEST, target.server, core.term, core.log.snapshot_index)
+
+
 class Nemesis:
     """Each run uses only some of the faults, so that the others can be rare or absent while those meet."""
 
-    def __init__(self, cluster: SimCluster, rng: random.Random) -> None:
+    def __init__(self, cluster: SimCluster, rng: random.Random, more: random.Random) -> None:
         self.cluster = cluster
         self.rng = rng
+        self._more = more
+        self._restores = more.choice([0.0, 0.0, 0.03])
         faults: list[tuple[float, Callable[[], None]]] = [
             (0.06, self._kill),
             (0.06, self._crash_in_a_write),
@@ -93,6 +100,8 @@ class Nemesis:
     def turn(self) -> None:
         [(_, action)] = self.rng.choices(self._actions, self._weights)
         action()
+        if self._restores and self._more.random() < self._restores:
+            self._restore()
         leaders = self.cluster.leaders()
         for node in leaders:
             self.cluster.oracle.may_read_locally(node)
@@ -133,6 +142,14 @@ class Nemesis:
     def _take_snapshot(self) -> None:
         if node := self._live():
             node.take_snapshot()
+
+    def _restore(self) -> None:
+        """A user restores a state while the cluster is not well; often the leader is just losing its office."""
+        if leaders := self.cluster.leaders():
+            leader = self._more.choice(leaders)
+            if self._more.random() < 0.5:
+                self.cluster.isolate(leader)
+            leader.restore(self._more.choice([1, 1, 30]))
 
     def _transfer(self) -> None:
         if leader := self._leader():
@@ -175,7 +192,7 @@ class Nemesis:
                 if target is leader:
                     continue
                 if self.rng.random() < 0.3:
-                    leader.send_snapshot(ev.SendSnapshot(_OF_NO_REQUEST, target.server, leader.core.term))
+                    leader.send_snapshot(_snapshot_of(leader, target))
                 elif request := self._part_of_the_log(leader.core):
                     self.cluster.call(leader, target.server.id, _OF_NO_REQUEST, request, None)
 

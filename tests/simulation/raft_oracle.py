@@ -121,8 +121,10 @@ class Oracle:
                 assert term is not None, f"{server.server.id} committed {index}, which it does not have"
                 known = self.committed.setdefault(index, (term, core.term))[0]
                 assert known == term, f"two entries were committed at {index}"
-            self.highest_committed = max(self.highest_committed, commit_index)
             server.seen_commit = commit_index
+            if commit_index == log.snapshot_index:
+                return  # installed; or restored, and then it is this leader alone that goes by it as yet
+            self.highest_committed = max(self.highest_committed, commit_index)
             if state.role == LEADER:
                 self._stored_by_a_quorum(server, commit_index)
 

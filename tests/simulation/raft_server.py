@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import InstallSnapshot
-from services.raft_node.core.types import COMMAND, LEADER, Configuration, Entry, Server, Settings
+from services.raft_node.core.types import COMMAND, LEADER, NOOP, Configuration, Entry, Server, Settings
 from services.raft_node.log import FileSnapshots, StableStore, StorageError, Wal
 from services.raft_node.log.wal import Pending
 from services.raft_node.recovery import bootstrap, recover
@@ -297,6 +298,38 @@ class SimServer:
 
         guarded(begin)
 
+    def restore(self, above: int = 1) -> None:
+        """Replaces the state of the cluster by one like it, as a user's snapshot does, with an index so far above the
+        log. Does nothing if it is no leader that knows of all that was acknowledged."""
+        replica = self.replica
+        if replica is None or self._frozen is not None:
+            return
+        core = replica.core
+        if core.restore_problem() or not core.all_acknowledged_is_applied(self.applied_index):
+            return
+        index, term, configurations = core.log.last_index + above, core.term, core.state.configurations
+        values = [*self.machine.values, [index, f"restored {index} in term {term}"]]
+        self._snapshots_taken += 1
+
+        def action() -> None:
+            assert replica is not None
+            try:
+                writer = replica.snapshots.create(
+                    index, term, configurations.latest, configurations.latest_index, self._snapshots_taken
+                )
+                writer.write(json.dumps(values).encode())
+                meta = writer.finish()
+            except StorageError:
+                return
+            prepared = self.machine.prepare()
+            self.machine.fill(prepared, replica.snapshots.open(meta))
+            self.cluster.restored = True
+            replica.restore(meta, prepared)
+            replica.propose([None], [(NOOP, b"", b"")])
+            replica.flush()
+
+        self.run(action)
+
     # ---- Outlet ------------------------------------------------------------------------------------------------
 
     def result(self, waiter: bytes, index: int, value: Any) -> None:
@@ -380,7 +413,7 @@ class SimServer:
     def send_snapshot(self, effect: ev.SendSnapshot) -> None:
         replica = self.replica
         assert replica is not None
-        meta = replica.snapshots.newest()
+        meta = next((meta for meta in replica.snapshots.list() if meta.index == effect.last_index), None)
         if meta is None:
             self.cluster.after(0.0, lambda: self.event(ev.RpcReply(effect.request_id, effect.server.id, None)))
             return

@@ -176,11 +176,12 @@ class Send(NamedTuple):
 
 
 class SendSnapshot(NamedTuple):
-    """Send the newest snapshot to `server`. Ends as RpcReply with an InstallSnapshotReply."""
+    """Send the snapshot that ends with `last_index` to `server`. Ends as RpcReply with an InstallSnapshotReply."""
 
     request_id: int
     server: Server
     term: int
+    last_index: int
 
 
 class Answer(NamedTuple):

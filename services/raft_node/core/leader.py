@@ -239,8 +239,9 @@ class Leader:
         peer.give_up_log_requests()
         request_id = self.state.next_request_id()
         peer.snapshot_request = request_id
-        peer.sent(request_id, InFlight(0, self.state.log.snapshot_index, now, False))
-        self.state.emit(SendSnapshot(request_id, peer.server, self.state.term))
+        last_index = self.state.log.snapshot_index
+        peer.sent(request_id, InFlight(0, last_index, now, False))
+        self.state.emit(SendSnapshot(request_id, peer.server, self.state.term, last_index))
 
     def heartbeat(self, peer: Progress, now: float) -> None:
         request = AppendEntries(self.state.term, self.state.settings.address, pre_voters=self.core.election.known())
@@ -273,6 +274,9 @@ class Leader:
                 self.maybe_commit(now)
             else:
                 peer.rejected(flight, reply.last_log, reply.no_retry_backoff, now)
+                if not flight.prev_index and self.state.log.snapshot_index >= self.start_index:
+                    # It does not even take what follows nothing: its state is not of this log.
+                    self._send_snapshot(peer, now)
                 self.state.say(
                     "warn",
                     "appendEntries rejected, sending older logs",

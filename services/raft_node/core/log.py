@@ -172,10 +172,16 @@ class RaftLog:
         """A leader's snapshot replaced the state. True if the log after it fits and stays; else it is empty now."""
         fits = self.term_at(index) == term
         self.snapshot_index, self.snapshot_term = index, term
-        self.applied_index = max(self.applied_index, index)
+        self.applied_index = index
         if not fits:
             self.begin_after_snapshot()
         return fits
+
+    def contradicts_snapshot(self, index: int, term: int) -> bool:
+        """Whether a log with this entry cannot be one that the snapshot stands for: terms never fall in a log."""
+        if index == self.snapshot_index:
+            return term != self.snapshot_term
+        return index < self.snapshot_index and term > self.snapshot_term
 
     def begin_after_snapshot(self) -> None:
         """Forgets all entries: the next one is that which follows the snapshot."""

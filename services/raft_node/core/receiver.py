@@ -84,6 +84,10 @@ def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: flo
         # Nothing that a correct leader sends: refused without touching the log.
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
         return
+    if _is_astray(core, request):
+        # With a last index of 0: only a snapshot helps, which a leader sends behind the beginning of its log.
+        state.emit(Answer(token, AppendEntriesReply(state.term, 0, False)))
+        return
     if request.prev_log_index > 0 and not _matches(core, request):
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False, no_retry_backoff=True)))
         return
@@ -125,6 +129,24 @@ def _well_formed(request: AppendEntries) -> bool:
         except (codec.EntryError, ConfigurationError):
             return False
     return True
+
+
+def _is_astray(core: RaftCore, request: AppendEntries) -> bool:
+    """Whether our snapshot is none of what the leader's cluster has committed: the state that a user restored, by a
+    leader that was replaced before a quorum had it. What lies below its end is not what the leader has there, so no
+    entry can be taken before one of its snapshots has replaced ours."""
+    state, log = core.state, core.state.log
+    if request.prev_log_index <= log.snapshot_index and log.snapshot_index > 0:
+        seen = [(request.prev_log_index, request.prev_log_term), *(entry[:2] for entry in request.entries)]
+        if state.astray_term != request.term and any(log.contradicts_snapshot(*one) for one in seen):
+            state.astray_term = request.term
+            state.say(
+                "error",
+                "the restored snapshot of this server never became the cluster's: waiting for one of the leader's",
+                ("index", log.snapshot_index),
+                ("term", log.snapshot_term),
+            )
+    return state.astray_term == request.term and (request.prev_log_index > 0 or bool(request.entries))
 
 
 def _matches(core: RaftCore, request: AppendEntries) -> bool:
@@ -264,11 +286,16 @@ def _install_snapshot(core: RaftCore, token: Any, request: InstallSnapshot, now:
         return
     _follow(core, request.term, request.leader, now)
     state.heard_leader(now)
-    if request.last_log_index <= state.commit_index:
+    if not _is_news(core, request):
         # An old one, or one sent twice: all of it is applied here already.
-        state.emit(Answer(token, InstallSnapshotReply(state.term, True)))
+        state.emit(Answer(token, InstallSnapshotReply(state.term, state.astray_term != state.term)))
         return
     state.emit(ReceiveSnapshot(token, request))
+
+
+def _is_news(core: RaftCore, request: InstallSnapshot) -> bool:
+    index, term = request.last_log_index, request.last_log_term
+    return index > core.state.commit_index or core.state.log.contradicts_snapshot(index, term)
 
 
 def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> None:
@@ -278,7 +305,8 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
         state.emit(Answer(event.token, InstallSnapshotReply(state.term, False), event.error))
         return
     state.heard_leader(now)
-    if request.last_log_index > state.commit_index:
+    if _is_news(core, request):
+        state.astray_term = 0
         fits = log.install_snapshot(request.last_log_index, request.last_log_term)
         state.emit(RestoreSnapshot(request.last_log_index, request.last_log_term))
         state.commit_index = request.last_log_index
@@ -293,4 +321,4 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
             state.configurations.commit(state.commit_index)
             core.compact()
         state.say("info", "Installed remote snapshot")
-    state.emit(Answer(event.token, InstallSnapshotReply(state.term, True)))
+    state.emit(Answer(event.token, InstallSnapshotReply(state.term, state.astray_term != state.term)))

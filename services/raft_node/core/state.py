@@ -34,6 +34,7 @@ class State:
     """Plain attributes; the roles read and write them. `effects` is swapped out by the core after each step."""
 
     __slots__ = (
+        "astray_term",
         "commit_index",
         "configurations",
         "effects",
@@ -63,6 +64,8 @@ class State:
         """Before this time no vote is given, except in a transfer: what this server has answered to a leader, in
         this life or the one before, is that leader's lease."""
         self.commit_index = log.applied_index
+        self.astray_term = -1
+        """The term whose leader has shown that its log is not the one that our snapshot stands for, -1 for none."""
         self.last_contact = float("-inf")
         self.request_id = 0
         self.effects: list[Effect] = []

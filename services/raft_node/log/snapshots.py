@@ -50,6 +50,10 @@ class Snapshots(Protocol):
         self, index: int, term: int, configuration: Configuration, configuration_index: int, now_ms: int
     ) -> SnapshotWriter: ...
 
+    def list(self) -> list[SnapshotMeta]:
+        """The usable ones, newest first: those of higher terms before those that end with higher indexes."""
+        ...
+
     def newest(self) -> SnapshotMeta | None: ...
 
     def open(self, meta: SnapshotMeta) -> SnapshotReader: ...
@@ -231,6 +235,9 @@ class MemorySnapshots:
     ) -> MemorySnapshotWriter:
         meta = SnapshotMeta(f"{term}-{index}-{now_ms}", index, term, configuration, configuration_index)
         return MemorySnapshotWriter(self, meta)
+
+    def list(self) -> list[SnapshotMeta]:
+        return [self._newest[0]] if self._newest else []
 
     def newest(self) -> SnapshotMeta | None:
         return self._newest[0] if self._newest else None

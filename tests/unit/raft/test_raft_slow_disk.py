@@ -224,3 +224,29 @@ def test_what_is_committed_behind_a_snapshot_waits_for_it() -> None:
     _go_on(one, done)
     assert one.machine.values == leader.machine.values
     cluster.settle()
+
+
+def test_entries_that_were_replaced_and_put_back_are_durable_when_they_are_stored_again() -> None:
+    """Two leaders follow one another; the second has the entries again that the first took away."""
+    cluster = SimCluster(3, seed=3, slow_disks=1.0)
+    leader, one = _cut_off_with_a_hanging_disk(cluster)
+    last, term = leader.core.log.last_index, leader.core.term
+    answers: list[msg.Reply | None] = []
+
+    def append(leads: int, wrote: int, count: int, commit: int) -> None:
+        numbers = range(last + 1, last + 1 + count)
+        entries = tuple(Entry(index, wrote, COMMAND, b"%d of %d" % (index, wrote)) for index in numbers)
+        request = msg.AppendEntries(leads, "n9:8300", last, term, entries, commit)
+        one.event(ev.RpcRequest((answers.append, None, request), request))
+
+    done = _hang(one)
+    append(term + 2, term + 2, 4, last)
+    append(term + 3, term + 1, 2, last)
+    append(term + 4, term + 2, 4, last + 4)
+    cluster.run_for(0.05)
+    _go_on(one, done)
+    assert len(answers) == 1
+    assert (one.core.log.durable_index, one.applied_index) == (last, last)
+    cluster.run_for(0.05)
+    assert len(answers) == 3
+    assert (one.core.log.durable_index, one.applied_index, one.wal.last_index) == (last + 4,) * 3
