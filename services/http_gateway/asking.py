@@ -7,6 +7,7 @@ does not know it (Consul's do not), is asked alone."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -100,6 +101,8 @@ class Asking:
         self._bytes = 0
         self._default, self._stale = _Queue(), _Queue()
         self._alone_until = 0.0
+        self.on_kept_waiting: Callable[[], None] = lambda: None
+        """Called when somebody has to wait for calls under way; `start` has to come again after PATIENCE_S."""
         self._answering: tuple[Request, Any] | None = None
         """A request, and what it is to be answered with: a reply, an IpcError, or None if it has to ask alone."""
         self.reset(limited=gateway.config.limits.limits_calls)
@@ -177,10 +180,13 @@ class Asking:
     def start(self) -> None:
         """Ask for all who wait."""
         for queue in (self._default, self._stale):
-            if queue.waiting and (
-                queue.calls < AT_ONCE or (queue.calls < CALLS_MAX and monotonic() - queue.asked_at > PATIENCE_S)
-            ):
+            if not queue.waiting:
+                continue
+            takes_long = monotonic() - queue.asked_at >= PATIENCE_S
+            if queue.calls < AT_ONCE or (takes_long and queue.calls < CALLS_MAX):
                 self._ask(queue)
+            else:
+                self.on_kept_waiting()
 
     def _ask(self, queue: _Queue) -> None:
         gateway = self._gateway

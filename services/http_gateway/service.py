@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from services.http_gateway.asking import PATIENCE_S, Asking
 from services.http_gateway.call import Call
 from services.http_gateway.errors import HttpError
 from services.http_gateway.gateway import Gateway, Links
@@ -102,6 +103,8 @@ class HttpGateway:
             self.gateway.take_slow = self._slow_door(nursery)
             await nursery.start(self.lane.run)
             nursery.start_soon(self._expire_waits)
+            if self.gateway.asking is not None:
+                nursery.start_soon(self._ask_again, self.gateway.asking)
             for address in config.http_listeners:
                 _log.info("Started HTTP server", address=_shown(address), network=_network(address))
             if config.https_listeners:
@@ -175,6 +178,16 @@ class HttpGateway:
             blocking.expire(trio.current_time())
             self.gateway.end_batch()
             self.lane.flush()
+
+    async def _ask_again(self, asking: Asking) -> None:
+        """Nobody waits longer than PATIENCE_S for calls of others, also if nothing else happens meanwhile."""
+        while True:
+            kept_waiting = trio.Event()
+            asking.on_kept_waiting = kept_waiting.set
+            await kept_waiting.wait()
+            await trio.sleep(PATIENCE_S)
+            self.gateway.begin_batch()
+            self.gateway.end_batch()
 
 
 def _page(config: RuntimeConfig) -> LeadershipPage:

@@ -166,12 +166,20 @@ def test_an_answer_that_is_overtaken_does_not_outlive_the_newer_one(client: Clie
 def test_calls_that_take_long_keep_nobody_waiting(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     now = 100.0
     monkeypatch.setattr(asking, "monotonic", lambda: now)
+    told: list[float] = []
+    assert client.gateway.asking is not None
+    client.gateway.asking.on_kept_waiting = lambda: told.append(now)
     for _ in range(asking.AT_ONCE):
         client.get("/v1/kv/?keys")
-    now += 2 * asking.PATIENCE_S
+    assert not told
     client.get("/v1/kv/?keys")
+    assert told == [now]
+    assert len(client.rpc.calls) == asking.AT_ONCE
+    now += 2 * asking.PATIENCE_S
+    client.gateway.asking.start()
 
     assert len(client.rpc.calls) == asking.AT_ONCE + 1
+    assert len(told) == 1
 
 
 def test_stale_reads_do_not_wait_for_the_others(client: Client) -> None:
