@@ -68,6 +68,8 @@ class SnapshotTaking:
 
 
 def is_due(replica: Replica, threshold: int) -> bool:
-    """Whether `threshold` entries were stored since the last snapshot."""
-    log = replica.core.log
+    """Whether `threshold` entries were stored since the last snapshot, or a follower needs a newer one."""
+    log, leader = replica.core.log, replica.core.leader
+    if leader is not None and leader.wants_snapshot and replica.machine_index > log.snapshot_index:
+        return True
     return log.last_index - log.snapshot_index >= threshold

@@ -13,6 +13,7 @@ from typing import Any
 
 from services.raft_node.core import events as ev
 from services.raft_node.core.types import LEADER, Configuration
+from services.raft_node.snapshotting import is_due
 from tests.simulation.raft_oracle import Oracle
 from tests.simulation.raft_server import HEARTBEAT_S, SimServer
 
@@ -22,6 +23,7 @@ RPC_TIMEOUT_S = 0.3
 _LATE_S = 1.0
 _REFUSED = 0.8
 """Probability that a call to a dead process fails at once. Otherwise its machine is dead too."""
+_SNAPSHOT_THRESHOLD = 10_000
 _MAX_EVENTS = 200_000
 """Far more than any run needs."""
 
@@ -212,10 +214,10 @@ class SimCluster:
             node.make_room()
             if node.replica is None:
                 node.boot()
-        leader = self.leader(limit_s=limit_s)
-        self.write(leader)
         if self.restored:
             self._snapshots_go_on()
+        leader = self.leader(limit_s=limit_s)
+        self.write(leader)
         self.run_until(self._agree, limit_s)
         [leader] = self.leaders()
         applied = dict(leader.machine.values)
@@ -229,11 +231,14 @@ class SimCluster:
         assert not ghosts, f"refused writes were applied: {sorted(ghosts)}"
 
     def _snapshots_go_on(self) -> None:
-        """Leaders take snapshots now and then: a server with a restored state that came to nothing needs one."""
-        for leader in self.leaders():
-            if leader.replica is not None and leader.replica.machine_term < leader.core.term:
-                self.write(leader)
-            leader.take_snapshot()
+        """Servers look now and then whether they should take one: who has a restored state that came to nothing needs
+        the leader's. It covers a write of the leader's term, as a new leader of the service makes one."""
+        for node in self.live():
+            assert node.replica is not None
+            if node.core.leader is not None and node.replica.machine_term < node.core.term:
+                self.write(node)
+            if is_due(node.replica, _SNAPSHOT_THRESHOLD):
+                node.take_snapshot()
         self.after(2.0, self._snapshots_go_on)
 
     def _agree(self) -> bool:
@@ -241,9 +246,11 @@ class SimCluster:
         if len(leaders) != 1:
             return False
         core = leaders[0].core
-        last = core.log.last_index
+        last, term = core.log.last_index, core.log.last_term
         for server in core.state.configurations.latest.servers:
             replica = self.nodes[server.id].replica
             if replica is None or replica.applied_index != last or replica.pending:
+                return False
+            if replica.core.log.term_at(last) != term:
                 return False
         return True

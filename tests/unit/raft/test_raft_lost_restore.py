@@ -11,6 +11,7 @@ import pytest
 
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
+from services.raft_node.core.progress import PROBE, REFUSED_SNAPSHOT_PAUSE_S
 from services.raft_node.core.types import NOOP, SnapshotMeta
 from services.raft_node.log import FileSnapshots, Wal
 from services.raft_node.log.errors import StorageError
@@ -96,20 +97,37 @@ def test_only_a_snapshot_that_contradicts_the_restored_one_helps() -> None:
     assert (core.commit_index, core.log.applied_index, core.log.last_index, core.log.last_term) == (20, 20, 20, 3)
 
 
-@pytest.mark.parametrize("own_term", [False, True])
-def test_a_leader_sends_its_snapshot_to_whom_refuses_the_beginning_of_the_log(own_term: bool) -> None:
-    core = core_of()
+def test_a_leader_sends_its_snapshot_to_whom_refuses_the_beginning_of_the_log() -> None:
+    """One that is refused, too, is followed by none for a while, and the leader wants one that ends in its term."""
+    core = core_of(command(2, 1))
     make_leader(core)
-    core.step(ev.Durable(2, core.term), 5.0)
-    peer = core.leader.progress[B.id]  # type: ignore[union-attr]
-    [first] = [number for number, flight in peer.in_flight.items() if not flight.heartbeat]
-    core.step(ev.RpcReply(first, B.id, msg.AppendEntriesReply(core.term, 1, True)), 5.0)
-    core.step(ev.SnapshotTaken(SnapshotMeta("", 2 if own_term else 1, core.term if own_term else 1, THREE, 1)), 5.1)
-    peer.next_index = 1
-    [send] = [send for send in of(ev.Send, core.step(ev.Propose("t", [(NOOP, b"", b"")]), 5.2)) if send.server == B]
-    assert send.request.prev_log_index == 0
-    effects = core.step(ev.RpcReply(send.request_id, B.id, msg.AppendEntriesReply(core.term, 0, False)), 5.2)
-    assert [snapshot.last_index for snapshot in of(ev.SendSnapshot, effects)] == ([2] if own_term else [])
+    leader = core.leader
+    assert leader is not None
+    peer = leader.progress[B.id]
+    core.step(ev.Durable(3, core.term), 5.0)
+
+    def refused(now: float) -> list[ev.SendSnapshot]:
+        """What is sent when b refuses what follows nothing."""
+        peer.give_up_log_requests()
+        peer.mode, peer.next_index, peer.retry_at = PROBE, 1, now
+        effects = core.step(ev.Propose("t", [(NOOP, b"", b"")]), now)
+        [send] = [send for send in of(ev.Send, effects) if send.server == B]
+        assert send.request.prev_log_index == 0
+        return of(
+            ev.SendSnapshot,
+            core.step(ev.RpcReply(send.request_id, B.id, msg.AppendEntriesReply(core.term, 0, False)), now),
+        )
+
+    assert (refused(5.1), leader.wants_snapshot) == ([], True)
+    core.step(ev.SnapshotTaken(SnapshotMeta("", 2, 1, THREE, 1)), 5.1)
+    [sent] = refused(5.1)
+    assert (sent.last_index, leader.wants_snapshot) == (2, True)
+    core.step(ev.RpcReply(sent.request_id, B.id, msg.InstallSnapshotReply(core.term, False)), 5.2)
+    peer.reachable(5.2)
+    assert peer.retry_at == 5.2 + REFUSED_SNAPSHOT_PAUSE_S
+    core.step(ev.SnapshotTaken(SnapshotMeta("", 3, core.term, THREE, 1)), 5.2)
+    assert [snapshot.last_index for snapshot in refused(5.3)] == [3]
+    assert not leader.wants_snapshot
 
 
 def test_a_snapshot_of_the_restored_state_that_is_done_late_is_not_the_logs() -> None:
