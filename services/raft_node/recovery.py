@@ -63,7 +63,7 @@ def recover(
     last_term = log.term_at(log.last_index) if log.last_index >= log.first_index else 0
     stored = snapshots.list()
     # A restored state that never became the cluster's, and the log went on without it.
-    believed = [meta for meta in stored if not (log.last_index < meta.index and meta.term < last_term)]
+    believed = [meta for meta in stored if meta.term >= last_term or _term_matches(log, meta)]
     snapshot = believed[0] if believed else None
     index = snapshot.index if snapshot else 0
     if snapshot and log.first_index > index + 1 and _stands_behind_another(log, last_term, snapshot, stored):
@@ -76,7 +76,7 @@ def recover(
             + ": restore the snapshots directory from a backup, or, if other servers are alive, remove this "
             "server's raft directory and let it join again as a new server"
         )
-    if snapshot and not (log.last_index >= index and _term_matches(log, snapshot)):
+    if snapshot and not _term_matches(log, snapshot):
         # A snapshot from the leader was stored, and the crash came before the old log was dropped.
         log.reset(index + 1)
     restored = False
@@ -106,7 +106,7 @@ def _stands_behind_another(
 def _term_matches(log: RecoverableLog, snapshot: SnapshotMeta) -> bool:
     if snapshot.index < log.first_index:
         return True  # the entry was compacted away, after the snapshot: they belong together
-    return log.term_at(snapshot.index) == snapshot.term
+    return snapshot.index <= log.last_index and log.term_at(snapshot.index) == snapshot.term
 
 
 def has_state(log: RecoverableLog, stable: SavedHardState, snapshots: Snapshots) -> bool:

@@ -37,7 +37,7 @@ _BATCH_ENTRIES: Final = 4096
 _BATCH_BYTES: Final = 32 << 20
 _MANY: Final = 4
 """Proposals that are worth a batch of their own while committed entries wait to be applied."""
-_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer, ev.RestoreSnapshot)
+_BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer, ev.RestoreSnapshot, ev.StartOver)
 """Effects that give the disk and the other servers work to do while committed entries are applied here: a leader that
 waits for this server's answer needs to know what is on its disk, not what has taken effect. And a snapshot, behind
 which lies what the core gives out to be applied from then on. All others are performed in their order."""
@@ -191,6 +191,8 @@ class Replica:
             machine.applied_term if machine.applied_index >= core.log.snapshot_index else core.log.snapshot_term
         )
         """Last command or barrier that was applied: what a snapshot taken now covers."""
+        self.restores = 0
+        """How often another state took the place of the machine's."""
 
     # ---- in ----------------------------------------------------------------------------------------------------
 
@@ -377,6 +379,8 @@ class Replica:
             self._log.reset(effect.next_index)
         elif isinstance(effect, ev.RestoreSnapshot):
             self._restore(effect.index, effect.term)
+        elif isinstance(effect, ev.StartOver):
+            self._start_over()
         elif isinstance(effect, ev.SendSnapshot):
             outlet.send_snapshot(effect)
         elif isinstance(effect, ev.ReceiveSnapshot):
@@ -491,12 +495,12 @@ class Replica:
     # ---- applying ----------------------------------------------------------------------------------------------
 
     @property
-    def _restore_due(self) -> bool:
+    def restore_due(self) -> bool:
         """What is committed by now lies behind a snapshot that is not the machine's state yet."""
-        return any(isinstance(effect, ev.RestoreSnapshot) for effect in self._queue)
+        return any(isinstance(effect, (ev.RestoreSnapshot, ev.StartOver)) for effect in self._queue)
 
     def _apply_committed(self) -> None:
-        if self._restore_due:
+        if self.restore_due:
             self._commit_due = True
             return
         self._commit_due = False
@@ -574,7 +578,7 @@ class Replica:
     def _restore(self, index: int, term: int) -> None:
         """Makes the stored snapshot that ends with (index, term) the state of the machine, unless a newer one came
         while this waited for the disk."""
-        if self._restore_due:
+        if self.restore_due:
             return
         started = perf_counter()
         prepared, self._prepared = self._prepared, None
@@ -589,7 +593,19 @@ class Replica:
         self._stalled, self.stall_reason = [], ""
         self.applied_index = index
         self.machine_index, self.machine_term = index, term
+        self.restores += 1
         self._outlet.applied(index, changes)
+
+    def _start_over(self) -> None:
+        """The state is that of no log: entries are applied from the first one on."""
+        if self._prepared is not None:
+            self.machine.discard(self._prepared[2])
+            self._prepared = None
+        self.machine.reset()
+        self._stalled, self.stall_reason = [], ""
+        self.applied_index = self.machine_index = self.machine_term = 0
+        self.restores += 1
+        self._outlet.applied(0, None)
 
 
 def _is_heartbeat(request: Request) -> bool:

@@ -32,6 +32,7 @@ class SnapshotTaking:
             )
         self.index = replica.machine_index
         self._replica = replica
+        self._restores = replica.restores
         self._pieces = replica.machine.stream()
         self._piece = b""
         self._writer = replica.snapshots.create(
@@ -59,17 +60,16 @@ class SnapshotTaking:
 
     def done(self, meta: SnapshotMeta) -> None:
         """Tells the core, which compacts the log."""
-        log = self._replica.core.log
-        if meta.index > log.snapshot_index and meta.term >= log.snapshot_term:
-            self._replica.event(ev.SnapshotTaken(meta))
+        replica = self._replica
+        replaced = replica.restore_due or replica.restores != self._restores
+        if meta.index > replica.core.log.snapshot_index and not replaced:
+            replica.event(ev.SnapshotTaken(meta))
 
     def cancel(self) -> None:
         self._writer.cancel()
 
 
 def is_due(replica: Replica, threshold: int) -> bool:
-    """Whether `threshold` entries were stored since the last snapshot, or a follower needs a newer one."""
-    log, leader = replica.core.log, replica.core.leader
-    if leader is not None and leader.wants_snapshot and replica.machine_index > log.snapshot_index:
-        return True
+    """Whether `threshold` entries were stored since the last snapshot."""
+    log = replica.core.log
     return log.last_index - log.snapshot_index >= threshold

@@ -13,7 +13,6 @@ from typing import Any
 
 from services.raft_node.core import events as ev
 from services.raft_node.core.types import LEADER, Configuration
-from services.raft_node.snapshotting import is_due
 from tests.simulation.raft_oracle import Oracle
 from tests.simulation.raft_server import HEARTBEAT_S, SimServer
 
@@ -23,7 +22,6 @@ RPC_TIMEOUT_S = 0.3
 _LATE_S = 1.0
 _REFUSED = 0.8
 """Probability that a call to a dead process fails at once. Otherwise its machine is dead too."""
-_SNAPSHOT_THRESHOLD = 10_000
 _MAX_EVENTS = 200_000
 """Far more than any run needs."""
 
@@ -62,8 +60,6 @@ class SimCluster:
         self.max_in_flight_bytes, self.keeps_lines = max_in_flight_bytes, keeps_lines
         self.oracle = Oracle()
         self.withdrawn: list[bytes] = []
-        self.restored = False
-        """A user's snapshot was restored at least once."""
         self.cut: dict[tuple[str, str], None] = {}
         """Directions in which nothing arrives."""
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
@@ -214,8 +210,6 @@ class SimCluster:
             node.make_room()
             if node.replica is None:
                 node.boot()
-        if self.restored:
-            self._snapshots_go_on()
         leader = self.leader(limit_s=limit_s)
         self.write(leader)
         self.run_until(self._agree, limit_s)
@@ -229,17 +223,6 @@ class SimCluster:
         assert len(present) == len(dict.fromkeys(present)), "a write was applied twice"
         ghosts = dict.fromkeys(value.decode() for value in self.withdrawn).keys() & dict.fromkeys(present).keys()
         assert not ghosts, f"refused writes were applied: {sorted(ghosts)}"
-
-    def _snapshots_go_on(self) -> None:
-        """Servers look now and then whether they should take one: who has a restored state that came to nothing needs
-        the leader's. It covers a write of the leader's term, as a new leader of the service makes one."""
-        for node in self.live():
-            assert node.replica is not None
-            if node.core.leader is not None and node.replica.machine_term < node.core.term:
-                self.write(node)
-            if is_due(node.replica, _SNAPSHOT_THRESHOLD):
-                node.take_snapshot()
-        self.after(2.0, self._snapshots_go_on)
 
     def _agree(self) -> bool:
         leaders = self.leaders()

@@ -62,7 +62,7 @@ class Nemesis:
         self.cluster = cluster
         self.rng = rng
         self._more = more
-        self._restores = more.choice([0.0, 0.05])
+        self._restores = more.choice([0.0, 0.03])
         faults: list[tuple[float, Callable[[], None]]] = [
             (0.06, self._kill),
             (0.06, self._crash_in_a_write),
@@ -100,7 +100,7 @@ class Nemesis:
     def turn(self) -> None:
         [(_, action)] = self.rng.choices(self._actions, self._weights)
         action()
-        if self._restores and not self.cluster.restored and self._more.random() < self._restores:
+        if self._restores and self._more.random() < self._restores:
             self._restore()
         leaders = self.cluster.leaders()
         for node in leaders:
@@ -144,8 +144,7 @@ class Nemesis:
             node.take_snapshot()
 
     def _restore(self) -> None:
-        """A user restores a state while the cluster is not well; often the leader is just losing its office. Once: two
-        that came to nothing, on several servers, may leave none that can commit what the others need."""
+        """A user restores a state while the cluster is not well; often the leader is just losing its office."""
         if leaders := self.cluster.leaders():
             leader = self._more.choice(leaders)
             if self._more.random() < 0.5:

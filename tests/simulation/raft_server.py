@@ -323,7 +323,6 @@ class SimServer:
                 return
             prepared = self.machine.prepare()
             self.machine.fill(prepared, replica.snapshots.open(meta))
-            self.cluster.restored = True
             replica.restore(meta, prepared)
             replica.propose([None], [(NOOP, b"", b"")])
             replica.flush()

@@ -79,6 +79,9 @@ class Election:
         if now < state.votes_from and not state.is_sole_server:
             self.core.stand_again_at(state.votes_from)  # to vote for oneself is a vote, too
             return
+        if state.is_catching_up:
+            self.core.stand_again_at(now + state.random_timeout_s(settings.election_timeout_s))
+            return
         if not self.can_be_refused:
             self.begin(now)
             return

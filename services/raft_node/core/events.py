@@ -206,6 +206,10 @@ class RestoreSnapshot(NamedTuple):
     term: int
 
 
+class StartOver(NamedTuple):
+    """Empty the state machine: entries will be applied from the first one on."""
+
+
 class Accepted(NamedTuple):
     """The proposal became entries first_index, first_index + 1, ... of `term`. Committed they are not yet."""
 
@@ -284,6 +288,7 @@ Effect = (
     | Answer
     | ReceiveSnapshot
     | RestoreSnapshot
+    | StartOver
     | Accepted
     | Refused
     | Dropped

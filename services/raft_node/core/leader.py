@@ -55,7 +55,6 @@ class Leader:
         self.lease_check_due = now + self.state.settings.leader_lease_timeout_s
         self.reads = Reads(self)
         self._handover: Handover | None = None
-        self._refused = False
 
     def begin(self, now: float) -> None:
         self.append([(NOOP, b"", b"")], now)
@@ -275,11 +274,6 @@ class Leader:
                 self.maybe_commit(now)
             else:
                 peer.rejected(flight, reply.last_log, reply.no_retry_backoff, now)
-                if not flight.prev_index:
-                    # Not even what follows nothing is taken: its state is not of this log.
-                    self._refused = True
-                    if self.state.log.snapshot_index:
-                        self._send_snapshot(peer, now)
                 self.state.say(
                     "warn",
                     "appendEntries rejected, sending older logs",
@@ -294,18 +288,11 @@ class Leader:
                 self.maybe_commit(now)
             else:
                 self.state.say("warn", "installSnapshot rejected to", ("peer", str(peer.server)))
-                self._refused = True
-                peer.refused_snapshot(now)
+                peer.failed(now)
         if self.core.leader is self:
             self.reads.check(now)
             self._replicate(peer, now)
             self._advance_handover(now)
-
-    @property
-    def wants_snapshot(self) -> bool:
-        """Whether a follower needs a newer snapshot: an older one may be a part of its own past, in which it went
-        astray; one that ends in this term cannot be."""
-        return self._refused and self.state.log.snapshot_index < self.start_index
 
     def _failed(self, peer: Progress, request_id: int, flight: InFlight, now: float) -> None:
         if flight.heartbeat:

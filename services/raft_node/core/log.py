@@ -180,8 +180,13 @@ class RaftLog:
     def contradicts_snapshot(self, index: int, term: int) -> bool:
         """Whether a log with this entry cannot be one that the snapshot stands for: terms never fall in a log."""
         if index == self.snapshot_index:
-            return term != self.snapshot_term
+            return index > 0 and term != self.snapshot_term
         return index < self.snapshot_index and term > self.snapshot_term
+
+    def start_over(self) -> None:
+        """Forgets everything."""
+        self.snapshot_index = self.snapshot_term = self.applied_index = 0
+        self.begin_after_snapshot()
 
     def begin_after_snapshot(self) -> None:
         """Forgets all entries: the next one is that which follows the snapshot."""

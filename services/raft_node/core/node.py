@@ -36,7 +36,7 @@ from services.raft_node.core.events import (
     TransferDone,
     TransferLeadership,
 )
-from services.raft_node.core.leader import Leader
+from services.raft_node.core.leader import FAILED_DISK_PAUSE_S, Leader
 from services.raft_node.core.log import LogStorage, RaftLog
 from services.raft_node.core.messages import TimeoutNowReply
 from services.raft_node.core.state import NOT_LEADER, SOLE_VOTER_TIMEOUT_S, TRANSFER_IN_PROGRESS, State
@@ -261,8 +261,11 @@ class RaftCore:
         state.configurations_changed()
         if self.leader is not None:
             self.leader.append_failed(event, now)
-        else:
-            state.emit(Dropped(event.first_index, event.error, unknown=True))
+            return
+        state.emit(Dropped(event.first_index, event.error, unknown=True))
+        if state.role == CANDIDATE:
+            # Its requests for votes speak of entries that it does not have.
+            self.become_follower("", now, pause_s=FAILED_DISK_PAUSE_S)
 
     def _bootstrap(self, event: Bootstrap) -> None:
         state = self.state

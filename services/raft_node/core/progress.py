@@ -12,7 +12,6 @@ SNAPSHOT: Final = "snapshot"
 
 FAILURE_WAIT_S: Final = 0.01
 MAX_FAILURE_SCALE: Final = 12
-REFUSED_SNAPSHOT_PAUSE_S: Final = 2.0
 
 
 def backoff_s(failures: int) -> float:
@@ -123,12 +122,6 @@ class Progress:
         if self.match_index:
             self.next_index = self.match_index + 1
         self.give_up_log_requests()
-
-    def refused_snapshot(self, now: float) -> None:
-        """The follower is well, and does not want the snapshot or cannot keep it: it is large, so there is no hurry,
-        however soon a heartbeat is answered."""
-        self.failed(now)
-        self.failures, self.retry_at = 0, now + REFUSED_SNAPSHOT_PAUSE_S
 
     def rejected(self, flight: InFlight, last_log: int, no_backoff: bool, now: float) -> None:
         """The follower does not have the entry before the ones sent: go back, at most to what it has."""

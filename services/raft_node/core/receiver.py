@@ -15,6 +15,7 @@ from services.raft_node.core.events import (
     ResetLog,
     RestoreSnapshot,
     SnapshotReceived,
+    StartOver,
 )
 from services.raft_node.core.messages import (
     PROTOCOL_VERSION,
@@ -33,7 +34,16 @@ from services.raft_node.core.messages import (
     TimeoutNow,
     TimeoutNowReply,
 )
-from services.raft_node.core.types import ADD_PEER, CONFIGURATION, FOLLOWER, LEADER, REMOVE_PEER, Entry, HardState
+from services.raft_node.core.types import (
+    ADD_PEER,
+    CONFIGURATION,
+    FOLLOWER,
+    LEADER,
+    REMOVE_PEER,
+    Configuration,
+    Entry,
+    HardState,
+)
 
 if TYPE_CHECKING:
     from services.raft_node.core.node import RaftCore
@@ -61,8 +71,9 @@ def receive(core: RaftCore, token: Any, request: Request, now: float) -> None:
 def _timeout_now(core: RaftCore, request: TimeoutNow, now: float) -> None:
     """The leader hands over. Not if that was in a term that is over, and not to a server that could not lead."""
     state = core.state
+    may_lead = state.configurations.latest.has_vote(state.settings.node_id) and not state.is_catching_up
     is_late = 0 < request.term < state.term
-    if not is_late and state.role != LEADER and state.configurations.latest.has_vote(state.settings.node_id):
+    if may_lead and not is_late and state.role != LEADER:
         core.election.begin(now, transfer=True)
 
 
@@ -85,9 +96,17 @@ def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: flo
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False)))
         return
     if _is_astray(core, request):
-        # With a last index of 0: only a snapshot helps, which a leader sends behind the beginning of its log.
-        state.emit(Answer(token, AppendEntriesReply(state.term, 0, False)))
-        return
+        if request.prev_log_index > 0:
+            # With a last index of 0: what helps is the log from its beginning, or a snapshot.
+            state.emit(Answer(token, AppendEntriesReply(state.term, 0, False)))
+            return
+        _leave_behind(core)
+        log.start_over()
+        state.commit_index = 0
+        state.configurations.restore(Configuration(), 0)
+        state.configurations_changed()
+        state.emit(StartOver())
+        state.emit(ResetLog(1))
     if request.prev_log_index > 0 and not _matches(core, request):
         state.emit(Answer(token, AppendEntriesReply(state.term, last_log, False, no_retry_backoff=True)))
         return
@@ -133,8 +152,8 @@ def _well_formed(request: AppendEntries) -> bool:
 
 def _is_astray(core: RaftCore, request: AppendEntries) -> bool:
     """Whether our snapshot is none of what the leader's cluster has committed: the state that a user restored, by a
-    leader that was replaced before a quorum had it. What lies below its end is not what the leader has there, so no
-    entry can be taken before one of its snapshots has replaced ours."""
+    leader that was replaced before a quorum had it. What lies below its end is not what the leader has there, so
+    nothing can be taken that follows it."""
     state, log = core.state, core.state.log
     if request.prev_log_index <= log.snapshot_index and log.snapshot_index > 0:
         seen = [(request.prev_log_index, request.prev_log_term), *(entry[:2] for entry in request.entries)]
@@ -142,11 +161,19 @@ def _is_astray(core: RaftCore, request: AppendEntries) -> bool:
             state.astray_term = request.term
             state.say(
                 "error",
-                "the restored snapshot of this server never became the cluster's: waiting for one of the leader's",
+                "the restored snapshot of this server never became the cluster's: starting over",
                 ("index", log.snapshot_index),
                 ("term", log.snapshot_term),
             )
     return state.astray_term == request.term and (request.prev_log_index > 0 or bool(request.entries))
+
+
+def _leave_behind(core: RaftCore) -> None:
+    """Gives up the snapshot of a server that is astray. It stays on the disk, and is believed again after a crash until
+    the log holds an entry of a higher term: as long as `State.left_behind` says what is missing."""
+    state, log = core.state, core.state.log
+    state.astray_term = -1
+    state.left_behind = max(state.left_behind, (log.snapshot_term, log.snapshot_index))
 
 
 def _matches(core: RaftCore, request: AppendEntries) -> bool:
@@ -231,21 +258,22 @@ def _request_vote(core: RaftCore, token: Any, request: RequestVote, now: float) 
         if again:
             state.say("warn", "duplicate requestVote from", ("candidate", request.candidate))
         return answer(again)
-    if log.last_term > request.last_log_term:
+    last_term, last_index = max((log.last_term, log.last_index), state.left_behind)
+    if last_term > request.last_log_term:
         state.say(
             "warn",
             "rejecting vote request since our last term is greater",
             ("candidate", request.candidate),
-            ("last-term", log.last_term),
+            ("last-term", last_term),
             ("last-candidate-term", request.last_log_term),
         )
         return answer(False)
-    if log.last_term == request.last_log_term and log.last_index > request.last_log_index:
+    if last_term == request.last_log_term and last_index > request.last_log_index:
         state.say(
             "warn",
             "rejecting vote request since our last index is greater",
             ("candidate", request.candidate),
-            ("last-index", log.last_index),
+            ("last-index", last_index),
             ("last-candidate-index", request.last_log_index),
         )
         return answer(False)
@@ -263,7 +291,7 @@ def _would_vote(core: RaftCore, request: PreVote, now: float) -> bool:
         return False
     if request.term == state.hard.vote_term and state.hard.vote_candidate != request.candidate:
         return False
-    return (request.last_log_term, request.last_log_index) >= (log.last_term, log.last_index)
+    return (request.last_log_term, request.last_log_index) >= max((log.last_term, log.last_index), state.left_behind)
 
 
 # ---- InstallSnapshot --------------------------------------------------------------------------------------------
@@ -288,14 +316,20 @@ def _install_snapshot(core: RaftCore, token: Any, request: InstallSnapshot, now:
     state.heard_leader(now)
     if not _is_news(core, request):
         # An old one, or one sent twice: all of it is applied here already.
-        state.emit(Answer(token, InstallSnapshotReply(state.term, state.astray_term != state.term)))
+        state.emit(Answer(token, InstallSnapshotReply(state.term, True)))
         return
     state.emit(ReceiveSnapshot(token, request))
 
 
 def _is_news(core: RaftCore, request: InstallSnapshot) -> bool:
-    index, term = request.last_log_index, request.last_log_term
-    return index > core.state.commit_index or core.state.log.contradicts_snapshot(index, term)
+    return request.last_log_index > core.state.commit_index or _replaces_ours(core, request)
+
+
+def _replaces_ours(core: RaftCore, request: InstallSnapshot) -> bool:
+    """Whether it is wanted although it ends before what was committed here, it seemed."""
+    state = core.state
+    contradicts = state.log.contradicts_snapshot(request.last_log_index, request.last_log_term)
+    return state.astray_term == request.term or contradicts
 
 
 def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> None:
@@ -306,7 +340,8 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
         return
     state.heard_leader(now)
     if _is_news(core, request):
-        state.astray_term = 0
+        if _replaces_ours(core, request):
+            _leave_behind(core)
         fits = log.install_snapshot(request.last_log_index, request.last_log_term)
         state.emit(RestoreSnapshot(request.last_log_index, request.last_log_term))
         state.commit_index = request.last_log_index
@@ -321,4 +356,4 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
             state.configurations.commit(state.commit_index)
             core.compact()
         state.say("info", "Installed remote snapshot")
-    state.emit(Answer(event.token, InstallSnapshotReply(state.term, state.astray_term != state.term)))
+    state.emit(Answer(event.token, InstallSnapshotReply(state.term, True)))

@@ -42,6 +42,7 @@ class State:
         "last_contact",
         "leader_address",
         "leader_gone",
+        "left_behind",
         "log",
         "request_id",
         "rng",
@@ -66,6 +67,9 @@ class State:
         self.commit_index = log.applied_index
         self.astray_term = -1
         """The term whose leader has shown that its log is not the one that our snapshot stands for, -1 for none."""
+        self.left_behind = (0, 0)
+        """Term and index of such a snapshot that was given up. What was acknowledged before it is not in the log any
+        more until the leader has sent it again, so until then nobody is elected who may lack it."""
         self.last_contact = float("-inf")
         self.request_id = 0
         self.effects: list[Effect] = []
@@ -100,6 +104,11 @@ class State:
 
     def __str__(self) -> str:
         return f"Node at {self.settings.address} [{self.role}]"
+
+    @property
+    def is_catching_up(self) -> bool:
+        """Whether it does not even hold a log that is as far as the state that it gave up."""
+        return (self.log.last_term, self.log.last_index) < self.left_behind
 
     def is_bound(self, candidate: str, now: float) -> bool:
         """Whether a vote for `candidate` could break a leader's lease, or would disturb one that is well."""

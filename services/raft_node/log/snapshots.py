@@ -118,9 +118,10 @@ class FileSnapshots:
         reader.rewind()
         return reader
 
-    def reap(self) -> None:
-        """Removes all but the newest snapshots; one that cannot be removed stays."""
-        for meta in self.list()[RETAINED:]:
+    def reap(self, latest: str) -> None:
+        """Removes all but the newest snapshots, and the one that was stored last, which may be of a lower term than one
+        that came to nothing; one that cannot be removed stays."""
+        for meta in [meta for meta in self.list()[RETAINED:] if meta.id != latest]:
             try:
                 self._remove(meta.id)
             except OSError:
@@ -188,7 +189,7 @@ class FileSnapshotWriter:
         except OSError as error:
             self.cancel()
             raise StorageError(f"cannot finish the snapshot {path}: {error.strerror}") from error
-        self._store.reap()
+        self._store.reap(meta.id)
         return meta
 
     def cancel(self) -> None:

@@ -9,10 +9,10 @@ import random
 
 import pytest
 
+from services.raft_node.core import RaftCore, bootstrap_entry
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
-from services.raft_node.core.progress import PROBE, REFUSED_SNAPSHOT_PAUSE_S
-from services.raft_node.core.types import NOOP, SnapshotMeta
+from services.raft_node.core.types import FOLLOWER, SnapshotMeta
 from services.raft_node.log import FileSnapshots, Wal
 from services.raft_node.log.errors import StorageError
 from services.raft_node.recovery import recover
@@ -22,10 +22,14 @@ from tests.simulation.raft_disk import SimDisk
 from tests.simulation.raft_machine import SimMachine
 from tests.simulation.raft_oracle import Oracle
 from tests.simulation.raft_server import SimServer
-from tests.unit.raft.core_under_test import THREE, B, append, ask, command, core_of, install, make_leader, of
+from tests.unit.raft.core_under_test import THREE, append, ask, command, core_of, granted, install, of, plain, vote
 
 RESTORED = SnapshotMeta("", 50, 2, THREE, 1)
 """Entries 1 to 9 were the log of term 2; the new leader's goes on with entry 10 of term 3."""
+
+
+def kinds(effects: list[ev.Effect]) -> list[str]:
+    return [type(effect).__name__ for effect in plain(effects)]
 
 
 def _replaced_after_a_restore(trailing_logs: int, above: int) -> tuple[SimCluster, SimServer, SimServer]:
@@ -45,33 +49,30 @@ def _replaced_after_a_restore(trailing_logs: int, above: int) -> tuple[SimCluste
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("trailing_logs", [3, 100])
 @pytest.mark.parametrize("above", [1, 7, 1000])
-def test_a_restore_that_came_to_nothing_is_replaced_by_the_new_leaders_snapshot(
-    above: int, trailing_logs: int, killed: bool
-) -> None:
+def test_a_server_whose_restore_came_to_nothing_starts_over(above: int, trailing_logs: int, killed: bool) -> None:
+    """From the new leader's snapshot, which may end earlier than what was restored, or from entry 1."""
     cluster, old, new = _replaced_after_a_restore(trailing_logs, above)
-    restored = old.machine.values
+    if trailing_logs == 3:
+        new.take_snapshot()
+        cluster.run_for(0.1)
+        assert new.core.log.first_index > 1
     if killed:
         old.kill(power=False)
         old.boot()
-    cluster.heal()
-    cluster.run_for(0.5)
-    assert old.core.term == new.core.term
-    assert old.machine.values == restored, "nothing can be applied to a state that is not the cluster's"
-    assert new.core.leader is not None
-    assert new.core.leader.progress[old.server.id].match_index == 0
     cluster.settle()
     assert old.machine.values == new.machine.values
     assert old.applied_index == new.applied_index
 
 
-def test_what_the_leader_has_at_the_place_of_the_restored_state_is_refused() -> None:
+def test_nothing_is_taken_that_follows_the_restored_state() -> None:
     core = core_of(snapshot=RESTORED)
+    assert ask(core, append(3, (8, 2), (command(9, 2),)))[1:] == [
+        ev.Answer("t", msg.AppendEntriesReply(3, 50, True))
+    ], "up to here it may be the leader's"
     no = [ev.Answer("t", msg.AppendEntriesReply(3, 0, False))]
-    yes = [ev.Answer("t", msg.AppendEntriesReply(3, 50, True))]
-    assert ask(core, append(3, (8, 2), (command(9, 2), command(10, 3))))[1:] == no
-    assert ask(core, append(3, (0, 0), (command(1, 1), command(2, 1)))) == no
+    assert ask(core, append(3, (8, 2), (command(9, 2), command(10, 3)))) == no
     assert ask(core, append(3, (8, 2))) == no
-    assert ask(core, append(3)) == yes  # a heartbeat
+    assert ask(core, append(3)) == [ev.Answer("t", msg.AppendEntriesReply(3, 50, True))]  # a heartbeat
     assert (core.commit_index, core.log.last_index) == (50, 50)
 
 
@@ -84,50 +85,43 @@ def test_a_later_leader_may_have_the_restored_state_after_all() -> None:
     assert of(ev.Answer, effects) == [ev.Answer("t", msg.AppendEntriesReply(4, 50, True))]
 
 
-def test_only_a_snapshot_that_contradicts_the_restored_one_helps() -> None:
+def _started_over() -> RaftCore:
     core = core_of(snapshot=RESTORED)
     ask(core, append(3, (50, 3)))
-    assert ask(core, install(20)) == [ev.Answer("t", msg.InstallSnapshotReply(3, False))]
-    request = install(20)._replace(last_log_term=3)
+    effects = ask(core, append(3, (0, 0), (bootstrap_entry(THREE), command(2, 2)), commit=2))
+    assert kinds(effects) == ["StartOver", "ResetLog", "AppendLog", "Commit", "Answer"]
+    assert of(ev.ResetLog, effects) == [ev.ResetLog(1)]
+    assert (core.commit_index, core.log.last_index, core.log.last_term) == (2, 2, 2)
+    assert core.state.configurations.latest == THREE
+    return core
+
+
+def test_who_starts_over_elects_nobody_that_may_lack_what_it_had_acknowledged() -> None:
+    core = _started_over()
+    assert not granted(ask(core, vote(4, (49, 2)), 5.0))
+    assert granted(ask(core, vote(4, (50, 2)), 5.0))
+
+
+def test_who_starts_over_stands_again_when_it_has_a_log_of_a_higher_term() -> None:
+    core = _started_over()
+    assert not of(ev.Send, core.step(ev.Tick(), 5.0))
+    core.step(ev.RpcRequest("t", msg.TimeoutNow(term=3)), 5.0)
+    assert core.role == FOLLOWER
+    ask(core, append(3, (2, 2), (command(3, 3),)), 5.0)
+    assert of(ev.Send, core.step(ev.Tick(), 9.0))
+
+
+@pytest.mark.parametrize(("index", "term"), [(20, 3), (20, 2)])
+def test_a_leaders_snapshot_takes_the_place_of_the_restored_one(index: int, term: int) -> None:
+    core = core_of(snapshot=RESTORED)
+    ask(core, append(3, (50, 3)))
+    request = install(index)._replace(last_log_term=term)
     assert ask(core, request) == [ev.ReceiveSnapshot("t", request)]
     effects = core.step(ev.SnapshotReceived("t", request), 0.2)
-    assert of(ev.RestoreSnapshot, effects) == [ev.RestoreSnapshot(20, 3)]
-    assert of(ev.ResetLog, effects) == [ev.ResetLog(21)]
+    assert kinds(effects) == ["RestoreSnapshot", "ResetLog", "Answer"]
     assert of(ev.Answer, effects) == [ev.Answer("t", msg.InstallSnapshotReply(3, True))]
-    assert (core.commit_index, core.log.applied_index, core.log.last_index, core.log.last_term) == (20, 20, 20, 3)
-
-
-def test_a_leader_sends_its_snapshot_to_whom_refuses_the_beginning_of_the_log() -> None:
-    """One that is refused, too, is followed by none for a while, and the leader wants one that ends in its term."""
-    core = core_of(command(2, 1))
-    make_leader(core)
-    leader = core.leader
-    assert leader is not None
-    peer = leader.progress[B.id]
-    core.step(ev.Durable(3, core.term), 5.0)
-
-    def refused(now: float) -> list[ev.SendSnapshot]:
-        """What is sent when b refuses what follows nothing."""
-        peer.give_up_log_requests()
-        peer.mode, peer.next_index, peer.retry_at = PROBE, 1, now
-        effects = core.step(ev.Propose("t", [(NOOP, b"", b"")]), now)
-        [send] = [send for send in of(ev.Send, effects) if send.server == B]
-        assert send.request.prev_log_index == 0
-        return of(
-            ev.SendSnapshot,
-            core.step(ev.RpcReply(send.request_id, B.id, msg.AppendEntriesReply(core.term, 0, False)), now),
-        )
-
-    assert (refused(5.1), leader.wants_snapshot) == ([], True)
-    core.step(ev.SnapshotTaken(SnapshotMeta("", 2, 1, THREE, 1)), 5.1)
-    [sent] = refused(5.1)
-    assert (sent.last_index, leader.wants_snapshot) == (2, True)
-    core.step(ev.RpcReply(sent.request_id, B.id, msg.InstallSnapshotReply(core.term, False)), 5.2)
-    peer.reachable(5.2)
-    assert peer.retry_at == 5.2 + REFUSED_SNAPSHOT_PAUSE_S
-    core.step(ev.SnapshotTaken(SnapshotMeta("", 3, core.term, THREE, 1)), 5.2)
-    assert [snapshot.last_index for snapshot in refused(5.3)] == [3]
-    assert not leader.wants_snapshot
+    assert (core.commit_index, core.log.applied_index, core.log.last_index, core.log.last_term) == (20, 20, 20, term)
+    assert not granted(ask(core, vote(4, (49, 2)), 5.0))
 
 
 def test_a_snapshot_of_the_restored_state_that_is_done_late_is_not_the_logs() -> None:
@@ -171,6 +165,24 @@ def test_a_restored_state_that_was_stored_and_then_not_wanted_is_not_believed() 
     found = recover(server.log, server.snapshots, server.machine)
     assert found.snapshot is not None
     assert (found.snapshot.index, server.log.last_index, server.machine.applied_index) == (5, 7, 5)
+
+
+def test_a_crash_while_the_log_is_sent_again() -> None:
+    """The restored state is given up for good with the first entry of a higher term than its own."""
+    server = _Disk()
+    server.store(50, 2)
+    server.log.append([command(1, 1), command(2, 2)])
+    server.machine.applied_index = 2
+    found = recover(server.log, server.snapshots, server.machine)
+    assert found.applied_index == server.machine.applied_index == 50
+    assert (server.log.first_index, server.log.last_index) == (51, 50)
+    server.log.reset(1)
+    server.log.append([command(1, 1), command(2, 2), command(3, 3)])
+    server.machine.applied_index = 2
+    for _ in range(60):
+        found = recover(server.log, server.snapshots, server.machine)
+        assert (found.snapshot, found.applied_index) == (None, 2)
+        server.log.append([command(server.log.last_index + 1, 3)])
 
 
 @pytest.mark.parametrize("entries", [0, 2])

@@ -250,3 +250,28 @@ def test_entries_that_were_replaced_and_put_back_are_durable_when_they_are_store
     cluster.run_for(0.05)
     assert len(answers) == 3
     assert (one.core.log.durable_index, one.applied_index, one.wal.last_index) == (last + 4,) * 3
+
+
+def test_a_candidate_whose_disk_refuses_what_it_stands_with_is_elected_by_nobody() -> None:
+    """An entry is committed by the others; its copy here hangs in the disk, the election timeout passes, and the disk
+    refuses. The requests for votes wait behind that, and speak of the entry (seed 660495 of five servers)."""
+    cluster = SimCluster(3, seed=3, slow_disks=1.0)
+    leader, one = _cut_off_with_a_hanging_disk(cluster)
+    other = next(node for node in cluster.live() if node not in (leader, one))
+    cluster.write(leader)
+    cluster.run_until(lambda: leader.core.commit_index == leader.core.log.last_index == other.core.log.durable_index)
+    last = leader.core.log.last_index
+    done = _hang(one)
+    _append(one, leader, last - 1, 1, commit=last)
+    cluster.run_for(0.03)
+    leader.kill(power=False)
+    one.event(ev.RpcRequest((lambda _reply: None, None, msg.TimeoutNow()), msg.TimeoutNow()))
+    assert (one.core.role, one.core.log.last_index) == ("Candidate", last)
+    cluster.cut.clear()
+    assert one.replica is not None
+    one.replica.sync_done = done  # type: ignore[method-assign]
+    done("no space left on device")
+    assert (one.core.role, one.core.log.last_index) == ("Follower", last - 1)
+    cluster.run_for(4 * HEARTBEAT_S)
+    assert cluster.leader() is other
+    cluster.settle()
