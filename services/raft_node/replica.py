@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
@@ -19,13 +19,13 @@ from services.raft_node.core.types import (
     CONFIGURATION,
     Configuration,
     Entry,
-    HardState,
     SnapshotMeta,
 )
 from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.log.snapshots import Snapshots
 from services.raft_node.log.wal import Pending
 from services.raft_node.machine import NoRoomError, StateMachine
+from services.raft_node.ports import HardStateStore, LogStore, Outlet
 from services.raft_node.sync_policy import SyncPolicy
 
 ENQUEUE_TIMEOUT: Final = "timed out enqueuing operation"
@@ -41,97 +41,6 @@ _BEFORE_APPLYING: Final = (ev.Accepted, ev.Send, ev.AppendLog, ev.Answer, ev.Res
 """Effects that give the disk and the other servers work to do while committed entries are applied here: a leader that
 waits for this server's answer needs to know what is on its disk, not what has taken effect. And a snapshot, behind
 which lies what the core gives out to be applied from then on. All others are performed in their order."""
-
-
-class LogStore(Protocol):
-    """Wal or MemoryLog."""
-
-    @property
-    def first_index(self) -> int: ...
-
-    @property
-    def last_index(self) -> int: ...
-
-    @property
-    def broken(self) -> bool: ...
-
-    def write(self, entries: Sequence[Entry]) -> Pending: ...
-
-    def sync(self) -> None: ...
-
-    def finish(self, pending: Pending) -> None: ...
-
-    def undo(self, pending: Pending) -> None: ...
-
-    def reset(self, next_index: int) -> None: ...
-
-    def compact(self, last: int) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class HardStateStore(Protocol):
-    """StableStore or MemoryStable."""
-
-    def save(self, state: HardState) -> None: ...
-
-    def close(self) -> None: ...
-
-
-class Outlet(Protocol):
-    """Where the outside world hears from a replica."""
-
-    def result(self, waiter: Any, index: int, value: Any) -> None:
-        """A proposal was applied. value: what the state machine returned, an exception for an error."""
-        ...
-
-    def failed(self, waiter: Any, error: str, *, unknown: bool) -> None:
-        """A proposal has no result. unknown: it may still be applied, now or later."""
-        ...
-
-    def refused(self, waiter: Any, error: str) -> None:
-        """A proposal was not accepted and never will be applied."""
-        ...
-
-    def read_ready(self, waiter: Any, index: int) -> None: ...
-
-    def read_failed(self, waiter: Any, error: str) -> None: ...
-
-    def applied(self, index: int, changes: Any) -> None:
-        """Everything up to `index` has taken effect. changes: of the state machine, None if it had no part in it."""
-        ...
-
-    def accepted(self, count: int) -> None:
-        """That many proposals became log entries."""
-        ...
-
-    def stalled(self, reason: str) -> None:
-        """Committed entries cannot be applied for now; call `Replica.retry_apply` until they can."""
-        ...
-
-    def role_changed(self, effect: ev.RoleChanged) -> None: ...
-
-    def transfer_done(self, waiter: Any, error: str) -> None: ...
-
-    def send(self, effect: ev.Send) -> None: ...
-
-    def send_snapshot(self, effect: ev.SendSnapshot) -> None: ...
-
-    def answer(self, effect: ev.Answer) -> None: ...
-
-    def receive_snapshot(self, effect: ev.ReceiveSnapshot) -> None: ...
-
-    def log(self, effect: ev.Log) -> None: ...
-
-    def count(self, name: str) -> None: ...
-
-    def gauge(self, name: str, value: float) -> None: ...
-
-    def sample(self, name: str, value: float) -> None: ...
-
-    def start_sync(self, sync: Callable[[], None]) -> None:
-        """Run `sync` in a thread, then call `Replica.sync_done` with its error or None."""
-        ...
 
 
 class _Batch(NamedTuple):
