@@ -62,8 +62,14 @@ def recover(
     """Raises StorageError if there is a hole between the snapshot and the log."""
     last_term = log.term_at(log.last_index) if log.last_index >= log.first_index else 0
     stored = snapshots.list()
-    # A restored state that never became the cluster's, and the log went on without it.
-    believed = [meta for meta in stored if meta.term >= last_term or _term_matches(log, meta)]
+    # Not a restored state that never became the cluster's, while the log went on without it; but one that has taken the
+    # machine's place already, before entries that nobody else had were dropped.
+    adopted = (machine.applied_index, machine.applied_term)
+    believed = [
+        meta
+        for meta in stored
+        if meta.term >= last_term or (meta.index, meta.term) == adopted or _term_matches(log, meta)
+    ]
     snapshot = believed[0] if believed else None
     index = snapshot.index if snapshot else 0
     if snapshot and log.first_index > index + 1 and _stands_behind_another(log, last_term, snapshot, stored):
@@ -83,6 +89,9 @@ def recover(
     if machine.applied_index > max(log.last_index, index):
         say("the state store is ahead of the log: building it again")
         machine.reset()
+    elif _is_of_another_history(machine, log, snapshot):
+        say("the state store is not what the log leads to: building it again")
+        machine.reset()
     if snapshot and machine.applied_index < index:
         load_snapshot(snapshots, snapshot, machine)
         restored = True
@@ -101,6 +110,14 @@ def _stands_behind_another(
     if last_term:
         return last_term < snapshot.term
     return any(meta.term < snapshot.term and meta.index + 1 == log.first_index for meta in stored)
+
+
+def _is_of_another_history(machine: StateMachine, log: RecoverableLog, snapshot: SnapshotMeta | None) -> bool:
+    """Whether the last command in the state is not the one that snapshot or log have there."""
+    index, term = machine.applied_index, machine.applied_term
+    if snapshot and index == snapshot.index:
+        return term != snapshot.term
+    return log.first_index <= index <= log.last_index and log.term_at(index) != term
 
 
 def _term_matches(log: RecoverableLog, snapshot: SnapshotMeta) -> bool:
