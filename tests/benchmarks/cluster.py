@@ -92,8 +92,8 @@ def _kills(add: Add, cluster: Cluster) -> None:
     for number in range(KILLS):
         leader = cluster.leader()
         survivors = [one for one in cluster if one is not leader]
-        _kill(leader)
         started = time.perf_counter()
+        _kill(leader)
         deadline = started + _PATIENCE_S
         while not any(_accepts(one, number) for one in survivors):
             assert time.perf_counter() < deadline, "no new leader"
