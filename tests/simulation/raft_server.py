@@ -341,9 +341,10 @@ class SimServer:
             self.cluster.withdrawn.append(waiter)
         self.outcomes.append((waiter, error))
 
-    def refused(self, waiter: bytes, error: str) -> None:
-        self.cluster.withdrawn.append(waiter)
-        self.outcomes.append((waiter, error))
+    def refused(self, waiter: bytes | None, error: str) -> None:
+        if waiter is not None:  # the entry behind a restored snapshot is nobody's
+            self.cluster.withdrawn.append(waiter)
+            self.outcomes.append((waiter, error))
 
     def read_ready(self, waiter: int, index: int) -> None:
         """As the service does it: a leader whose state has no room answers from what it has, if that is enough."""
