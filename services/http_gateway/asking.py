@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from services.http_gateway.call import LATER, Call
-from shared import log, many_reads, metrics
+from shared import many_reads, metrics
 from shared.ipc.errors import IpcError, RemoteError
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ _DATE_LENGTH: Final = len("Date: Sat, 21 Nov 2026 02:38:27 GMT\r\n")
 
 Key = tuple[str, bool]
 """Target of a request without a body, and whether its answer may be compressed: what such an answer depends on."""
-
-_log = log.get_logger("agent.http")
 
 
 class _Answer:
@@ -271,14 +269,7 @@ class Asking:
     def _finish(self, question: _Question, waiters: list[Request], known: _Answer) -> None:
         gateway = self._gateway
         data = b"".join((known.before, gateway.moment.date_line(), known.after))
-        if _log.enabled(log.DEBUG):
-            for request in waiters:
-                gateway.finish_rendered(request, data, question.metric)
-            return
-        now, name = gateway.now(), f"consul.http.GET.{question.metric}"
-        for request in waiters:
-            request.channel.finish(request, data)
-            metrics.sample(name, (now - request.started_s) * 1000)
+        gateway.finish_group(waiters, data, question.metric)
 
     def _dispatch(self, request: Request, reply: Any) -> None:
         """Send a request the full way again; its read is answered with `reply`, see `_answering`."""

@@ -131,10 +131,6 @@ class Gateway:
         if self.asking is not None:
             self.asking.start()
 
-    def now(self) -> float:
-        """Seconds of the clock by which requests are timed."""
-        return self._clock()
-
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""
         if options.wait_ns <= 0:

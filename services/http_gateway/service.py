@@ -104,7 +104,7 @@ class HttpGateway:
             await nursery.start(self.lane.run)
             nursery.start_soon(self._expire_waits)
             if self.gateway.asking is not None:
-                nursery.start_soon(self._ask_again, self.gateway.asking)
+                nursery.start_soon(ask_again, self.gateway.asking)
             for address in config.http_listeners:
                 _log.info("Started HTTP server", address=_shown(address), network=_network(address))
             if config.https_listeners:
@@ -179,15 +179,16 @@ class HttpGateway:
             self.gateway.end_batch()
             self.lane.flush()
 
-    async def _ask_again(self, asking: Asking) -> None:
-        """Nobody waits longer than PATIENCE_S for calls of others, also if nothing else happens meanwhile."""
-        while True:
-            kept_waiting = trio.Event()
-            asking.on_kept_waiting = kept_waiting.set
-            await kept_waiting.wait()
-            await trio.sleep(PATIENCE_S)
-            self.gateway.begin_batch()
-            self.gateway.end_batch()
+
+async def ask_again(asking: Asking) -> None:
+    """Nobody waits much longer than PATIENCE_S for calls of others, also if nothing else happens meanwhile."""
+    kept_waiting = trio.Event()
+    asking.on_kept_waiting = lambda: kept_waiting.set()
+    while True:
+        await kept_waiting.wait()
+        kept_waiting = trio.Event()  # before the next try: who has to wait then needs one more
+        await trio.sleep(PATIENCE_S)
+        asking.start()
 
 
 def _page(config: RuntimeConfig) -> LeadershipPage:

@@ -22,22 +22,12 @@ from tests.linearizability.history import Operation
 from tests.linearizability.nemesis import Nemesis
 from tests.linearizability.network import Network, why_not
 from tests.linearizability.register import ABSENT, step
+from tests.on_hosts import HostAgent
 from tests.seeds import seed_of
 
 SHORT_S = 20.0
 LONG_S = float(os.environ.get("PROCONSUL_NEMESIS_S", "3600"))
 CLIENTS_EACH = 2
-
-
-class HostAgent(Agent):
-    """An agent on a host of its own."""
-
-    def __init__(self, *arguments: Any, prefix: list[str], **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self._prefix = prefix
-
-    def program(self) -> list[str]:
-        return [*self._prefix, *super().program()]
 
 
 @pytest.fixture(scope="module")

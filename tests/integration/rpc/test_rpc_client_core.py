@@ -18,7 +18,7 @@ from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import DeadlineError, Link, RemoteError
 from tests.agents import PATIENCE_S
-from tests.integration.rpc.rpc_neighbours import LonelyGossip
+from tests.integration.rpc.rpc_neighbours import LonelyGossip, until
 from tests.integration.rpc.test_rpc_server_pool import Other
 from tests.loopback import LoopbackPool
 
@@ -44,8 +44,7 @@ class World:
         await self.until(lambda: len(self.core.manager.servers) != known)
 
     async def until(self, condition: Callable[[], object]) -> None:
-        while not condition():
-            await trio.sleep(0.005)
+        await until(condition)
 
     def server(self, name: str, answer: Callable[[rpc.Request], Awaitable[object]]) -> Callable[[rpc.Request], Any]:
         async def handler(call: rpc.Request) -> object:

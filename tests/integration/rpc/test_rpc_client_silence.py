@@ -11,9 +11,10 @@ import pytest
 import trio
 
 from services.rpc_core import server_connection, server_pool
+from services.rpc_core.server_connection import ServerConnection
 from services.rpc_core.wire import rpc
 from shared.ipc import DeadlineError
-from tests.integration.rpc.test_rpc_client_core import READ, found, world
+from tests.integration.rpc.test_rpc_client_core import READ, World, found, world
 from tests.integration.rpc.test_rpc_server_pool import Other
 from tests.loopback import LoopbackPool
 
@@ -34,23 +35,45 @@ class Doubtful:
         await self.served._serve(stream)
 
 
+REAP_INTERVAL_S, PROBE_AFTER_S, PROBE_TIMEOUT_S = 0.02, 0.1, 0.3
+LOOKS = 2 * round((PROBE_AFTER_S + PROBE_TIMEOUT_S) / REAP_INTERVAL_S)
+"""After so many a connection that is silent has been found so."""
+Watch = Counter[str]
+
+
 @pytest.fixture
-def watched_closely(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", 0.02)
+def watched_closely(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Connections are looked at often; how often has been counted under "looks"."""
+    monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", REAP_INTERVAL_S)
     for module in (server_connection, server_pool):
-        monkeypatch.setattr(module, "PROBE_AFTER_S", 0.1)
-        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(module, "PROBE_AFTER_S", PROBE_AFTER_S)
+        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", PROBE_TIMEOUT_S)
+    watch: Watch = Counter()
+    listen = ServerConnection.listen
+
+    def counted(connection: ServerConnection, now: float) -> None:
+        watch["looks"] += 1
+        listen(connection, now)
+
+    monkeypatch.setattr(ServerConnection, "listen", counted)
+    return watch
+
+
+async def silent_and_good(made: World, nursery: trio.Nursery, loopback: LoopbackPool) -> Doubtful:
+    """Two servers, of which the first to be asked, which is returned, is silent; the other is called "good"."""
+    silent = Doubtful(loopback(), made.server("silent", found))
+    good = Other(loopback(), made.server("good", found))
+    for name, one in (("silent", silent), ("good", good)):
+        await nursery.start(one.run)
+        await made.comes(name, one.host)
+    return silent
 
 
 @pytest.mark.usefixtures("watched_closely")
 async def test_reads_leave_a_server_that_does_not_even_answer_pings(loopback: LoopbackPool, tmp_path: Path) -> None:
     """A link that is half open: nothing ends the connection, and gossip finds other ways to the server."""
     async with world(tmp_path, loopback()) as (made, nursery):
-        silent = Doubtful(loopback(), made.server("silent", found))
-        good = Other(loopback(), made.server("good", found))
-        for name, one in (("silent", silent), ("good", good)):
-            await nursery.start(one.run)
-            await made.comes(name, one.host)
+        silent = await silent_and_good(made, nursery, loopback)
         written: list[Any] = []
 
         async def write() -> None:
@@ -101,11 +124,7 @@ async def test_calls_leave_a_server_that_cannot_even_be_connected_to(
 async def test_calls_that_wait_for_a_stream_of_a_silent_server_leave_it(loopback: LoopbackPool, tmp_path: Path) -> None:
     """A session opens 256 streams ahead of their acknowledgement."""
     async with world(tmp_path, loopback()) as (made, nursery):
-        silent = Doubtful(loopback(), made.server("silent", found))
-        good = Other(loopback(), made.server("good", found))
-        for name, one in (("silent", silent), ("good", good)):
-            await nursery.start(one.run)
-            await made.comes(name, one.host)
+        await silent_and_good(made, nursery, loopback)
         with trio.fail_after(10):
             async with trio.open_nursery() as callers:
                 for _ in range(300):
@@ -113,9 +132,8 @@ async def test_calls_that_wait_for_a_stream_of_a_silent_server_leave_it(loopback
         assert made.asked == ["good KVS.Get"] * 300
 
 
-@pytest.mark.usefixtures("watched_closely")
 async def test_while_every_server_is_silent_calls_wait_for_whoever_speaks_first(
-    loopback: LoopbackPool, tmp_path: Path
+    loopback: LoopbackPool, tmp_path: Path, watched_closely: Watch
 ) -> None:
     async with world(tmp_path, loopback()) as (made, nursery):
         servers = {name: Doubtful(loopback(), made.server(name, found)) for name in "abc"}
@@ -130,7 +148,8 @@ async def test_while_every_server_is_silent_calls_wait_for_whoever_speaks_first(
         pool = made.core.core.servers
         nursery.start_soon(read)
         await made.until(lambda: all(pool.is_silent(f"{one.host}:8300") for one in servers.values()))
-        await trio.sleep(0.5)
+        looks = watched_closely["looks"]
+        await made.until(lambda: watched_closely["looks"] >= looks + LOOKS)
         assert not answers
         servers["a"].speaks.set()
         await made.until(lambda: answers)
@@ -138,8 +157,9 @@ async def test_while_every_server_is_silent_calls_wait_for_whoever_speaks_first(
         assert not pool.is_silent(f"{servers['a'].host}:8300")
 
 
-@pytest.mark.usefixtures("watched_closely")
-async def test_a_silent_server_under_two_names_is_not_two(loopback: LoopbackPool, tmp_path: Path) -> None:
+async def test_a_silent_server_under_two_names_is_not_two(
+    loopback: LoopbackPool, tmp_path: Path, watched_closely: Watch
+) -> None:
     """One that was renamed, until gossip gives its old name up."""
     async with world(tmp_path, loopback()) as (made, nursery):
         silent = Doubtful(loopback(), made.server("silent", found))
@@ -153,13 +173,15 @@ async def test_a_silent_server_under_two_names_is_not_two(loopback: LoopbackPool
 
         nursery.start_soon(read)
         await made.until(lambda: made.core.core.servers.is_silent(f"{silent.host}:8300"))
-        await trio.sleep(0.1)
+        looks = watched_closely["looks"]
+        await made.until(lambda: watched_closely["looks"] >= looks + 3)  # it was told to be silent, again and again
         silent.speaks.set()
         await made.until(lambda: answers)
 
 
-@pytest.mark.usefixtures("watched_closely")
-async def test_a_server_that_thinks_for_long_is_not_silent(loopback: LoopbackPool, tmp_path: Path) -> None:
+async def test_a_server_that_thinks_for_long_is_not_silent(
+    loopback: LoopbackPool, tmp_path: Path, watched_closely: Watch
+) -> None:
     go_on = trio.Event()
 
     async def thinks(call: rpc.Request) -> object:
@@ -177,7 +199,8 @@ async def test_a_server_that_thinks_for_long_is_not_silent(loopback: LoopbackPoo
             answers.append(await made.call("KVS.Get", READ))
 
         nursery.start_soon(read)
-        await trio.sleep(1)
+        await made.until(lambda: made.asked and watched_closely["looks"] >= LOOKS)
+        assert made.asked == ["thinks KVS.Get"]
         go_on.set()
         await made.until(lambda: answers)
         assert made.asked == ["thinks KVS.Get"]

@@ -7,12 +7,15 @@ from typing import Any, cast
 
 import msgpack
 import pytest
+import trio
+import trio.testing
 from http_fakes import FakeLink
 
 from services.http_gateway import asking
 from services.http_gateway.gateway import Gateway, Links
 from services.http_gateway.message import Request
 from services.http_gateway.routes import all_routes
+from services.http_gateway.service import ask_again
 from shared import many_reads
 from shared.config.runtime import RuntimeConfig
 from shared.config.sections import Limits
@@ -180,6 +183,27 @@ def test_calls_that_take_long_keep_nobody_waiting(client: Client, monkeypatch: p
 
     assert len(client.rpc.calls) == asking.AT_ONCE + 1
     assert len(told) == 1
+
+
+async def test_who_is_kept_waiting_is_not_forgotten(
+    client: Client, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any, nursery: trio.Nursery
+) -> None:
+    """Also if the first try comes to nothing, because others had asked in the meantime."""
+    monkeypatch.setattr(asking, "monotonic", trio.current_time)
+    assert client.gateway.asking is not None
+    nursery.start_soon(ask_again, client.gateway.asking)
+    await trio.testing.wait_all_tasks_blocked()
+    for _ in range(asking.AT_ONCE):
+        client.get("/v1/kv/?keys")
+    client.get("/v1/kv/?keys")
+    await trio.sleep(asking.PATIENCE_S / 2)
+    client.rpc.answer(value(b"one", keys(7, "b")))  # which lets the one that waited go
+    client.get("/v1/kv/?keys")
+    assert len(client.rpc.calls) == asking.AT_ONCE
+    with trio.fail_after(10 * asking.PATIENCE_S):
+        while len(client.rpc.calls) == asking.AT_ONCE:
+            await trio.sleep(asking.PATIENCE_S / 10)
+    assert len(client.rpc.calls) == asking.AT_ONCE + 1
 
 
 def test_stale_reads_do_not_wait_for_the_others(client: Client) -> None:
