@@ -1,5 +1,6 @@
 """Our gossip process and the real Consul 1.8.7 in one pool, joined from either side."""
 
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from tests.integration.gossip.gossip_process import Caller, GossipProcess, wait_
 
 pytestmark = pytest.mark.real_consul
 
-ALIVE, LEFT, FAILED = 1, 3, 4
+ALIVE, LEAVING, LEFT, FAILED = 1, 2, 3, 4
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SECOND_KEY = "EBESExQVFhcYGRobHB0eHw=="
 Loopback = Callable[[], str]
@@ -200,3 +201,16 @@ async def test_an_encrypted_pool_with_a_key_rotation_started_by_the_real_one(
             ring = await call.keyring("list-keys")
             assert (ring["Keys"], ring["NumErr"]) == ({SECOND_KEY: 2}, 0)
             await live_together(call, ours, real, 3)
+
+
+async def test_leaving_is_understood_from_an_exchange_of_states_too(make: Make, real: RealConsul) -> None:
+    """An exchange overtakes the intent: told as any other member's, the time of the leaving would pass for a join."""
+    with real.running(), make("ours") as ours:
+        async with ours.link() as call, trio.open_nursery() as nursery:
+            await call.wait_statuses({"ours": ALIVE})
+            await call("Join", pool="wan", addresses=[f"real.dc1/{real.address}:8302"])
+            await in_thread(wait_status, real, "ours.dc1", ALIVE, "?wan=1")
+            nursery.start_soon(functools.partial(call, "Leave", pool="wan"))
+            await call.wait_statuses({"ours.dc1": LEAVING, "real.dc1": ALIVE}, "wan")
+            await in_thread(real.http, "PUT", f"/v1/agent/join/{ours.address}?wan=1")
+            await in_thread(wait_status, real, "ours.dc1", LEFT, "?wan=1")

@@ -166,8 +166,11 @@ class Serf:
             raise SerfError("Serf can't Join after Leave or Shutdown")
 
     def joined(self, now: float) -> list[Effect]:
-        """At least one push/pull of a join succeeded: tell the pool."""
-        self._broadcast_join(now)
+        """At least one push/pull of a join succeeded: tell the pool, unless this node began to leave meanwhile.
+
+        Serf tells it even then, and is shown as failed by whoever hears it after the leaving."""
+        if self._state == "alive":
+            self._broadcast_join(now)
         return self._finish(now)
 
     def leave(self, now: float, token: Any) -> list[Effect]:

@@ -152,11 +152,14 @@ class SerfDelegate:
 
     def local_state(self) -> bytes:
         serf = self._serf
+        # Serf lists those that left alone. The time of one that is leaving would then pass for that of a join, and its
+        # intent, when that comes, for an old one: it would be shown as failed.
+        gone = tuple(one.name for one in serf.members if one.status in (Status.LEAVING, Status.LEFT))
         return encode_state(
             SerfState(
                 serf.clock.time,
                 {member.name: member.status_ltime for member in serf.members},
-                serf.members.left_names,
+                gone,
                 serf.events.clock.time,
                 serf.events.past(),
                 serf.asking.ring.clock.time,
@@ -174,7 +177,7 @@ class SerfDelegate:
         serf.clock.witness(state.ltime - 1)
         serf.events.clock.witness(state.event_ltime - 1)
         serf.asking.ring.clock.witness(state.query_ltime - 1)
-        # Those that left come first, with a time after that of their join: the real time of leaving is not told.
+        # Those that left or are leaving come first, with a time after that of their join: the real time of leaving is not told.
         left = dict.fromkeys(state.left_members or ())
         for name in left:
             ltime = min(state.status_ltimes.get(name, 0) + 1, LTIME_MAX)

@@ -150,6 +150,27 @@ def test_state_of_a_push_pull_is_complete_and_merges() -> None:
     assert [one.name for one in effects if isinstance(one, UserEvent)] == ["e"]
 
 
+def test_the_time_of_a_leaving_member_does_not_pass_for_that_of_a_join() -> None:
+    leaver, peer = SerfRig(), SerfRig()
+    leaver.serf.leave(leaver.now, "token")
+    leaver.hear_serf(LeaveIntent(7, "a"))
+    state = leaver.serf.push_pull(False)
+    assert decode_state(state.user_state).left_members == ("me", "a")
+    peer.serf.merge(PushPull(False, (), state.user_state), peer.now)
+    assert peer.status("a") == Status.LEAVING
+    peer.hear_serf(LeaveIntent(7, "a"))
+    peer.hear(Dead(1, "a", "a"))
+    assert peer.status("a") == Status.LEFT
+
+
+def test_a_join_that_ends_during_the_leaving_is_not_announced() -> None:
+    rig = SerfRig()
+    rig.serf.leave(rig.now, "token")
+    rig.serf.joined(rig.now)
+    assert rig.status("me") == Status.LEAVING
+    assert not any(isinstance(one, JoinIntent) for one in serf_messages(rig.run(20)))
+
+
 def test_a_join_may_ignore_what_was_before() -> None:
     rig = SerfRig()
     remote = SerfState(1, {}, (), 9, (PastEvents(8, (PastEvent("e", None),)),), 1)
