@@ -177,7 +177,7 @@ class SerfDelegate:
         serf.clock.witness(state.ltime - 1)
         serf.events.clock.witness(state.event_ltime - 1)
         serf.asking.ring.clock.witness(state.query_ltime - 1)
-        # Those that left or are leaving come first, with a time after that of their join: the real time of leaving is not told.
+        # Those that left or are leaving come first, with a time after that of their join: the real one is not told.
         left = dict.fromkeys(state.left_members or ())
         for name in left:
             ltime = min(state.status_ltimes.get(name, 0) + 1, LTIME_MAX)
