@@ -8,10 +8,10 @@ import trio
 
 from services.rpc_core.limits import TokenBucket
 from services.rpc_core.pool import Pools
-from services.rpc_core.server_pool import ServerPool
 from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link
+from shared.server_rpc.pool import ServerPool
 
 
 class AgentCore:

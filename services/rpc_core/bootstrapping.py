@@ -17,11 +17,11 @@ import trio
 
 from services.rpc_core.core import Core
 from services.rpc_core.members import Member, MemberStatus, Server, server_of
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.wire import rpc
 from shared.gotext.durations import format_duration_s
 from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
+from shared.server_rpc.errors import ServerCallError
+from shared.wire import rpc
 
 _log = get_logger("agent.server")
 

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from services.rpc_core.forwarding import WRITES
-from services.rpc_core.outlet import WRITE_TIMEOUT_S, Outlet
-from services.rpc_core.wire import rpc, yamux
 from shared import metrics
 from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 from shared.receiving import read_some
+from shared.server_rpc.outlet import WRITE_TIMEOUT_S, Outlet
+from shared.wire import rpc, yamux
 
 _log = get_logger("agent.server.rpc")
 _yamux_log = get_logger("agent.server")

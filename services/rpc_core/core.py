@@ -17,10 +17,10 @@ from services.rpc_core.leader.autopilot.health import Judgement
 from services.rpc_core.leader.session_timers import SessionTimers
 from services.rpc_core.pool import Pools
 from services.rpc_core.router import JITTER_FRACTION, Router
-from services.rpc_core.server_pool import ServerPool
 from shared import metrics
 from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import IpcError, Link, RemoteError
+from shared.server_rpc.pool import ServerPool
 from shared.state.answer import Answer
 from shared.state.errors import StateError
 from shared.state.leadership import LEADER

@@ -14,9 +14,9 @@ import trio
 
 from services.rpc_core.errors import ElsewhereError, NoLeaderError, RpcError
 from services.rpc_core.router import Router
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.server_pool import ServerPool
-from services.rpc_core.wire import rpc
+from shared.server_rpc.errors import ServerCallError
+from shared.server_rpc.pool import ServerPool
+from shared.wire import rpc
 
 WRITES = frozenset(
     {

@@ -15,8 +15,8 @@ from services.rpc_core.core import Core
 from services.rpc_core.encoded_writes import BOOL_OPS, CATALOG_METHODS
 from services.rpc_core.errors import RpcError
 from services.rpc_core.forwarding import may_repeat
-from services.rpc_core.server_errors import ServerCallError
 from shared.ipc import Request
+from shared.server_rpc.errors import ServerCallError
 from shared.structs.commands import KVS
 
 WAITING_MAX = 1024

@@ -11,10 +11,10 @@ import trio
 
 from services.rpc_core.connection import Answer, AnswerNow, BeginWrite, MultiplexedConnection, serve_plain
 from services.rpc_core.limits import ConnectionCounter
-from services.rpc_core.wire.demux import ConnectionKind, classify
 from shared import metrics
 from shared.config.runtime import split_host_port
 from shared.log import get_logger
+from shared.wire.demux import ConnectionKind, classify
 
 _log = get_logger("agent.server.rpc")
 

@@ -14,13 +14,13 @@ import msgpack
 import trio
 
 from services.rpc_core.errors import RpcError
-from services.rpc_core.server_errors import DialError
 from services.rpc_core.snapshots import RESTORE, SAVE, SnapshotRequest, Snapshots
-from services.rpc_core.wire import rpc
 from shared.log import get_logger
+from shared.server_rpc.errors import DialError
 from shared.spool import room_bytes
 from shared.structs.errors import WireTypeError
 from shared.structs.query import QueryMeta
+from shared.wire import rpc
 
 _log = get_logger("agent.server")
 

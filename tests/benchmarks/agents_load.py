@@ -19,13 +19,13 @@ from typing import Any, Final
 
 import trio
 
-from services.rpc_core.server_connection import ServerConnection
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.wire import rpc
 from shared.config.runtime import split_host_port
+from shared.server_rpc.connection import ServerConnection
+from shared.server_rpc.errors import ServerCallError
 from shared.structs.catalog import HealthCheck, NodeService, RegisterRequest
 from shared.structs.coordinate import CoordinateUpdateRequest, Vivaldi
 from shared.structs.query import NodeSpecificRequest, ServiceSpecificRequest
+from shared.wire import rpc
 
 DATACENTER: Final = "dc1"
 SERVICES: Final = 25

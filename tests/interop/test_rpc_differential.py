@@ -18,7 +18,7 @@ import trio
 sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "rpc"))
 from rpc_neighbours import Rig, fresh_address, running
 
-from services.rpc_core.wire import rpc
+from shared.wire import rpc
 
 pytestmark = pytest.mark.real_consul
 DC = {"Datacenter": "dc1"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from services.rpc_core.wire import rpc
 from shared.structs import wire
 from shared.structs.config_entry import (
     IngressGateway,
@@ -24,6 +23,7 @@ from shared.structs.config_entry import (
 )
 from shared.structs.config_entry_wire import ConfigEntryRequest
 from shared.structs.proxy import ExposeConfig, ExposePath, MeshGatewayConfig
+from shared.wire import rpc
 from tests.interop.test_rpc_differential import DC, Door, _door, kv, ranks, real_server, running
 
 pytestmark = pytest.mark.real_consul

@@ -10,15 +10,21 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CORES = ("raft_node/core", "gossip/swim", "gossip/serf", "gossip/coordinate", "rpc_core/wire")
+CORES = (
+    *(f"services/{name}" for name in ("raft_node/core", "gossip/swim", "gossip/serf", "gossip/coordinate")),
+    "shared/wire",
+)
 CORE_FILES = (
     *(
-        f"rpc_core/local/{name}.py"
+        f"services/rpc_core/local/{name}.py"
         for name in ("content_hash", "definitions", "exposed", "pushes", "same", "schedule", "sidecar", "state")
     ),
-    *(f"rpc_core/client/{name}.py" for name in ("attempts", "server_list")),
-    *(f"rpc_core/leader/autopilot/{name}.py" for name in ("health", "promotion", "protocol", "removal", "succession")),
-    *(f"rpc_core/leader/{name}.py" for name in ("raft_server", "reconcile", "session_timers", "tombstones")),
+    *(f"services/rpc_core/client/{name}.py" for name in ("attempts", "server_list")),
+    *(
+        f"services/rpc_core/leader/autopilot/{name}.py"
+        for name in ("health", "promotion", "protocol", "removal", "succession")
+    ),
+    *(f"services/rpc_core/leader/{name}.py" for name in ("raft_server", "reconcile", "session_timers", "tombstones")),
 )
 """Cores that share a folder with their shells."""
 FORBIDDEN = {"trio", "asyncio", "socket", "lmdb", "threading", "time", "secrets", "subprocess"}
@@ -39,14 +45,13 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def core_files() -> list[str]:
-    services = ROOT / "services"
-    folders = [file for core in CORES for file in Path(services, core).rglob("*.py")]
-    return sorted([*(str(file.relative_to(services)) for file in folders), *CORE_FILES])
+    folders = [file for core in CORES for file in Path(ROOT, core).rglob("*.py")]
+    return sorted([*(str(file.relative_to(ROOT)) for file in folders), *CORE_FILES])
 
 
 @pytest.mark.parametrize("path", core_files())
 def test_a_core_does_no_io(path: str) -> None:
-    imported = imported_modules(ROOT / "services" / path)
+    imported = imported_modules(ROOT / path)
     assert {name.partition(".")[0] for name in imported}.isdisjoint(FORBIDDEN), path
     assert imported.isdisjoint({"shared.ipc", "shared.service"}), path
 
@@ -54,7 +59,7 @@ def test_a_core_does_no_io(path: str) -> None:
 @pytest.mark.parametrize("path", core_files())
 def test_a_core_draws_no_global_randomness(path: str) -> None:
     """`random.Random` may be named; the functions of the module draw from a generator nobody seeded."""
-    tree = ast.parse((ROOT / "services" / path).read_text(encoding="utf-8"))
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
     used = {
         node.attr
         for node in ast.walk(tree)
@@ -65,7 +70,7 @@ def test_a_core_draws_no_global_randomness(path: str) -> None:
 
 def test_every_core_exists() -> None:
     for core in CORES:
-        assert list((ROOT / "services" / core).rglob("*.py")), core
+        assert list((ROOT / core).rglob("*.py")), core
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 
-from services.rpc_core.server_errors import DialError, ServerCallError
+from shared.server_rpc.errors import DialError, ServerCallError
 
 JITTER_FRACTION = 16
 """Pauses are a random part of the hold timeout divided by this."""

@@ -17,11 +17,11 @@ from services.rpc_core.client.manager import ServerManager
 from services.rpc_core.errors import NoServersError, RateExceededError, RpcError
 from services.rpc_core.forwarding import WRITES, WireRequest
 from services.rpc_core.members import Server
-from services.rpc_core.server_errors import DialError, ServerCallError
-from services.rpc_core.server_pool import STOPPING
 from shared import metrics
 from shared.ipc import Request
 from shared.many_reads import METHOD, UNKNOWN
+from shared.server_rpc.errors import DialError, ServerCallError
+from shared.server_rpc.pool import STOPPING
 
 TASKS_MAX = 4096
 """Calls that may wait for a connection, or for their next attempt, at a time."""

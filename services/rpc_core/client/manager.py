@@ -9,10 +9,10 @@ import trio
 from services.rpc_core.agent_core import AgentCore
 from services.rpc_core.client.server_list import REUSE_MIN_S, ServerList, rebalance_wait_s
 from services.rpc_core.members import Member, MemberStatus, Server, server_of
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.log import get_logger
+from shared.server_rpc.errors import ServerCallError
+from shared.wire import rpc
 
 _log = get_logger("agent.router.manager")
 _client_log = get_logger("agent.client")

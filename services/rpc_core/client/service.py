@@ -16,11 +16,11 @@ from services.rpc_core.client.manager import ServerManager
 from services.rpc_core.client.snapshots import ClientSnapshots
 from services.rpc_core.local.parts import LocalParts
 from services.rpc_core.pool import Pools
-from services.rpc_core.server_pool import ServerPool
 from shared import metrics
 from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
+from shared.server_rpc.pool import ServerPool
 from shared.service import StartError
 
 _router_log = get_logger("agent.router")

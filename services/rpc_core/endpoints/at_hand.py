@@ -13,7 +13,6 @@ from typing import Any, Final
 from services.rpc_core.core import Core, Query, Reply, T
 from services.rpc_core.endpoints.catalog import count_lookup
 from services.rpc_core.errors import RpcError
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.many_reads import METHODS
 from shared.state.errors import StateError
@@ -21,6 +20,7 @@ from shared.state.snapshot import Snapshot
 from shared.state.topics import Watch
 from shared.structs.errors import WireTypeError
 from shared.structs.query import QueryMeta, QueryOptions, ServiceSpecificRequest
+from shared.wire import rpc
 
 ENTRIES_MAX: Final = 4096
 BYTES_MAX: Final = 32 << 20

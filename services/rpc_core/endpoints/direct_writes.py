@@ -12,7 +12,6 @@ from typing import Any
 from services.rpc_core.core import APPLY_TIMEOUT_S, Core
 from services.rpc_core.encoded_writes import KNOWN_OPS
 from services.rpc_core.errors import from_neighbour
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
@@ -22,6 +21,7 @@ from shared.structs.errors import RefusedError, WireTypeError
 from shared.structs.kv import LOCK, KVSRequest
 from shared.structs.registration import prepare_deregister, prepare_register
 from shared.structs.schema import Struct
+from shared.wire import rpc
 
 _log = get_logger("agent.server.rpc")
 

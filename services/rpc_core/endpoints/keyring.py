@@ -10,12 +10,12 @@ from services.rpc_core.core import Core
 from services.rpc_core.errors import RpcError
 from services.rpc_core.members import MemberStatus, Server, server_of
 from services.rpc_core.pool import LAN, WAN
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.wire import rpc
 from shared.gotext.quoting import quote
 from shared.ipc import IpcError, RemoteError
 from shared.log import get_logger
+from shared.server_rpc.errors import ServerCallError
 from shared.structs.keyring import INSTALL, LIST, REMOVE, USE, KeyringRequest, KeyringResponse, KeyringResponses
+from shared.wire import rpc
 
 _rpc_log = get_logger("agent.server.rpc")
 

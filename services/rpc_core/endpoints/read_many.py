@@ -15,9 +15,9 @@ from services.rpc_core.endpoints.at_hand import ReadsAtHand
 from services.rpc_core.endpoints.read_index import METHOD as READ_INDEX
 from services.rpc_core.endpoints.read_index import read_index
 from services.rpc_core.errors import RpcError
-from services.rpc_core.wire import rpc
 from shared.many_reads import ALONE, METHOD, SAME, VALUE
 from shared.structs.errors import WireTypeError
+from shared.wire import rpc
 
 READS_MAX: Final = 1024
 ANSWER_BYTES_MAX: Final = 4 << 20

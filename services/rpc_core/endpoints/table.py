@@ -27,7 +27,6 @@ from services.rpc_core.endpoints.at_hand import ReadsAtHand
 from services.rpc_core.endpoints.read_many import ReadMany
 from services.rpc_core.endpoints.waiting_reads import WaitingReads
 from services.rpc_core.errors import MalformedCallError, RateExceededError, RpcError
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import RemoteError, Request, Server
 from shared.log import get_logger
@@ -35,6 +34,7 @@ from shared.many_reads import METHOD as READ_MANY
 from shared.many_reads import METHODS as AT_HAND
 from shared.state.errors import StateError
 from shared.structs.errors import WireTypeError
+from shared.wire import rpc
 
 _log = get_logger("agent.server.rpc")
 

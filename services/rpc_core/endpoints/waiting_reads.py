@@ -11,9 +11,9 @@ import trio
 from services.rpc_core.core import Core
 from services.rpc_core.endpoints.at_hand import Kept, ReadsAtHand
 from services.rpc_core.errors import RpcError
-from services.rpc_core.wire import rpc
 from shared.structs.errors import WireTypeError
 from shared.structs.query import QueryOptions
+from shared.wire import rpc
 
 
 class WaitingReads:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from services.rpc_core.wire import rpc
+from shared.wire import rpc
 from tests.agents import Agent, RealConsul
 from tests.integration.differential.pairs import AnyAgent, Pair, assert_same
 from tests.integration.differential.scenarios_keyring import FIRST, PATH, REQUESTS, SECOND, THIRD

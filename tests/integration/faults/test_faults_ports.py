@@ -14,7 +14,7 @@ from pathlib import Path
 import dnslib
 import pytest
 
-from services.rpc_core.wire import rpc
+from shared.wire import rpc
 from tests.agents import Agent, wait_until
 from tests.integration.faults.processes import bounded, memory_kib
 from tests.integration.faults.raw import connected, read_to_end

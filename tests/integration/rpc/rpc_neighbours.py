@@ -17,11 +17,11 @@ import trio
 from services.raft_node.fsm.errors import CommandError
 from services.raft_node.fsm.machine import Entry, Fsm
 from services.rpc_core.service import RpcCore
-from services.rpc_core.wire import rpc
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, Request, Server
 from shared.state.leadership import FILE, FOLLOWER, LEADER, Leadership, LeadershipPage
 from shared.state.store import StateStore
+from shared.wire import rpc
 from tests.agents import PATIENCE_S
 from tests.loopback import LoopbackPool
 

@@ -13,10 +13,10 @@ import pytest
 import trio
 
 from services.rpc_core.client.service import ClientRpcCore
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import DeadlineError, Link, RemoteError
+from shared.wire import rpc
 from tests.agents import PATIENCE_S
 from tests.integration.rpc.rpc_neighbours import LonelyGossip, until
 from tests.integration.rpc.test_rpc_server_pool import Other

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import trio
 
-from services.rpc_core import server_connection, server_pool
-from services.rpc_core.server_connection import ServerConnection
-from services.rpc_core.wire import rpc
 from shared.ipc import DeadlineError
+from shared.server_rpc import connection
+from shared.server_rpc import pool as server_pool
+from shared.server_rpc.connection import ServerConnection
+from shared.wire import rpc
 from tests.integration.rpc.test_rpc_client_core import READ, World, found, world
 from tests.integration.rpc.test_rpc_server_pool import Other
 from tests.loopback import LoopbackPool
@@ -45,7 +46,7 @@ Watch = Counter[str]
 def watched_closely(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Connections are looked at often; how often has been counted under "looks"."""
     monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", REAP_INTERVAL_S)
-    for module in (server_connection, server_pool):
+    for module in (connection, server_pool):
         monkeypatch.setattr(module, "PROBE_AFTER_S", PROBE_AFTER_S)
         monkeypatch.setattr(module, "PROBE_TIMEOUT_S", PROBE_TIMEOUT_S)
     watch: Watch = Counter()

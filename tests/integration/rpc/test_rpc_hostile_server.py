@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import trio
 
-from services.rpc_core import server_pool
-from services.rpc_core.server_errors import ConnectionEndedError, ServerCallError
-from services.rpc_core.server_pool import ServerPool
-from services.rpc_core.wire import rpc, yamux
 from shared.ipc import RemoteError
+from shared.server_rpc import pool as server_pool
+from shared.server_rpc.errors import ConnectionEndedError, ServerCallError
+from shared.server_rpc.pool import ServerPool
+from shared.wire import rpc, yamux
 from tests.agents import PATIENCE_S
 from tests.integration.rpc.rpc_neighbours import until
 from tests.integration.rpc.test_rpc_client_core import READ, found, world

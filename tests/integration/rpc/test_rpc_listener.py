@@ -14,7 +14,7 @@ import trio
 
 from services.rpc_core import connection
 from services.rpc_core.listener import RpcListener
-from services.rpc_core.wire import rpc, yamux
+from shared.wire import rpc, yamux
 from tests.integration.rpc.rpc_neighbours import until
 from tests.loopback import LoopbackPool
 

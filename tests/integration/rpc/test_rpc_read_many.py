@@ -11,10 +11,10 @@ import pytest
 import trio
 from rpc_neighbours import Rig, running, until
 
-from services.rpc_core.server_connection import ServerConnection
-from services.rpc_core.server_errors import RemoteCallError, ServerCallError
-from services.rpc_core.wire import rpc
 from shared import many_reads
+from shared.server_rpc.connection import ServerConnection
+from shared.server_rpc.errors import RemoteCallError, ServerCallError
+from shared.wire import rpc
 
 DC = {"Datacenter": "dc1"}
 

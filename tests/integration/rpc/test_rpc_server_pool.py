@@ -11,9 +11,9 @@ import trio
 import trio.testing
 
 from services.rpc_core.connection import MultiplexedConnection
-from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError
-from services.rpc_core.server_pool import ServerPool
-from services.rpc_core.wire import rpc
+from shared.server_rpc.errors import ConnectionEndedError, DialError, RemoteCallError
+from shared.server_rpc.pool import ServerPool
+from shared.wire import rpc
 from tests.agents import PATIENCE_S
 from tests.integration.rpc.rpc_neighbours import until
 from tests.loopback import LoopbackPool

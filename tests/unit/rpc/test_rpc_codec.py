@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.rpc_core.wire import rpc
-from services.rpc_core.wire.demux import ConnectionKind, classify
+from shared.wire import rpc
+from shared.wire.demux import ConnectionKind, classify
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "rpc"
 

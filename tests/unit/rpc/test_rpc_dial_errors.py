@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from services.rpc_core.server_errors import DialError
-from services.rpc_core.server_pool import ServerPool
+from shared.server_rpc.errors import DialError
+from shared.server_rpc.pool import ServerPool
 
 
 async def failure_of(pool: ServerPool, address: str) -> DialError:

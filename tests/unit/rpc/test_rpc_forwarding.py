@@ -15,10 +15,10 @@ import trio.testing
 from services.rpc_core.errors import ElsewhereError, NoLeaderError, NoPathToDatacenterError, RpcError
 from services.rpc_core.forwarding import WRITES, Forwarder
 from services.rpc_core.router import Router
-from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
-from services.rpc_core.server_pool import ServerPool
-from services.rpc_core.wire import rpc
+from shared.server_rpc.errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
+from shared.server_rpc.pool import ServerPool
 from shared.state.leadership import FOLLOWER, LEADER, Leadership
+from shared.wire import rpc
 
 OWN, OTHER = "127.0.0.1:8300", "127.0.0.2:8300"
 HOLD_S = 7.0

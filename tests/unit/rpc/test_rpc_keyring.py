@@ -12,8 +12,8 @@ import pytest
 from services.rpc_core.endpoints.keyring import METHODS
 from services.rpc_core.errors import RpcError
 from services.rpc_core.members import Member, MemberStatus
-from services.rpc_core.server_errors import DialError
 from shared.ipc import ConnectionLostError, RemoteError
+from shared.server_rpc.errors import DialError
 from shared.structs.keyring import KeyringResponse, KeyringResponses
 
 SUMS = {"Messages": {}, "Keys": {"k": 1}, "PrimaryKeys": {"k": 1}, "NumNodes": 1, "NumErr": 0, "Error": ""}

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from services.rpc_core.wire import rpc
-from services.rpc_core.wire.yamux import (
+from shared.wire import rpc
+from shared.wire.yamux import (
     FLAG_ACK,
     FLAG_FIN,
     FLAG_RST,

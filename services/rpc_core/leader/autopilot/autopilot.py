@@ -18,13 +18,13 @@ from services.rpc_core.leader.autopilot.protocol import WITH_NON_VOTERS, NoServe
 from services.rpc_core.leader.autopilot.removal import plan
 from services.rpc_core.leader.raft_membership import ADD_VOTER, REMOVE_SERVER, change, raft_servers
 from services.rpc_core.members import Member, MemberStatus, Server, server_of
-from services.rpc_core.server_errors import ServerCallError
-from services.rpc_core.wire import rpc
 from shared import metrics
 from shared.ipc import IpcError
 from shared.log import get_logger
+from shared.server_rpc.errors import ServerCallError
 from shared.state.queries import operator
 from shared.structs.operator import AutopilotConfig
+from shared.wire import rpc
 
 _log = get_logger("agent.server.autopilot")
 _server_log = get_logger("agent.server")

@@ -14,11 +14,11 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.server_connection import PROBE_AFTER_S, PROBE_TIMEOUT_S, OnReply, ServerConnection
-from services.rpc_core.server_errors import ConnectionEndedError, DialError, ServerCallError
-from services.rpc_core.wire import yamux
 from shared.config.runtime import join_host_port, split_host_port
 from shared.log import get_logger
+from shared.server_rpc.connection import PROBE_AFTER_S, PROBE_TIMEOUT_S, OnReply, ServerConnection
+from shared.server_rpc.errors import ConnectionEndedError, DialError, ServerCallError
+from shared.wire import yamux
 
 _log = get_logger("agent.server")
 
@@ -64,10 +64,16 @@ class _Dialing:
 
 class ServerPool:
     """bind_host: the address calls come from, so that firewalls and limits by address know this agent.
-    idle_timeout_s: how long a connection without calls is kept."""
+    idle_timeout_s: how long a connection without calls is kept. after_batch: see ServerConnection."""
 
-    def __init__(self, bind_host: str, *, idle_timeout_s: float = IDLE_TIMEOUT_S) -> None:
-        self._idle_timeout_s = idle_timeout_s
+    def __init__(
+        self,
+        bind_host: str,
+        *,
+        idle_timeout_s: float = IDLE_TIMEOUT_S,
+        after_batch: Callable[[], None] | None = None,
+    ) -> None:
+        self._idle_timeout_s, self._after_batch = idle_timeout_s, after_batch
         self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
         self._connections: dict[str, ServerConnection] = {}
         self.on_silent: Callable[[str], None] | None = None
@@ -76,6 +82,8 @@ class ServerPool:
         """Those that take no more calls, and have been replaced."""
         self._dialing: dict[str, _Dialing] = {}
         self._nursery: trio.Nursery | None = None
+        self._in_use = trio.Event()
+        """There is a connection, or will be."""
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves calls until cancelled."""
@@ -84,6 +92,9 @@ class ServerPool:
             task_status.started()
             try:
                 while True:
+                    if not (self._connections or self._retired or self._dialing):
+                        self._in_use = trio.Event()
+                        await self._in_use.wait()
                     await trio.sleep(REAP_INTERVAL_S)
                     # Readers first: what came while this process had to wait for the CPU is no silence.
                     await trio.lowlevel.checkpoint()
@@ -180,6 +191,11 @@ class ServerPool:
         connection, stream_id = await self._begin(address, method, body, on_reply, repeatable, packed)
         return partial(connection.abandon, stream_id)
 
+    def flush(self, address: str) -> None:
+        """Send what was posted to the server at `address` now, instead of at the end of the batch."""
+        if (connection := self._connections.get(address)) is not None:
+            connection.flush()
+
     def give_up(self, address: str, reason: str) -> None:
         """Nothing is to be expected from the server at `address` any more: calls that can be repeated, or have not been
         sent, fail now."""
@@ -222,23 +238,28 @@ class ServerPool:
 
     # -- connections ---------------------------------------------------------------------------------
 
+    def open(self, address: str) -> _Dialing:
+        """Begin to make a connection, for calls that come later, unless one is being made. Raises DialError."""
+        dialing = self._dialing.get(address)
+        if dialing is None:
+            if self._nursery is None:
+                raise DialError(STOPPING)
+            dialing = self._dialing[address] = _Dialing()
+            self._in_use.set()
+            self._nursery.start_soon(self._dial_and_serve, address, dialing)
+        return dialing
+
     async def _connection(self, address: str) -> ServerConnection:
         while True:
             connection = self._connections.get(address)
             if connection is not None and connection.usable:
                 return connection
-            dialing = self._dialing.get(address)
-            if dialing is None:
-                if self._nursery is None:
-                    raise DialError(STOPPING)
-                dialing = self._dialing[address] = _Dialing()
-                self._nursery.start_soon(self._dial_and_serve, address, dialing)
-            await dialing.wait()
+            await self.open(address).wait()
 
     async def _dial_and_serve(self, address: str, dialing: _Dialing) -> None:
         failure: DialError | None = DialError(STOPPING)
         try:
-            connection = ServerConnection(await self.dial(address))
+            connection = ServerConnection(await self.dial(address), self._after_batch)
             self._keep(address, connection)
             failure = None
         except Exception as error:  # the address is whatever gossip says

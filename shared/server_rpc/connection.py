@@ -12,12 +12,12 @@ from typing import Any
 
 import trio
 
-from services.rpc_core.outlet import Outlet
-from services.rpc_core.server_errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
-from services.rpc_core.wire import rpc, yamux
 from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 from shared.receiving import read_some
+from shared.server_rpc.errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
+from shared.server_rpc.outlet import Outlet
+from shared.wire import rpc, yamux
 
 _log = get_logger("agent.server")
 
@@ -50,8 +50,9 @@ class _Call:
 class ServerConnection:
     """`run` serves until the connection ends or `close` was called; every call ends by then."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
-        self._stream = stream
+    def __init__(self, stream: trio.SocketStream, after_batch: Callable[[], None] | None = None) -> None:
+        """after_batch: called when all that one read brought was handled, before what it led to leaves."""
+        self._stream, self._after_batch = stream, after_batch
         self._session = yamux.Session(client=True, now=trio.current_time())
         self._calls: dict[int, _Call] = {}
         self._idle_streams: list[int] = []
@@ -93,6 +94,10 @@ class ServerConnection:
             self._unheard_since = self.last_used
         self._outlet.mark()
         return stream_id
+
+    def flush(self) -> None:
+        """Send what was posted now, instead of at the end of the batch."""
+        self._outlet.flush()
 
     def listen(self, now: float) -> None:
         """Ask a peer that has not said anything since it was called for a word. To be called every now and then."""
@@ -170,6 +175,8 @@ class ServerConnection:
                     self._handle(event)
                 self._outlet.mark()
                 self._room.unpark_all()
+                if self._after_batch is not None:
+                    self._after_batch()
             finally:
                 flusher.end()
 
