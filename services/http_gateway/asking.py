@@ -201,8 +201,8 @@ class Asking:
 
         def finished(value: Any, error: IpcError | None) -> None:
             queue.calls -= 1
-            self.start()  # first of all: the neighbours work on it while these are answered
-            gateway.rpc.flush()
+            self.start()  # first of all: others work on it while these are answered
+            gateway.flush_calls()
             gateway.begin_batch()
             try:
                 if error is None:
@@ -212,8 +212,15 @@ class Asking:
             finally:
                 gateway.end_batch()
 
+        def by_rpc_core() -> None:
+            gateway.rpc.post(many_reads.DOOR, request, finished, timeout_s=timeout_s, retry_safe=True)
+
         request = many_reads.request(gateway.config.datacenter, reads, stale=queue is self._stale)
-        gateway.rpc.post(many_reads.DOOR, request, finished, timeout_s=gateway.rpc_timeout_s, retry_safe=True)
+        timeout_s, line = gateway.rpc_timeout_s, gateway.line
+        if line is None or not line.post(
+            many_reads.METHOD, request, finished, by_rpc_core, timeout_s=timeout_s, read=True
+        ):
+            by_rpc_core()
 
     def _failed(self, asked: list[Asked], error: IpcError) -> None:
         reply: IpcError | None = error

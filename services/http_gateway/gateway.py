@@ -28,6 +28,7 @@ from services.http_gateway.repeats import Known, Repeats
 from services.http_gateway.rounds import Rounds, is_unknown_method
 from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
+from services.http_gateway.server_line import ServerLine
 from services.http_gateway.writes import Writes
 from shared import log, metrics
 from shared.config.runtime import RuntimeConfig
@@ -84,6 +85,8 @@ class Gateway:
         self._logs_requests = False
         self.asking: Asking | None = None
         """How a client agent reads."""
+        self.line: ServerLine | None = None
+        """Its way to a server past rpc_core."""
         self.known_values = KnownValues()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
@@ -95,6 +98,11 @@ class Gateway:
         if not config.server:
             self.asking = Asking(self)
 
+    def use_line(self, line: ServerLine) -> None:
+        """Send reads and writes of a client by `line` where it takes them."""
+        self.line = self.writes.line = line
+        self._configure_line(line)
+
     def use_config(self, config: RuntimeConfig) -> None:
         """At start and on reload."""
         self.config = config
@@ -103,9 +111,15 @@ class Gateway:
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + (1.0 if config.server else _SERVER_S)
         self.writes.may_pass = not config.limits.limits_calls
+        if self.line is not None:
+            self._configure_line(self.line)
         self.cache, self.repeats = AnswerCache(), Repeats()
         self.known_values.distrust_all()
         self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)
+
+    def _configure_line(self, line: ServerLine) -> None:
+        line.may_pass = not self.config.limits.limits_calls
+        line.hold_timeout_s = self.config.performance.rpc_hold_timeout_s
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -130,6 +144,12 @@ class Gateway:
             rounds.start()
         if self.asking is not None:
             self.asking.start()
+
+    def flush_calls(self) -> None:
+        """Send what was posted to rpc_core or a server now, instead of at the end of the batch."""
+        self.rpc.flush()
+        if self.line is not None:
+            self.line.flush()
 
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""

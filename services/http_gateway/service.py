@@ -18,9 +18,10 @@ from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.loop import Lane, LaneLimits
 from services.http_gateway.listeners import is_unix, open_listener, remove_socket
 from services.http_gateway.routes import all_routes
+from services.http_gateway.server_line import ServerLine
 from services.http_gateway.streaming import LaneStream
 from shared import metrics
-from shared.config.runtime import RuntimeConfig
+from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
 from shared.service import ServiceContext, StartError
@@ -70,6 +71,9 @@ class HttpGateway:
         self._earlier = trio.Event()
         self._slow_tasks = 0
         self._wire_up(list(made.values()))
+        if not config.server:
+            host = split_host_port(config.rpc_bind_addr)[0]
+            self.gateway.use_line(ServerLine(self._links.rpc, host, self._after_neighbour))
 
     def _wire_up(self, links: list[Link]) -> None:
         gateway = self.gateway
@@ -105,6 +109,8 @@ class HttpGateway:
             nursery.start_soon(self._expire_waits)
             if self.gateway.asking is not None:
                 nursery.start_soon(ask_again, self.gateway.asking)
+            if self.gateway.line is not None:
+                nursery.start_soon(self.gateway.line.run)
             for address in config.http_listeners:
                 _log.info("Started HTTP server", address=_shown(address), network=_network(address))
             if config.https_listeners:

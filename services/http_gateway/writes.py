@@ -1,7 +1,8 @@
 """Writes: commands on their way to the log.
 
 A leader's gateway hands what it has checked and encoded straight to raft_node, which answers all results of a batch in
-one frame, together with the change record that wakes the readers: so a write wakes each of the two processes once.
+one frame, together with the change record that wakes the readers: so a write wakes each of the two processes once. A
+client's gateway sends it to a server, on a line of its own.
 Everything else goes by rpc_core: a write at a follower or without a leader, a lock, which may have to be refused for a
 while, a write of an agent whose calls are limited, and what the log refused because it has just lost its office."""
 
@@ -11,10 +12,11 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Any, Final
 
+from services.http_gateway.server_line import ServerLine
 from shared import metrics
 from shared.ipc import IpcError, Link, RemoteError
 from shared.ipc.calls import OnDone
-from shared.structs.commands import KVS
+from shared.structs.commands import BOOL_OPS, CATALOG_METHODS, KVS
 
 TIMEOUT_S: Final = 30.0
 _AHEAD: Final = 4
@@ -34,6 +36,7 @@ class Writes:
     def __init__(self, raft: Link, rpc: Link, leads: Callable[[], bool]) -> None:
         self._raft, self._rpc, self._leads = raft, rpc, leads
         self.may_pass = True
+        self.line: ServerLine | None = None
         self._under_way = 0
         self._held = 0
         """Posted since the last of them left."""
@@ -49,7 +52,7 @@ class Writes:
 
         if operation != _LOCK and self._passes():
             self._pass(KVS + command, "consul.kvs.apply", by_rpc_core, on_done)
-        else:
+        elif not self._send("KVS.Apply", command, operation in BOOL_OPS, by_rpc_core, on_done):
             by_rpc_core(on_done)
 
     def post_catalog(self, command: bytes, metric: str, on_done: OnDone) -> None:
@@ -62,7 +65,7 @@ class Writes:
 
         if self._passes():
             self._pass(command, metric, by_rpc_core, on_done)
-        else:
+        elif not self._send(CATALOG_METHODS[command[:1]], command[1:], False, by_rpc_core, on_done):
             by_rpc_core(on_done)
 
     def end_batch(self) -> None:
@@ -73,6 +76,18 @@ class Writes:
 
     def _passes(self) -> bool:
         return self.may_pass and self._raft.connected and self._leads()
+
+    def _send(
+        self, method: str, body: bytes, bool_result: bool, by_rpc_core: Callable[[OnDone], None], on_done: OnDone
+    ) -> bool:
+        """Send a client's write straight to a server; whether that can be done."""
+        if self.line is None:
+            return False
+
+        def finished(value: Any, error: IpcError | None) -> None:
+            on_done(error is None and (bool(value) or not bool_result), error)
+
+        return self.line.post(method, body, finished, lambda: by_rpc_core(on_done), timeout_s=TIMEOUT_S)
 
     def _pass(self, command: bytes, metric: str, by_rpc_core: Callable[[OnDone], None], on_done: OnDone) -> None:
         started = monotonic()

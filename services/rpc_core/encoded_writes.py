@@ -18,13 +18,10 @@ from typing import Any
 from services.rpc_core.errors import RpcError, from_neighbour
 from shared import metrics
 from shared.ipc import IpcError, Link, RemoteError, Request
-from shared.structs.commands import DEREGISTER, KVS, REGISTER
+from shared.structs.commands import BOOL_OPS, CATALOG_METHODS, KVS
 
 DELETE_TREE, LOCK = "delete-tree", "lock"
 KNOWN_OPS = frozenset({"set", "delete", "delete-cas", DELETE_TREE, "cas", LOCK, "unlock"})
-BOOL_OPS = frozenset({"delete-cas", "cas", LOCK, "unlock"})
-"""Operations whose outcome is in the result; the others succeed or fail."""
-CATALOG_METHODS = {REGISTER: "Catalog.Register", DEREGISTER: "Catalog.Deregister"}
 APPLY_TIMEOUT_S = 30.0
 
 Allow = Callable[[], bool]

@@ -12,12 +12,11 @@ from typing import Any, NamedTuple
 import trio
 
 from services.rpc_core.core import Core
-from services.rpc_core.encoded_writes import BOOL_OPS, CATALOG_METHODS
 from services.rpc_core.errors import RpcError
 from services.rpc_core.forwarding import may_repeat
 from shared.ipc import Request
 from shared.server_rpc.errors import ServerCallError
-from shared.structs.commands import KVS
+from shared.structs.commands import BOOL_OPS, CATALOG_METHODS, KVS
 
 WAITING_MAX = 1024
 """How many may wait in tasks, and as many more to get one; further ones are refused."""

@@ -238,8 +238,14 @@ class ServerPool:
 
     # -- connections ---------------------------------------------------------------------------------
 
-    def open(self, address: str) -> _Dialing:
-        """Begin to make a connection, for calls that come later, unless one is being made. Raises DialError."""
+    def open(self, address: str) -> None:
+        """Begin to make a connection for calls that come later, unless there is one."""
+        connection = self._connections.get(address)
+        if self._nursery is not None and (connection is None or not connection.usable):
+            self._dial(address)
+
+    def _dial(self, address: str) -> _Dialing:
+        """The attempt to connect that is under way, or begins now. Raises DialError."""
         dialing = self._dialing.get(address)
         if dialing is None:
             if self._nursery is None:
@@ -254,7 +260,7 @@ class ServerPool:
             connection = self._connections.get(address)
             if connection is not None and connection.usable:
                 return connection
-            await self.open(address).wait()
+            await self._dial(address).wait()
 
     async def _dial_and_serve(self, address: str, dialing: _Dialing) -> None:
         failure: DialError | None = DialError(STOPPING)

@@ -13,6 +13,9 @@ from shared.structs.wire import pack
 
 REGISTER, DEREGISTER, KVS = b"\x00", b"\x01", b"\x02"
 """Type bytes of what comes encoded to the process that hands it to the log."""
+BOOL_OPS = frozenset({"delete-cas", "cas", "lock", "unlock"})
+"""Operations on keys whose outcome is in the result; the others succeed or fail."""
+CATALOG_METHODS = {REGISTER: "Catalog.Register", DEREGISTER: "Catalog.Deregister"}
 SAFE_TO_IGNORE = 0x80
 """Bit of a type byte: a server that does not know the type may skip the entry."""
 COORDINATE_BATCH = 6 | SAFE_TO_IGNORE

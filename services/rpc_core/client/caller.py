@@ -141,7 +141,7 @@ class Caller:
     def serve_many_reads(self, request: Request) -> None:
         """Pass on a `Proconsul.Read`, whose request is in msgpack already and whose reply stays so."""
         server = self._manager.servers.first()
-        if server is not None and server.address in self._manager.without_many_reads:
+        if server is not None and self._manager.knows_many_reads.get(server.address) is False:
             request.fail(UNKNOWN, f"{server.name} does not know {METHOD}")
             return
         self.serve(request, METHOD, lambda: request.payload, as_it_comes=True)
@@ -180,12 +180,14 @@ class Caller:
     def _answered(self, call: Call, server: Server, value: Any, error: ServerCallError | None) -> None:
         call.let_go = None
         if error is None:
+            if call.method == METHOD:
+                self._manager.learn_many_reads(server, known=True)
             call.end(value)
             return
         if call.ended:
             return
         if call.method == METHOD and UNKNOWN_THERE in str(error):
-            self._manager.without_many_reads.add(server.address)
+            self._manager.learn_many_reads(server, known=False)
             call.end(None, UnknownMethodError(str(error)))
             return
         self._manager.failed(server, call.method, error)

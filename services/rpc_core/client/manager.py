@@ -27,10 +27,14 @@ class ServerManager:
     def __init__(self, core: AgentCore, on_server_up: Callable[[], None]) -> None:
         self._core, self._on_server_up = core, on_server_up
         self.servers = ServerList()
-        self.without_many_reads: set[str] = set()
-        """Addresses of servers that are known to lack our own addition (shared.many_reads), while they are here."""
+        self.knows_many_reads: dict[str, bool] = {}
+        """By address of the servers that were asked in the way of shared.many_reads, while they are here."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called when there may be another server to ask, or something new about it."""
+        self.on_gone: Callable[[str], None] = lambda address: None
+        """Called with the address of a server from which nothing is to be expected any more."""
         core.pools.on_lan_member = self._member_changed
-        core.servers.on_silent = self._silent
+        core.servers.on_silent = self.silent
 
     def find(self) -> Server | None:
         """The server to ask now."""
@@ -48,15 +52,27 @@ class ServerManager:
     def turn_away(self, server: Server) -> None:
         if self.servers.failed(server):
             _log.debug("cycled away from server", server=str(server))
+            self.on_change()
 
-    def _silent(self, address: str) -> None:
+    def learn_many_reads(self, server: Server, *, known: bool) -> None:
+        """Whether `server` knows our own addition (shared.many_reads), as it has shown."""
+        if self.knows_many_reads.get(server.address) is not known and server in self.servers.all():
+            self.knows_many_reads[server.address] = known
+            self.on_change()
+
+    def silent(self, address: str) -> None:
         """Reads go from a server that says nothing to one of which no such thing is known; while there is none, all
         wait for whoever speaks first. Writes stay: whether they are done only their own server can tell."""
         silent = {one.address for one in self.servers.all() if self._core.servers.is_silent(one.address)}
+        silent.add(address)
         if any(one.address not in silent for one in self.servers.all()):
             while (first := self.servers.first()) is not None and first.address in silent:
                 self.turn_away(first)
-            self._core.servers.give_up(address, "nothing comes from the server")
+            self._give_up(address, "nothing comes from the server")
+
+    def _give_up(self, address: str, reason: str) -> None:
+        self._core.servers.give_up(address, reason)
+        self.on_gone(address)
 
     # -- gossip --------------------------------------------------------------------------------------
 
@@ -73,19 +89,21 @@ class ServerManager:
             return
         before = next((one for one in self.servers.all() if one.name == server.name), None)
         is_new = self.servers.add(server)
-        self.without_many_reads.discard(server.address)  # what has changed may be its program
+        self.knows_many_reads.pop(server.address, None)  # what has changed may be its program
         _client_log.info("adding server" if is_new else "updating server", server=str(server))
         if before is not None and before.address != server.address:
-            self._core.servers.give_up(before.address, "the server has moved")
+            self._give_up(before.address, "the server has moved")
+        self.on_change()
         if is_new:
             self._on_server_up()
 
     def _remove(self, server: Server) -> None:
         _client_log.info("removing server", server=str(server))
         self.servers.remove(server.name)
-        self.without_many_reads.discard(server.address)
+        self.knows_many_reads.pop(server.address, None)
         # Calls that wait there would learn it from the connection alone, up to 40 seconds later.
-        self._core.servers.give_up(server.address, "the server has failed or left")
+        self._give_up(server.address, "the server has failed or left")
+        self.on_change()
 
     # -- rebalancing ---------------------------------------------------------------------------------
 
@@ -123,6 +141,7 @@ class ServerManager:
                 number_of_servers=len(self.servers),
                 active_server=str(self.servers.first()),
             )
+            self.on_change()
 
     async def _answers(self, server: Server) -> bool:
         try:

@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any
 
 from services.rpc_core.client.caller import Caller
-from services.rpc_core.encoded_writes import BOOL_OPS, CATALOG_METHODS
 from shared.ipc import Request, Server
 from shared.many_reads import DOOR
+from shared.structs.commands import BOOL_OPS, CATALOG_METHODS
 
 METHODS = (
     "Catalog.Deregister",

@@ -13,6 +13,7 @@ from services.rpc_core.client import methods
 from services.rpc_core.client.caller import Caller
 from services.rpc_core.client.delegate import ClientDelegate
 from services.rpc_core.client.manager import ServerManager
+from services.rpc_core.client.news import News
 from services.rpc_core.client.snapshots import ClientSnapshots
 from services.rpc_core.local.parts import LocalParts
 from services.rpc_core.pool import Pools
@@ -56,6 +57,7 @@ class ClientRpcCore:
         AgentMethods(self.core, delegate, self.local.agent).serve(server)
         self.local.serve(server)
         ClientSnapshots(self.core, self.manager).serve(server)
+        News(self.manager, server)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises StartError if a socket cannot be opened."""

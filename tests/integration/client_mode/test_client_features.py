@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
+import os
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -175,3 +178,34 @@ def test_a_client_that_leaves_is_taken_out_of_the_catalog(made: Setup) -> None:
     made.client.wait_ready()
     made.wait_synced()
     wait_until(lambda: server_get(made, "/v1/catalog/service/kept"), what="its services again")
+
+
+def connections_to_servers(made: Setup, component: str) -> int:
+    """Connections of a process of the client to RPC ports, counted by the system."""
+    assert isinstance(made.client, Agent)
+    pid = made.client.pids()[component]
+    inodes = set()
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(OSError):
+            inodes.add(os.readlink(f"/proc/{pid}/fd/{name}"))
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(row[2].endswith(f":{8300:04X}") and row[3] == "01" and f"socket:[{row[9]}]" in inodes for row in rows)
+
+
+def test_reads_and_writes_do_without_rpc_core(made: Setup) -> None:
+    """The gateway has a connection of its own to the server that rpc_core asks."""
+    assert isinstance(made.client, Agent)
+
+    def connected() -> bool:
+        made.put("/v1/kv/direct", b"1")
+        made.client.http("GET", "/v1/kv/direct")
+        return connections_to_servers(made, "http_gateway") == 1
+
+    wait_until(connected, what="a connection of the gateway's own")
+    os.kill(made.client.pids()["rpc_core"], signal.SIGSTOP)
+    try:
+        made.put("/v1/kv/direct", b"2")
+        if isinstance(made.cluster.servers[0], Agent):  # Consul's are asked read by read
+            assert made.client.http("GET", "/v1/kv/direct?raw").body == b"2"
+    finally:
+        os.kill(made.client.pids()["rpc_core"], signal.SIGCONT)
