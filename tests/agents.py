@@ -173,11 +173,16 @@ class _Process(ABC):
         return self.wait_exit(timeout_s)
 
     def connections(self, port: int) -> int:
-        """How many it has on a TCP port: open ones, and those whose client has gone without its notice yet."""
+        """How many it has on a TCP port from others: open ones, and those whose client has gone without its notice yet.
+
+        A real server may call itself at any time, from its own address."""
         (address,) = struct.unpack("=I", socket.inet_aton(self.address))
         local = f"{address:08X}:{port:04X}"
         rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
-        return sum(row[1] == local and row[3] in (_ESTABLISHED, _CLOSE_WAIT) for row in rows)
+        return sum(
+            row[1] == local and not row[2].startswith(f"{address:08X}:") and row[3] in (_ESTABLISHED, _CLOSE_WAIT)
+            for row in rows
+        )
 
     def wait_quiet(self, port: int) -> None:
         """Wait until the clients of earlier tests are gone for the agent, too: they count for its limits until then."""
