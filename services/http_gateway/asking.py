@@ -217,8 +217,12 @@ class Asking:
 
         request = many_reads.request(gateway.config.datacenter, reads, stale=queue is self._stale)
         timeout_s, line = gateway.rpc_timeout_s, gateway.line
-        if line is None or not line.post(
-            many_reads.METHOD, request, finished, by_rpc_core, timeout_s=timeout_s, read=True
+        if not (
+            line is not None
+            and line.knows_many_reads
+            and line.post(
+                many_reads.METHOD, request, finished, by_rpc_core, timeout_s=timeout_s, repeatable=True, packed=True
+            )
         ):
             by_rpc_core()
 

@@ -42,6 +42,7 @@ from shared.state.leadership import LEADER, LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
+from shared.structs.wire import pack
 
 _log = log.get_logger("agent.http")
 
@@ -76,9 +77,9 @@ class Gateway:
         self.moment = Moment(reader, page, self.date)
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
-        self._own_rounds = Rounds(self, self._post_own_round, links.raft)
-        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), links.rpc, at_once=2)
-        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), links.rpc, at_once=2)
+        self._own_rounds = Rounds(self, self._post_own_round, links.raft.flush)
+        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), self.flush_calls, at_once=2)
+        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), self.flush_calls, at_once=2)
         self._leader_without_index = ""
         """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[Known, int] = {}
@@ -86,7 +87,7 @@ class Gateway:
         self.asking: Asking | None = None
         """How a client agent reads."""
         self.line: ServerLine | None = None
-        """Its way to a server past rpc_core."""
+        """The way to a server past rpc_core."""
         self.known_values = KnownValues()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
@@ -99,7 +100,7 @@ class Gateway:
             self.asking = Asking(self)
 
     def use_line(self, line: ServerLine) -> None:
-        """Send reads and writes of a client by `line` where it takes them."""
+        """Send what a client reads and writes, and a follower writes and asks the leader, by `line` where it may."""
         self.line = self.writes.line = line
         self._configure_line(line)
 
@@ -179,7 +180,16 @@ class Gateway:
             on_done(value, error)
 
         payload = {"Datacenter": self.config.datacenter, "RequireConsistent": consistent}
-        self.rpc.post("Proconsul.ReadIndex", payload, answered, timeout_s=self.rpc_timeout_s, retry_safe=True)
+        method, timeout_s = "Proconsul.ReadIndex", self.rpc_timeout_s
+
+        def by_rpc_core() -> None:
+            self.rpc.post(method, payload, answered, timeout_s=timeout_s, retry_safe=True)
+
+        line = self.line
+        if line is None or not line.post(
+            method, pack(payload), answered, by_rpc_core, timeout_s=timeout_s, repeatable=True
+        ):
+            by_rpc_core()
 
     def changed(self, record: Any) -> None:
         """A change record of raft_node: [index, topics]."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any
 
-from shared.ipc import Link
 from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError, RemoteError
 
@@ -29,11 +28,13 @@ def is_answered_elsewhere(error: IpcError) -> bool:
 
 
 class Rounds:
-    """post: asks a question by `link`, and calls back once with (index, error). at_once: how many may be under way; a
-    second one pays where the way is long, for this process works on the one while the other is asked."""
+    """post: asks a question, and calls back once with (index, error). flush: sends it. at_once: how many may be under
+    way; a second one pays where the way is long, for this process works on the one while the other is asked."""
 
-    def __init__(self, gateway: Gateway, post: Callable[[OnDone], None], link: Link, *, at_once: int = 1) -> None:
-        self._gateway, self._post, self._flush, self._at_once = gateway, post, link.flush, at_once
+    def __init__(
+        self, gateway: Gateway, post: Callable[[OnDone], None], flush: Callable[[], None], *, at_once: int = 1
+    ) -> None:
+        self._gateway, self._post, self._flush, self._at_once = gateway, post, flush, at_once
         self._waiters: list[OnDone] = []
         self.groups: dict[Hashable, list[Request]] = {}
         """Of the next question: the requests that share one waiter, by what they ask for."""

@@ -1,8 +1,9 @@
-"""ServerLine: a client agent's reads and writes on their way to a server, past rpc_core.
+"""ServerLine: reads and writes on their way from a gateway to a server, past rpc_core.
 
-rpc_core knows the servers and says which one to ask (topics of its client/news); the connection is the gateway's own.
-What the line cannot take or bring to an end (no connection yet, calls that are limited, a server that says nothing, a
-read or a write that may be tried again) goes by rpc_core, which has all the patience and the rules for it."""
+The connections are the gateway's own. What the line cannot take or bring to an end (no connection yet, calls that are
+limited, a server that says nothing, a call that may be tried again) goes by rpc_core, which has all the patience and
+the rules for it. A client calls the server that its rpc_core names (client_line), a follower its leader (leader_line).
+"""
 
 from __future__ import annotations
 
@@ -14,8 +15,7 @@ import trio
 
 from shared import metrics
 from shared.ipc.calls import OnDone
-from shared.ipc.errors import DeadlineError, IpcError, RemoteError
-from shared.ipc.link import Link
+from shared.ipc.errors import DeadlineError, RemoteError
 from shared.server_rpc.errors import ServerCallError
 from shared.server_rpc.pool import ServerPool
 
@@ -24,40 +24,45 @@ DIAL_PAUSE_S: Final = 1.0
 """Between attempts to connect; calls go by rpc_core meanwhile."""
 EXPIRY_S: Final = 1.0
 """How often is looked for calls whose time is up."""
-ASK_TIMEOUT_S: Final = 10.0
 
 
-class _Call:
-    __slots__ = ("address", "deadline", "let_go", "method", "on_done", "otherwise", "read", "started")
+class LineCall:
+    """One call until its end. repeatable: doing it twice changes nothing."""
+
+    __slots__ = ("address", "deadline", "let_go", "method", "on_done", "otherwise", "repeatable", "started")
 
     def __init__(
-        self, address: str, method: str, on_done: OnDone, otherwise: Callable[[], None], read: bool, timeout_s: float
+        self,
+        address: str,
+        method: str,
+        on_done: OnDone,
+        otherwise: Callable[[], None],
+        repeatable: bool,
+        timeout_s: float,
     ) -> None:
-        self.address, self.method, self.on_done, self.otherwise, self.read = address, method, on_done, otherwise, read
-        self.started = trio.current_time()
+        self.address, self.method, self.on_done, self.otherwise = address, method, on_done, otherwise
+        self.repeatable, self.started = repeatable, trio.current_time()
         self.deadline = self.started + timeout_s
         self.let_go: Callable[[], None] | None = None
 
 
 class ServerLine:
-    """One per client's gateway. bind_host: see ServerPool. after_batch: called when calls were answered, before what
-    that led to leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: how long after its
-    start a write may be tried once more."""
+    """One per gateway. bind_host: see ServerPool. after_batch: called when calls were answered, before what that led to
+    leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: how long after its start a write
+    may be tried once more."""
 
-    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None]) -> None:
-        self._rpc, self._after_batch = rpc, after_batch
+    knows_many_reads = False
+    """Whether the server understands shared.many_reads."""
+
+    def __init__(self, bind_host: str, after_batch: Callable[[], None]) -> None:
+        self._after_batch = after_batch
         self._pool = ServerPool(bind_host, idle_timeout_s=IDLE_TIMEOUT_S, after_batch=after_batch)
         self._pool.on_silent = self._silent
         self.may_pass, self.hold_timeout_s = False, 0.0
-        self._address = ""
-        """Of the server to ask; "" for none."""
-        self._knows_many_reads = False
-        self._dial_from = 0.0
-        self._calls: set[_Call] = set()
+        self._address, self._dial_from = "", 0.0
+        """Of the server that was called last."""
+        self._calls: set[LineCall] = set()
         self._busy = trio.Event()
-        rpc.subscribe("server", self._told)
-        rpc.subscribe("server_gone", lambda value: self._pool.give_up(value[0], "nothing comes from the server"))
-        rpc.on_up(self._ask)
 
     async def run(self) -> None:
         """Serves calls until cancelled."""
@@ -70,21 +75,17 @@ class ServerLine:
                 await trio.sleep(EXPIRY_S)
                 self._expire(trio.current_time())
 
-    # -- which server -------------------------------------------------------------------------------
+    # -- what the kinds of lines differ in ----------------------------------------------------------
 
-    def _ask(self) -> None:
-        """rpc_core may have missed us, or may be another process than before."""
+    def server(self) -> str:
+        """The address to call now, "" for none."""
+        raise NotImplementedError
 
-        def answered(value: Any, error: IpcError | None) -> None:
-            if error is None:
-                self._told(value)
+    def on_failure(self, call: LineCall, error: ServerCallError) -> None:
+        """A call to a server that speaks has failed."""
 
-        self._rpc.post("Agent.Server", None, answered, timeout_s=ASK_TIMEOUT_S, retry_safe=True)
-
-    def _told(self, value: Any) -> None:
-        address, self._knows_many_reads = ("", False) if value is None else value
-        if address != self._address:
-            self._address, self._dial_from = address, 0.0
+    def on_silence(self, address: str) -> None:
+        """Nothing comes from a server any more."""
 
     # -- calls --------------------------------------------------------------------------------------
 
@@ -96,16 +97,18 @@ class ServerLine:
         otherwise: Callable[[], None],
         *,
         timeout_s: float,
-        read: bool = False,
+        repeatable: bool = False,
+        packed: bool = False,
     ) -> bool:
-        """Send a write, or a call of shared.many_reads (read), whose reply is wanted in msgpack. body: the request in
-        msgpack. Either on_done or otherwise is called once; otherwise: the call has to go by rpc_core after all, which
-        can do no harm. False: so it has from the beginning, and neither will be called."""
-        address, pool = self._address, self._pool
-        if not address or not self.may_pass or (read and (not self._knows_many_reads or pool.is_silent(address))):
+        """Send a call. body: the request in msgpack. packed: its reply is wanted so. Either on_done or otherwise is
+        called once; otherwise: the call has to go by rpc_core after all, which can do no harm. False: so it has from
+        the beginning, and neither will be called."""
+        address, pool = self.server(), self._pool
+        if not address or not self.may_pass or (repeatable and pool.is_silent(address)):
             return False
-        call = _Call(address, method, on_done, otherwise, read, timeout_s)
-        call.let_go = pool.begin(address, method, body, partial(self._replied, call), repeatable=read, packed=read)
+        call = LineCall(address, method, on_done, otherwise, repeatable, timeout_s)
+        on_reply = partial(self._replied, call)
+        call.let_go = pool.begin(address, method, body, on_reply, repeatable=repeatable, packed=packed)
         if call.let_go is None:
             self._connect(address)
             return False
@@ -117,23 +120,23 @@ class ServerLine:
 
     def flush(self) -> None:
         """Send what was posted now, instead of at the end of the batch."""
-        self._pool.flush(self._address)
+        self._pool.flush(self.server())
 
     def _connect(self, address: str) -> None:
         now = trio.current_time()
-        if now >= self._dial_from:
-            self._dial_from = now + DIAL_PAUSE_S
+        if address != self._address or now >= self._dial_from:
+            self._address, self._dial_from = address, now + DIAL_PAUSE_S
             self._pool.open(address)
 
-    def _replied(self, call: _Call, value: Any, error: ServerCallError | None) -> None:
+    def _replied(self, call: LineCall, value: Any, error: ServerCallError | None) -> None:
         self._calls.discard(call)
         if error is None:
             call.on_done(value, None)
             return
         if not self._pool.is_silent(call.address):
-            self._rpc.notify("Agent.ServerFailed", [call.address, call.method, str(error)])
+            self.on_failure(call, error)
         in_time = trio.current_time() - call.started < self.hold_timeout_s
-        if call.read or (error.retry_always and in_time):
+        if call.repeatable or (error.retry_always and in_time):
             call.otherwise()
         else:
             call.on_done(None, RemoteError("rpc", str(error)))
@@ -144,10 +147,11 @@ class ServerLine:
             self._calls.discard(call)
             if call.let_go is not None:
                 call.let_go()
-            call.on_done(None, DeadlineError(call.address, call.method, sent=True, harmless=call.read))
+            call.on_done(None, DeadlineError(call.address, call.method, sent=True, harmless=call.repeatable))
             self._after_batch()
 
     def _silent(self, address: str) -> None:
-        """Reads need not wait for a server that says nothing; whether writes are done only that server can tell."""
-        self._rpc.notify("Agent.ServerSilent", [address])
+        """What can be repeated need not wait for a server that says nothing; whether writes are done only that server
+        can tell."""
+        self.on_silence(address)
         self._pool.give_up(address, "nothing comes from the server")

@@ -12,13 +12,14 @@ import trio
 
 from services.http_gateway.asking import PATIENCE_S, Asking
 from services.http_gateway.call import Call
+from services.http_gateway.client_line import ClientLine
 from services.http_gateway.errors import HttpError
 from services.http_gateway.gateway import Gateway, Links
 from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.loop import Lane, LaneLimits
+from services.http_gateway.leader_line import LeaderLine
 from services.http_gateway.listeners import is_unix, open_listener, remove_socket
 from services.http_gateway.routes import all_routes
-from services.http_gateway.server_line import ServerLine
 from services.http_gateway.streaming import LaneStream
 from shared import metrics
 from shared.config.runtime import RuntimeConfig, split_host_port
@@ -71,9 +72,13 @@ class HttpGateway:
         self._earlier = trio.Event()
         self._slow_tasks = 0
         self._wire_up(list(made.values()))
-        if not config.server:
-            host = split_host_port(config.rpc_bind_addr)[0]
-            self.gateway.use_line(ServerLine(self._links.rpc, host, self._after_neighbour))
+        host, links, after = split_host_port(config.rpc_bind_addr)[0], self._links, self._after_neighbour
+        leadership = self.gateway.moment.leadership
+        self.gateway.use_line(
+            LeaderLine(links.raft, leadership, config.rpc_advertise_addr, host, after)
+            if config.server
+            else ClientLine(links.rpc, host, after)
+        )
 
     def _wire_up(self, links: list[Link]) -> None:
         gateway = self.gateway

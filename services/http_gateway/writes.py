@@ -1,9 +1,9 @@
 """Writes: commands on their way to the log.
 
 A leader's gateway hands what it has checked and encoded straight to raft_node, which answers all results of a batch in
-one frame, together with the change record that wakes the readers: so a write wakes each of the two processes once. A
-client's gateway sends it to a server, on a line of its own.
-Everything else goes by rpc_core: a write at a follower or without a leader, a lock, which may have to be refused for a
+one frame, together with the change record that wakes the readers: so a write wakes each of the two processes once.
+The gateway of a client or a follower sends it to a server, on a line of its own (server_line).
+Everything else goes by rpc_core: a write without a leader, a leader's lock, which may have to be refused for a
 while, a write of an agent whose calls are limited, and what the log refused because it has just lost its office."""
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Writes:
     def _send(
         self, method: str, body: bytes, bool_result: bool, by_rpc_core: Callable[[OnDone], None], on_done: OnDone
     ) -> bool:
-        """Send a client's write straight to a server; whether that can be done."""
+        """Send a write of a client or a follower straight to a server; whether that can be done."""
         if self.line is None:
             return False
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from services.http_gateway import server_line
-from services.http_gateway.server_line import ServerLine
+from services.http_gateway.client_line import ClientLine
 from shared.ipc import DeadlineError, IpcError, Link, RemoteError, Request, Server
 from shared.many_reads import METHOD as READ
 from shared.server_rpc import connection, pool
@@ -36,7 +36,7 @@ class World:
         for method in ("Agent.ServerFailed", "Agent.ServerSilent"):
             self.rpc_core.fast(method, self._take)
         self.batches = 0
-        self.line = ServerLine(self.link, own, self._after_batch)
+        self.line = ClientLine(self.link, own, self._after_batch)
         self.line.may_pass, self.line.hold_timeout_s = True, 7.0
         self.outcomes: list[tuple[Any, IpcError | None] | str] = []
 
@@ -50,16 +50,18 @@ class World:
         """The line is told of a server."""
         self.server = [address, knows_many_reads]
         self.rpc_core.publish("server", self.server)
-        await until(lambda: self.line._address == address)
+        await until(lambda: self.line.server() == address)
 
     def post(self, method: str, *, timeout_s: float = 30.0) -> bool:
-        return self.line.post(
+        is_read = method == READ
+        return (self.line.knows_many_reads or not is_read) and self.line.post(
             method,
             rpc.pack({"N": 1}),
             lambda value, error: self.outcomes.append((value, error)),
             lambda: self.outcomes.append("otherwise"),
             timeout_s=timeout_s,
-            read=method == READ,
+            repeatable=is_read,
+            packed=is_read,
         )
 
     async def outcome(self, method: str, *, timeout_s: float = 30.0) -> Any:

@@ -22,7 +22,7 @@ class FakeGateway:
         self.moment = Moment()
         self.asked: list[OnDone] = []
         self.sent = 0
-        self.rounds = Rounds(self, self.asked.append, self)  # type: ignore[arg-type]
+        self.rounds = Rounds(self, self.asked.append, self.flush)  # type: ignore[arg-type]
 
     def flush(self) -> None:
         """The link's: what was asked leaves now."""

@@ -1,0 +1,46 @@
+"""ClientLine: a client's calls go to the server that its rpc_core names (see there, client/news)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from services.http_gateway.server_line import LineCall, ServerLine
+from shared.ipc.errors import IpcError
+from shared.ipc.link import Link
+from shared.server_rpc.errors import ServerCallError
+
+ASK_TIMEOUT_S: Final = 10.0
+
+
+class ClientLine(ServerLine):
+    """rpc_core hears what calls meet: which server is asked is one decision for the whole agent."""
+
+    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None]) -> None:
+        super().__init__(bind_host, after_batch)
+        self._rpc = rpc
+        self._server = ""
+        rpc.subscribe("server", self._told)
+        rpc.subscribe("server_gone", lambda value: self._pool.give_up(value[0], "nothing comes from the server"))
+        rpc.on_up(self._ask)
+
+    def _ask(self) -> None:
+        """rpc_core may have missed us, or may be another process than before."""
+
+        def answered(value: Any, error: IpcError | None) -> None:
+            if error is None:
+                self._told(value)
+
+        self._rpc.post("Agent.Server", None, answered, timeout_s=ASK_TIMEOUT_S, retry_safe=True)
+
+    def _told(self, value: Any) -> None:
+        self._server, self.knows_many_reads = ("", False) if value is None else value
+
+    def server(self) -> str:
+        return self._server
+
+    def on_failure(self, call: LineCall, error: ServerCallError) -> None:
+        self._rpc.notify("Agent.ServerFailed", [call.address, call.method, str(error)])
+
+    def on_silence(self, address: str) -> None:
+        self._rpc.notify("Agent.ServerSilent", [address])

@@ -1,0 +1,34 @@
+"""LeaderLine: a follower's writes, and its questions how far the leader is, go straight to the leader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from services.http_gateway.server_line import ServerLine
+from shared.ipc.link import Link
+from shared.state.leadership import LEADER, Leadership
+
+
+class LeaderLine(ServerLine):
+    """leadership: what the leadership page says now. own_address: RPC address of this server."""
+
+    def __init__(
+        self,
+        raft: Link,
+        leadership: Callable[[], Leadership],
+        own_address: str,
+        bind_host: str,
+        after_batch: Callable[[], None],
+    ) -> None:
+        super().__init__(bind_host, after_batch)
+        self._leadership, self._own_address = leadership, own_address
+        raft.subscribe("leadership", lambda _: self._changed())
+        raft.on_up(self._changed)
+
+    def server(self) -> str:
+        now = self._leadership()
+        return "" if now.role == LEADER or now.leader_address == self._own_address else now.leader_address
+
+    def _changed(self) -> None:
+        """A leader of before may hang, with the connection to it alive."""
+        self._pool.leader_is(self.server())
