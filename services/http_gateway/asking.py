@@ -212,7 +212,7 @@ class Asking:
             finally:
                 gateway.end_batch()
 
-        def by_rpc_core() -> None:
+        def by_rpc_core(timeout_s: float) -> None:
             gateway.rpc.post(many_reads.DOOR, request, finished, timeout_s=timeout_s, retry_safe=True)
 
         request = many_reads.request(gateway.config.datacenter, reads, stale=queue is self._stale)
@@ -220,11 +220,9 @@ class Asking:
         if not (
             line is not None
             and line.knows_many_reads
-            and line.post(
-                many_reads.METHOD, request, finished, by_rpc_core, timeout_s=timeout_s, repeatable=True, packed=True
-            )
+            and line.post(many_reads.METHOD, request, finished, by_rpc_core, timeout_s=timeout_s, repeatable=True)
         ):
-            by_rpc_core()
+            by_rpc_core(timeout_s)
 
     def _failed(self, asked: list[Asked], error: IpcError) -> None:
         reply: IpcError | None = error

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+import trio
+
 from services.http_gateway.server_line import LineCall, ServerLine
-from shared.ipc.errors import IpcError
+from shared.ipc.errors import DeadlineError, IpcError
 from shared.ipc.link import Link
-from shared.server_rpc.errors import ServerCallError
+from shared.server_rpc.errors import UNKNOWN_THERE, ServerCallError
 
 ASK_TIMEOUT_S: Final = 10.0
 
@@ -30,6 +32,8 @@ class ClientLine(ServerLine):
         def answered(value: Any, error: IpcError | None) -> None:
             if error is None:
                 self._told(value)
+            elif isinstance(error, DeadlineError):
+                self._ask()
 
         self._rpc.post("Agent.Server", None, answered, timeout_s=ASK_TIMEOUT_S, retry_safe=True)
 
@@ -38,6 +42,12 @@ class ClientLine(ServerLine):
 
     def server(self) -> str:
         return self._server
+
+    def may_try_again(self, call: LineCall, error: ServerCallError) -> bool:
+        """As of rpc_core's own attempts: what waits for a leader is held once for all, and a final answer is final."""
+        if error.retry_always:
+            return trio.current_time() - call.started < self.hold_timeout_s
+        return call.repeatable and (error.retry_reads or UNKNOWN_THERE in str(error))
 
     def on_failure(self, call: LineCall, error: ServerCallError) -> None:
         self._rpc.notify("Agent.ServerFailed", [call.address, call.method, str(error)])

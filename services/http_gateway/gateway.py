@@ -22,10 +22,11 @@ from services.http_gateway.message import Request, Response, parse_query
 from services.http_gateway.moment import Moment
 from services.http_gateway.options import ReadOptions
 from services.http_gateway.policy import Policy
+from services.http_gateway.read_index import ask_leader
 from services.http_gateway.reads import Blocking
 from services.http_gateway.redirect import clean_path, is_printable, redirect
 from services.http_gateway.repeats import Known, Repeats
-from services.http_gateway.rounds import Rounds, is_unknown_method
+from services.http_gateway.rounds import Rounds
 from services.http_gateway.routes.kv_fast import SetCommand
 from services.http_gateway.routes.table import Route, Routes
 from services.http_gateway.server_line import ServerLine
@@ -42,7 +43,6 @@ from shared.state.leadership import LEADER, LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.snapshot import Snapshot
 from shared.state.watch import WatchHub
-from shared.structs.wire import pack
 
 _log = log.get_logger("agent.http")
 
@@ -78,9 +78,9 @@ class Gateway:
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
         self._own_rounds = Rounds(self, self._post_own_round, links.raft.flush)
-        self._leaders_rounds = Rounds(self, partial(self._post_to_leader, True), self.flush_calls, at_once=2)
-        self._leases_rounds = Rounds(self, partial(self._post_to_leader, False), self.flush_calls, at_once=2)
-        self._leader_without_index = ""
+        self._leaders_rounds = Rounds(self, partial(ask_leader, self, True), self.flush_calls, at_once=2)
+        self._leases_rounds = Rounds(self, partial(ask_leader, self, False), self.flush_calls, at_once=2)
+        self.leader_without_index = ""
         """Address of a leader that has to be asked for each answer: a Consul server."""
         self._answered: dict[Known, int] = {}
         self._logs_requests = False
@@ -164,32 +164,12 @@ class Gateway:
         if leadership.role == LEADER:
             return self._own_rounds if consistent else None
         leader = leadership.leader_address if leadership.known_leader else ""
-        if not leader or leader == self._leader_without_index:
+        if not leader or leader == self.leader_without_index:
             return None
         return self._leaders_rounds if consistent else self._leases_rounds
 
     def _post_own_round(self, on_done: OnDone) -> None:
         self.links.raft.post("Raft.ReadIndex", None, on_done, timeout_s=self.rpc_timeout_s, retry_safe=True)
-
-    def _post_to_leader(self, consistent: bool, on_done: OnDone) -> None:
-        leader = self.moment.leadership().leader_address
-
-        def answered(value: Any, error: IpcError | None) -> None:
-            if is_unknown_method(error):
-                self._leader_without_index = leader
-            on_done(value, error)
-
-        payload = {"Datacenter": self.config.datacenter, "RequireConsistent": consistent}
-        method, timeout_s = "Proconsul.ReadIndex", self.rpc_timeout_s
-
-        def by_rpc_core() -> None:
-            self.rpc.post(method, payload, answered, timeout_s=timeout_s, retry_safe=True)
-
-        line = self.line
-        if line is None or not line.post(
-            method, pack(payload), answered, by_rpc_core, timeout_s=timeout_s, repeatable=True
-        ):
-            by_rpc_core()
 
     def changed(self, record: Any) -> None:
         """A change record of raft_node: [index, topics]."""

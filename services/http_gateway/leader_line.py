@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from services.http_gateway.server_line import ServerLine
+from services.http_gateway.server_line import LineCall, ServerLine
 from shared.ipc.link import Link
+from shared.server_rpc.errors import UNKNOWN_THERE, ServerCallError
 from shared.state.leadership import LEADER, Leadership
 
 
@@ -28,6 +29,11 @@ class LeaderLine(ServerLine):
     def server(self) -> str:
         now = self._leadership()
         return "" if now.role == LEADER or now.leader_address == self._own_address else now.leader_address
+
+    def may_try_again(self, call: LineCall, error: ServerCallError) -> bool:
+        """As of rpc_core's forwarding, which holds calls from their first failure on. Questions are answered with the
+        codes of rpc_core, which decide what becomes of their readers; a leader that knows none (Consul's) says so."""
+        return error.retry_always or (call.repeatable and UNKNOWN_THERE not in str(error))
 
     def _changed(self) -> None:
         """A leader of before may hang, with the connection to it alive."""

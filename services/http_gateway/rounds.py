@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError, RemoteError
+from shared.server_rpc.errors import UNKNOWN_THERE
 
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 def is_unknown_method(error: IpcError | None) -> bool:
     """Whether a leader was asked that has no such rounds: a Consul server."""
-    return isinstance(error, RemoteError) and "rpc: can't find" in str(error)
+    return isinstance(error, RemoteError) and UNKNOWN_THERE in str(error)
 
 
 def is_answered_elsewhere(error: IpcError) -> bool:

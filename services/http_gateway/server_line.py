@@ -21,7 +21,8 @@ from shared.server_rpc.pool import ServerPool
 
 IDLE_TIMEOUT_S: Final = 120.0
 DIAL_PAUSE_S: Final = 1.0
-"""Between attempts to connect; calls go by rpc_core meanwhile."""
+"""Between attempts to connect, doubled as long as they lead to no call; calls go by rpc_core meanwhile."""
+DIAL_PAUSE_MAX_S: Final = 32.0
 EXPIRY_S: Final = 1.0
 """How often is looked for calls whose time is up."""
 
@@ -36,7 +37,7 @@ class LineCall:
         address: str,
         method: str,
         on_done: OnDone,
-        otherwise: Callable[[], None],
+        otherwise: Callable[[float], None],
         repeatable: bool,
         timeout_s: float,
     ) -> None:
@@ -48,19 +49,22 @@ class LineCall:
 
 class ServerLine:
     """One per gateway. bind_host: see ServerPool. after_batch: called when calls were answered, before what that led to
-    leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: how long after its start a write
-    may be tried once more."""
+    leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: for how long calls are held that
+    meet no leader."""
 
     knows_many_reads = False
     """Whether the server understands shared.many_reads."""
 
     def __init__(self, bind_host: str, after_batch: Callable[[], None]) -> None:
         self._after_batch = after_batch
-        self._pool = ServerPool(bind_host, idle_timeout_s=IDLE_TIMEOUT_S, after_batch=after_batch)
+        self._pool = ServerPool(bind_host, idle_timeout_s=IDLE_TIMEOUT_S, after_batch=after_batch, only_proven=True)
         self._pool.on_silent = self._silent
         self.may_pass, self.hold_timeout_s = False, 0.0
-        self._address, self._dial_from = "", 0.0
-        """Of the server that was called last."""
+        self._address, self._dial_from, self._dial_pause_s = "", 0.0, DIAL_PAUSE_S
+        """Of the server that was connected to last."""
+        self._token: trio.lowlevel.TrioToken | None = None
+        """While calls are served."""
+        self._settles = False
         self._calls: set[LineCall] = set()
         self._busy = trio.Event()
 
@@ -68,17 +72,25 @@ class ServerLine:
         """Serves calls until cancelled."""
         async with trio.open_nursery() as nursery:
             await nursery.start(self._pool.run)
-            while True:
-                if not self._calls:
-                    self._busy = trio.Event()
-                    await self._busy.wait()
-                await trio.sleep(EXPIRY_S)
-                self._expire(trio.current_time())
+            self._token = trio.lowlevel.current_trio_token()
+            try:
+                while True:
+                    if not self._calls:
+                        self._busy = trio.Event()
+                        await self._busy.wait()
+                    await trio.sleep(EXPIRY_S)
+                    self._expire(trio.current_time())
+            finally:
+                self._token = None  # connections that end now say nothing of their servers
 
     # -- what the kinds of lines differ in ----------------------------------------------------------
 
     def server(self) -> str:
         """The address to call now, "" for none."""
+        raise NotImplementedError
+
+    def may_try_again(self, call: LineCall, error: ServerCallError) -> bool:
+        """Whether a call that failed is to go by rpc_core after all."""
         raise NotImplementedError
 
     def on_failure(self, call: LineCall, error: ServerCallError) -> None:
@@ -94,21 +106,20 @@ class ServerLine:
         method: str,
         body: bytes,
         on_done: OnDone,
-        otherwise: Callable[[], None],
+        otherwise: Callable[[float], None],
         *,
         timeout_s: float,
         repeatable: bool = False,
-        packed: bool = False,
     ) -> bool:
-        """Send a call. body: the request in msgpack. packed: its reply is wanted so. Either on_done or otherwise is
-        called once; otherwise: the call has to go by rpc_core after all, which can do no harm. False: so it has from
-        the beginning, and neither will be called."""
+        """Send a call. body: the request in msgpack; on_done gets the reply so, too. repeatable: doing it twice changes
+        nothing. Either on_done or otherwise is called once; otherwise(seconds left): the call has to go by rpc_core
+        after all, which can do no harm. False: so it has from the beginning, and neither will be called."""
         address, pool = self.server(), self._pool
-        if not address or not self.may_pass or (repeatable and pool.is_silent(address)):
+        if not address or not self.may_pass or pool.is_silent(address):
             return False
         call = LineCall(address, method, on_done, otherwise, repeatable, timeout_s)
         on_reply = partial(self._replied, call)
-        call.let_go = pool.begin(address, method, body, on_reply, repeatable=repeatable, packed=packed)
+        call.let_go = pool.begin(address, method, body, on_reply, repeatable=repeatable, packed=True)
         if call.let_go is None:
             self._connect(address)
             return False
@@ -124,23 +135,36 @@ class ServerLine:
 
     def _connect(self, address: str) -> None:
         now = trio.current_time()
-        if address != self._address or now >= self._dial_from:
-            self._address, self._dial_from = address, now + DIAL_PAUSE_S
+        if address != self._address:
+            self._address, self._dial_from, self._dial_pause_s = address, now, DIAL_PAUSE_S
+        if now >= self._dial_from:
+            self._dial_from = now + self._dial_pause_s
+            self._dial_pause_s = min(2 * self._dial_pause_s, DIAL_PAUSE_MAX_S)
             self._pool.open(address)
 
     def _replied(self, call: LineCall, value: Any, error: ServerCallError | None) -> None:
         self._calls.discard(call)
         if error is None:
+            self._dial_pause_s = DIAL_PAUSE_S
             call.on_done(value, None)
             return
-        if not self._pool.is_silent(call.address):
+        if self._token is not None and not self._pool.is_silent(call.address):
             self.on_failure(call, error)
-        in_time = trio.current_time() - call.started < self.hold_timeout_s
-        if call.repeatable or (error.retry_always and in_time):
-            call.otherwise()
+        if self._token is not None and self.may_try_again(call, error):
+            call.otherwise(max(call.deadline - trio.current_time(), 0.001))
         else:
             call.on_done(None, RemoteError("rpc", str(error)))
-        self._after_batch()  # the end of a connection is in no batch
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        """After the work at hand: the end of a connection, and a deadline, are in no batch."""
+        if self._token is not None and not self._settles:
+            self._settles = True
+            self._token.run_sync_soon(self._settle)
+
+    def _settle(self) -> None:
+        self._settles = False
+        self._after_batch()
 
     def _expire(self, now: float) -> None:
         for call in [one for one in self._calls if one.deadline <= now]:
@@ -148,7 +172,7 @@ class ServerLine:
             if call.let_go is not None:
                 call.let_go()
             call.on_done(None, DeadlineError(call.address, call.method, sent=True, harmless=call.repeatable))
-            self._after_batch()
+            self._settle_soon()
 
     def _silent(self, address: str) -> None:
         """What can be repeated need not wait for a server that says nothing; whether writes are done only that server

@@ -26,6 +26,8 @@ _TOGETHER: Final = 8
 """So many leave together later on. A whole batch at once would keep one process busy after the other; fewer would cost
 each of them more wake-ups than the work side by side is worth."""
 _LOCK: Final = "lock"
+_TRUE: Final = b"\xc3"
+"""In msgpack."""
 
 
 class Writes:
@@ -47,26 +49,26 @@ class Writes:
         """command: Consul's KVS request in msgpack. `on_done(value, error)` is called once; value: whether the
         operation took effect, True (or None) for those that always do. A lost neighbour leaves the outcome unknown."""
 
-        def by_rpc_core(done: OnDone) -> None:
-            self._rpc.post("KVS.ApplyEncoded", (operation, raw_key, command), done, timeout_s=TIMEOUT_S)
+        def by_rpc_core(timeout_s: float = TIMEOUT_S) -> None:
+            self._rpc.post("KVS.ApplyEncoded", (operation, raw_key, command), on_done, timeout_s=timeout_s)
 
         if operation != _LOCK and self._passes():
             self._pass(KVS + command, "consul.kvs.apply", by_rpc_core, on_done)
         elif not self._send("KVS.Apply", command, operation in BOOL_OPS, by_rpc_core, on_done):
-            by_rpc_core(on_done)
+            by_rpc_core()
 
     def post_catalog(self, command: bytes, metric: str, on_done: OnDone) -> None:
         """The same for a checked registration or deregistration, encoded as a whole; value: of no meaning.
 
         metric: sample of the time until it was applied."""
 
-        def by_rpc_core(done: OnDone) -> None:
-            self._rpc.post("Catalog.ApplyEncoded", (command,), done, timeout_s=TIMEOUT_S)
+        def by_rpc_core(timeout_s: float = TIMEOUT_S) -> None:
+            self._rpc.post("Catalog.ApplyEncoded", (command,), on_done, timeout_s=timeout_s)
 
         if self._passes():
             self._pass(command, metric, by_rpc_core, on_done)
         elif not self._send(CATALOG_METHODS[command[:1]], command[1:], False, by_rpc_core, on_done):
-            by_rpc_core(on_done)
+            by_rpc_core()
 
     def end_batch(self) -> None:
         """Count what was handed over; the rest of it leaves now, like everything that was written in this batch."""
@@ -78,18 +80,18 @@ class Writes:
         return self.may_pass and self._raft.connected and self._leads()
 
     def _send(
-        self, method: str, body: bytes, bool_result: bool, by_rpc_core: Callable[[OnDone], None], on_done: OnDone
+        self, method: str, body: bytes, bool_result: bool, by_rpc_core: Callable[[float], None], on_done: OnDone
     ) -> bool:
         """Send a write of a client or a follower straight to a server; whether that can be done."""
         if self.line is None:
             return False
 
         def finished(value: Any, error: IpcError | None) -> None:
-            on_done(error is None and (bool(value) or not bool_result), error)
+            on_done(value == _TRUE or not bool_result, error)
 
-        return self.line.post(method, body, finished, lambda: by_rpc_core(on_done), timeout_s=TIMEOUT_S)
+        return self.line.post(method, body, finished, by_rpc_core, timeout_s=TIMEOUT_S)
 
-    def _pass(self, command: bytes, metric: str, by_rpc_core: Callable[[OnDone], None], on_done: OnDone) -> None:
+    def _pass(self, command: bytes, metric: str, by_rpc_core: Callable[[], None], on_done: OnDone) -> None:
         started = monotonic()
 
         def finished(value: Any, error: IpcError | None) -> None:
@@ -99,7 +101,7 @@ class Writes:
                 on_done(value[1], None)
             elif isinstance(error, RemoteError) and error.code in ("not_leader", "no_leader"):
                 # Refused by the log, so it is in no log: rpc_core knows how to find, or wait for, the leader.
-                by_rpc_core(on_done)
+                by_rpc_core()
             else:
                 on_done(None, error)
 

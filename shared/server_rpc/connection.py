@@ -29,6 +29,8 @@ PROBE_AFTER_S = 1.0
 """How long a call may go without a word of the peer, on any stream, before it is asked for one."""
 PROBE_TIMEOUT_S = 2.0
 """Peers answer pings at once, whatever their calls wait for."""
+HELD_BYTES_MAX = 256 << 20
+"""Of answers that are not complete. A server that sends more than that of them at a time is left."""
 
 OnReply = Callable[[Any, ServerCallError | None], None]
 """Called once with the body of the answer (in msgpack if it was wanted so), or with why there is none."""
@@ -39,10 +41,11 @@ _sequence = itertools.count(1)
 class _Call:
     """One stream's call that waits for its answer."""
 
-    __slots__ = ("decoder", "on_reply", "packed", "repeatable", "seq")
+    __slots__ = ("decoder", "held_bytes", "on_reply", "packed", "repeatable", "seq")
 
     def __init__(self, seq: int, on_reply: OnReply, repeatable: bool, packed: bool) -> None:
         self.seq, self.on_reply, self.repeatable, self.packed = seq, on_reply, repeatable, packed
+        self.held_bytes = 0
         self.decoder: rpc.ResponseDecoder | None = None
         """Only while an answer is incomplete."""
 
@@ -65,8 +68,11 @@ class ServerConnection:
         self._unheard_since: float | None = None
         """Of the first call since the peer has said something."""
         self._probed_at: float | None = None
+        self._held_bytes = 0
         self.last_used = trio.current_time()
         self.closed = False
+        self.heard = False
+        """Whether the peer has said anything: before that, it may have accepted the connection only to close it."""
 
     @property
     def usable(self) -> bool:
@@ -99,12 +105,16 @@ class ServerConnection:
         """Send what was posted now, instead of at the end of the batch."""
         self._outlet.flush()
 
+    def probe(self) -> None:
+        """Ask the peer for a word."""
+        self._session.probe()
+        self._outlet.mark()
+
     def listen(self, now: float) -> None:
         """Ask a peer that has not said anything since it was called for a word. To be called every now and then."""
         if self._unheard_since is not None and self._probed_at is None and now - self._unheard_since >= PROBE_AFTER_S:
             self._probed_at = now
-            self._session.probe()
-            self._outlet.mark()
+            self.probe()
 
     def is_silent(self, now: float) -> bool:
         """Whether the peer does not even answer pings: a link that is half open, say, which TCP and the keepalive find
@@ -123,7 +133,7 @@ class ServerConnection:
 
     def abandon(self, stream_id: int) -> None:
         """Nobody waits for this call any more. The other side may still perform it."""
-        if self._calls.pop(stream_id, None) is not None:
+        if self._forget(stream_id) is not None:
             self._end_stream(stream_id)
 
     def give_up(self, reason: str) -> None:
@@ -157,7 +167,10 @@ class ServerConnection:
             self._room.unpark_all()
             calls, self._calls = self._calls, {}
             for call in calls.values():
-                call.on_reply(None, ConnectionEndedError(reason))
+                try:
+                    call.on_reply(None, ConnectionEndedError(reason))
+                except Exception as error:  # a bug met by one caller must not cost the others their answer
+                    _log.error("RPC caller failed", error=repr(error))
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
 
@@ -169,6 +182,7 @@ class ServerConnection:
             if not data:
                 return
             self._unheard_since = self._probed_at = None
+            self.heard = True
             flusher.begin()  # what the answers lead to leaves together
             try:
                 for event in session.receive(data, trio.current_time()):
@@ -207,6 +221,11 @@ class ServerConnection:
             self._finish(stream_id, call, ConnectionEndedError(str(error)))
             return
         if response is None:
+            call.held_bytes += len(data)
+            self._held_bytes += len(data)
+            if self._held_bytes > HELD_BYTES_MAX:
+                _log.error("RPC answers exceed what is held of them", bytes=self._held_bytes)
+                self.close()
             return
         if response.seq != call.seq:
             reason = f"answer with sequence number {response.seq} to call {call.seq}"
@@ -215,7 +234,7 @@ class ServerConnection:
         if response.error:
             self._finish(stream_id, call, RemoteCallError(response.error))
             return
-        del self._calls[stream_id]
+        self._forget(stream_id)
         reusable = decoder.is_between_calls
         if reusable and len(self._spare_decoders) < SPARE_DECODERS_MAX:
             self._spare_decoders.append(decoder)
@@ -233,9 +252,15 @@ class ServerConnection:
 
     def _finish(self, stream_id: int, call: _Call, error: ServerCallError) -> None:
         """End a call that failed, and its stream."""
-        del self._calls[stream_id]
+        self._forget(stream_id)
         self._end_stream(stream_id)
         call.on_reply(None, error)
+
+    def _forget(self, stream_id: int) -> _Call | None:
+        call = self._calls.pop(stream_id, None)
+        if call is not None:
+            self._held_bytes -= call.held_bytes
+        return call
 
     def _on_stream_end(self, stream_id: int) -> None:
         call = self._calls.get(stream_id)

@@ -6,6 +6,8 @@ import re
 
 NO_LEADER = "No cluster leader"
 NO_CONNECTION = "rpc error getting client: failed to get conn"
+UNKNOWN_THERE = "rpc: can't find"
+"""What every server says of a method that it does not have."""
 _ENDED_THERE = re.compile(r"^rpc error making call: .*(?:EOF|connection reset by peer|broken pipe|i/o timeout)$")
 """What a server answers whose own connection to the leader ended."""
 

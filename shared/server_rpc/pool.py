@@ -64,7 +64,8 @@ class _Dialing:
 
 class ServerPool:
     """bind_host: the address calls come from, so that firewalls and limits by address know this agent.
-    idle_timeout_s: how long a connection without calls is kept. after_batch: see ServerConnection."""
+    idle_timeout_s: how long a connection without calls is kept. after_batch: see ServerConnection. only_proven: `begin`
+    uses only connections whose server has said something, and nobody waits for a dial."""
 
     def __init__(
         self,
@@ -72,8 +73,9 @@ class ServerPool:
         *,
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         after_batch: Callable[[], None] | None = None,
+        only_proven: bool = False,
     ) -> None:
-        self._idle_timeout_s, self._after_batch = idle_timeout_s, after_batch
+        self._idle_timeout_s, self._after_batch, self._only_proven = idle_timeout_s, after_batch, only_proven
         self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
         self._connections: dict[str, ServerConnection] = {}
         self.on_silent: Callable[[str], None] | None = None
@@ -169,7 +171,7 @@ class ServerPool:
         """As `post`; returns what lets go of the call, or None. repeatable: as for `call`. packed: the body of the
         answer is wanted in msgpack."""
         connection = self._connections.get(address)
-        if connection is None or not connection.usable:
+        if connection is None or not connection.usable or (self._only_proven and not connection.heard):
             return None
         try:
             stream_id = connection.post(method, body, on_reply, repeatable=repeatable, packed=packed)
@@ -208,7 +210,7 @@ class ServerPool:
     def is_silent(self, address: str) -> bool:
         """Whether calls to the server at `address` wait in vain, for all that one can tell."""
         now, dialing, connection = trio.current_time(), self._dialing.get(address), self._connections.get(address)
-        return (dialing is not None and dialing.is_silent(now)) or (
+        return (dialing is not None and not self._only_proven and dialing.is_silent(now)) or (
             connection is not None and connection.is_silent(now)
         )
 
@@ -280,6 +282,8 @@ class ServerPool:
         if (before := self._connections.get(address)) is not None:
             self._retired.append((address, before))
         self._connections[address] = connection
+        if self._only_proven:
+            connection.probe()
 
     async def dial(self, address: str) -> trio.SocketStream:
         """A connection of the caller's own. Raises DialError."""

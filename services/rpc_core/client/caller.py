@@ -20,14 +20,11 @@ from services.rpc_core.members import Server
 from shared import metrics
 from shared.ipc import Request
 from shared.many_reads import METHOD, UNKNOWN
-from shared.server_rpc.errors import DialError, ServerCallError
+from shared.server_rpc.errors import UNKNOWN_THERE, DialError, ServerCallError
 from shared.server_rpc.pool import STOPPING
 
 TASKS_MAX = 4096
 """Calls that may wait for a connection, or for their next attempt, at a time."""
-
-UNKNOWN_THERE = "rpc: can't find"
-"""What every server says of a method that it does not have."""
 
 OnEnd = Callable[[Any, RpcError | None], None]
 

@@ -91,9 +91,9 @@ class ServerManager:
         is_new = self.servers.add(server)
         self.knows_many_reads.pop(server.address, None)  # what has changed may be its program
         _client_log.info("adding server" if is_new else "updating server", server=str(server))
+        self.on_change()  # first: what is given up must not come back
         if before is not None and before.address != server.address:
             self._give_up(before.address, "the server has moved")
-        self.on_change()
         if is_new:
             self._on_server_up()
 
@@ -101,9 +101,9 @@ class ServerManager:
         _client_log.info("removing server", server=str(server))
         self.servers.remove(server.name)
         self.knows_many_reads.pop(server.address, None)
+        self.on_change()
         # Calls that wait there would learn it from the connection alone, up to 40 seconds later.
         self._give_up(server.address, "the server has failed or left")
-        self.on_change()
 
     # -- rebalancing ---------------------------------------------------------------------------------
 

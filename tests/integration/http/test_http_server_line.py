@@ -1,4 +1,4 @@
-"""The gateway's own line to a server: what goes over it, and what is left to rpc_core."""
+"""The gateway's own lines to servers: what goes over them, and what is left to rpc_core."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import trio
 
 from services.http_gateway import server_line
 from services.http_gateway.client_line import ClientLine
+from services.http_gateway.leader_line import LeaderLine
 from shared.ipc import DeadlineError, IpcError, Link, RemoteError, Request, Server
 from shared.many_reads import METHOD as READ
 from shared.server_rpc import connection, pool
-from shared.wire import rpc
+from shared.state.leadership import FOLLOWER, NOBODY
+from shared.wire import rpc, yamux
 from tests.agents import PATIENCE_S
 from tests.integration.rpc.rpc_neighbours import until
 from tests.integration.rpc.test_rpc_server_pool import Other
@@ -58,10 +60,9 @@ class World:
             method,
             rpc.pack({"N": 1}),
             lambda value, error: self.outcomes.append((value, error)),
-            lambda: self.outcomes.append("otherwise"),
+            lambda left_s: self.outcomes.append("otherwise"),
             timeout_s=timeout_s,
             repeatable=is_read,
-            packed=is_read,
         )
 
     async def outcome(self, method: str, *, timeout_s: float = 30.0) -> Any:
@@ -95,7 +96,7 @@ async def test_calls_go_to_the_server_that_rpc_core_names(loopback: LoopbackPool
         assert not made.post(WRITE)  # no server is known
         for other in (first, second):
             await made.uses(other.address)
-            assert await made.outcome(WRITE) == ({"N": 1}, None)
+            assert await made.outcome(WRITE) == (rpc.pack({"N": 1}), None)
             assert await made.outcome(READ) == (rpc.pack({"N": 1}), None)
             assert len(other.connections) == 1
         made.server = None
@@ -109,7 +110,7 @@ async def test_what_the_line_may_not_take_is_left_to_rpc_core(loopback: Loopback
     other = Other(loopback(), echo)
     async with world(tmp_path, loopback(), other) as made:
         await made.uses(other.address, knows_many_reads=False)
-        assert await made.outcome(WRITE) == ({"N": 1}, None)
+        assert await made.outcome(WRITE) == (rpc.pack({"N": 1}), None)
         assert not made.post(READ)
         made.line.may_pass = False
         assert not made.post(WRITE)
@@ -126,7 +127,10 @@ async def test_a_server_is_asked_for_again_when_rpc_core_is_back(loopback: Loopb
 @pytest.mark.parametrize(
     ("method", "error", "outcome"),
     [
-        (READ, "it broke", "otherwise"),
+        (READ, "stream closed", "otherwise"),
+        (READ, "rpc: can't find method", "otherwise"),
+        (READ, "No cluster leader", "otherwise"),
+        (READ, "it broke", "rpc error making call: it broke"),
         (WRITE, "it broke", "rpc error making call: it broke"),
         (WRITE, "No cluster leader", "otherwise"),
     ],
@@ -210,11 +214,102 @@ async def test_a_server_that_says_nothing_is_told_to_rpc_core(
     for module in (connection, pool):
         monkeypatch.setattr(module, "PROBE_AFTER_S", 0.1)
         monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.3)
+    hushed = trio.Event()
+
+    async def serve(stream: trio.SocketStream) -> None:
+        """Answers pings, and no calls, until it is hushed."""
+        assert await stream.receive_some(1) == b"\x04"
+        session = yamux.Session(client=False, now=trio.current_time())
+        async for data in stream:
+            session.receive(data, trio.current_time())
+            if not hushed.is_set():
+                await stream.send_all(session.take_outgoing())
+
     host = loopback()
-    [listener] = await trio.open_tcp_listeners(8300, host=host)  # connections are made, and nobody reads
-    async with listener, world(tmp_path, loopback()) as made:
+    listeners = await trio.open_tcp_listeners(8300, host=host)
+    async with world(tmp_path, loopback()) as made, trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, serve, listeners)
         await made.uses(f"{host}:8300")
-        assert await made.outcome(READ) == "otherwise"
+        await until(lambda: made.post(READ))
+        assert made.post(WRITE)
+        hushed.set()
         await until(lambda: ("Agent.ServerSilent", [f"{host}:8300"]) in made.told)
+        assert made.outcomes == ["otherwise"]  # whether the write is done only its own server can tell
         assert not made.post(READ)
-        assert made.post(WRITE)  # only its own server can tell whether it is done
+        assert not made.post(WRITE)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_connection_is_not_used_before_the_server_has_said_something(
+    loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One above the limit of connections per client is accepted, and then closed."""
+    monkeypatch.setattr(server_line, "DIAL_PAUSE_S", 0.01)
+    accepted: list[trio.SocketStream] = []
+
+    async def refuse(stream: trio.SocketStream) -> None:
+        accepted.append(stream)
+        await trio.sleep(0.001 * len(accepted))
+        await stream.aclose()
+
+    host = loopback()
+    listeners = await trio.open_tcp_listeners(8300, host=host)
+    async with world(tmp_path, loopback()) as made, trio.open_nursery() as nursery:
+        await nursery.start(trio.serve_listeners, refuse, listeners)
+        await made.uses(f"{host}:8300")
+
+        def refused_again() -> bool:
+            assert not made.post(WRITE)
+            return len(accepted) == 4
+
+        await until(refused_again)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_follower_asks_and_writes_to_the_leader_of_the_moment(loopback: LoopbackPool, tmp_path: Path) -> None:
+    async def never(call: rpc.Request) -> object:
+        await trio.sleep_forever()
+
+    first, second, own = Other(loopback(), never), Other(loopback(), echo), loopback()
+    leadership = NOBODY
+    raft = Server(str(tmp_path / "raft.sock"), name="raft_node")
+    link = Link(str(tmp_path / "raft.sock"), name="http_gateway")
+    line = LeaderLine(link, lambda: leadership, f"{own}:8300", own, lambda: None)
+    line.may_pass, line.hold_timeout_s = True, 7.0
+    outcomes: list[Any] = []
+
+    def post(*, repeatable: bool) -> bool:
+        return line.post(
+            WRITE,
+            rpc.pack({"N": 1}),
+            lambda value, error: outcomes.append((value, error)),
+            lambda left_s: outcomes.append(left_s),
+            timeout_s=30.0,
+            repeatable=repeatable,
+        )
+
+    def leads(address: str) -> None:
+        nonlocal leadership
+        leadership = NOBODY._replace(role=FOLLOWER, leader_address=address)
+        raft.publish("leadership", None)
+
+    with trio.fail_after(PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            for one in (raft, link, first, second):
+                await nursery.start(one.run)
+            nursery.start_soon(line.run)
+            await until(lambda: link.connected)
+            assert not post(repeatable=True)  # nobody leads
+            leads(first.address)
+            await until(lambda: post(repeatable=True))
+            assert post(repeatable=False)
+            leads(second.address)
+            await until(lambda: outcomes)  # a leader of before may hang
+            [left_s] = outcomes
+            assert 0 < left_s < 30.0
+            await until(lambda: post(repeatable=False))
+            await until(lambda: len(outcomes) == 2)
+            assert outcomes[1] == (rpc.pack({"N": 1}), None)
+            leads(f"{own}:8300")
+            assert not post(repeatable=False)
+            nursery.cancel_scope.cancel()
