@@ -1,7 +1,7 @@
 """One HTTP/1.1 server connection without I/O: bytes go in, requests come out, answers leave in order.
 
-Requests of a pipeline may be worked on at the same time and be answered internally in any order; a write and a
-read are never worked on together, so that a client sees its own pipeline as if it were served one by one.
+Reads of a pipeline may be worked on at the same time and be answered internally in any order; a write is worked on
+alone, as writes may go different ways, so that a client sees its own pipeline as if it were served one by one.
 """
 
 from __future__ import annotations
@@ -373,7 +373,7 @@ class Connection:
         """Dispatch, unless it has to wait for what is ahead of it in the pipeline."""
         pending = self._pending
         self._is_last = not request.keep_alive  # what the client sends behind it must have no effect
-        if pending and pending[-1].writes != request.writes:
+        if pending and (request.writes or pending[-1].writes):
             self._held = request
             return
         pending.append(request)
@@ -445,7 +445,7 @@ class Connection:
         if self.closing or self._refused:
             return
         held = self._held
-        if held is not None and (not self._pending or self._pending[-1].writes == held.writes):
+        if held is not None and not (self._pending and (held.writes or self._pending[-1].writes)):
             self._held = None
             self._pumping = True
             self._hand_over(held)
