@@ -48,18 +48,20 @@ class Response:
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "the condition") -> T:
-    """The first truthy value of `condition()`; AssertionError after `timeout_s`. OSErrors count as not yet."""
+    """The first truthy value of `condition()`; AssertionError after `timeout_s`. No answer, and one of another shape (an
+    error's text, null for what is not there yet), count as not yet."""
     deadline = time.monotonic() + timeout_s
-    last_error: OSError | http.client.HTTPException | None = None
+    last_error: Exception | None = None
     while True:
         try:
             value = condition()
             if value:
                 return value
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, TypeError, LookupError, ValueError) as error:
             last_error = error
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout_s} s in vain for {what}: {last_error or 'stayed false'}")
+            found = repr(last_error) if last_error else "stayed false"
+            raise AssertionError(f"waited {timeout_s} s in vain for {what}: {found}") from last_error
         time.sleep(0.01)
 
 
