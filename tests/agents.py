@@ -48,8 +48,8 @@ class Response:
 
 
 def wait_until(condition: Callable[[], T], timeout_s: float = PATIENCE_S, what: str = "the condition") -> T:
-    """The first truthy value of `condition()`; AssertionError after `timeout_s`. No answer, and one of another shape (an
-    error's text, null for what is not there yet), count as not yet."""
+    """The first truthy value of `condition()`; AssertionError after `timeout_s`. No answer, and one of another shape
+    (an error's text, null for what is not there yet), count as not yet."""
     deadline = time.monotonic() + timeout_s
     last_error: Exception | None = None
     while True:

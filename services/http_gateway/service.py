@@ -94,6 +94,7 @@ class HttpGateway:
         self.gateway.blocking.settle()
         self.gateway.end_batch()
         self.lane.flush()
+        self.lane.serve_on()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Raises StartError if a listener cannot be opened."""

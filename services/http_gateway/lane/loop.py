@@ -41,6 +41,8 @@ _TURN_S = 0.02
 with a small question must not wait for all large ones before it."""
 _FEW = 2
 """Connections with requests in one turn up to which it pays to wait a moment for the next ones."""
+_ALL_KNOWN = 64
+"""Connections up to which it is looked whether one of them is busy."""
 _UNREAD_GRACE_S = 2.0
 _LINGER_S, _LINGER_BYTES_MAX = 2.0, 1 << 20
 _WRITE_TIMEOUT_S = 60.0
@@ -130,6 +132,9 @@ class Lane:
         self._in_turn = False
         self._all_answered = False
         """Whether the last turn had few requests, which all have their answers: their clients may ask on at once."""
+        self._answered_outside = False
+        """The same for the answers that left last outside of a turn, if no other client waits for anything."""
+        self._patience_outside = Patience()
         self._awaits_flush = False
         self._accepting_after = 0.0
         self._epoll = select.epoll()
@@ -280,6 +285,7 @@ class Lane:
     def flush(self) -> None:
         """Send what answers from neighbours have produced; for the end of their batch."""
         if self._dirty and not self._in_turn:
+            few = len(self._dirty) <= _FEW and len(self._clients) <= _ALL_KNOWN
             self._in_turn = True
             self._work.begin_batch()
             try:
@@ -287,9 +293,18 @@ class Lane:
             finally:
                 self._work.end_batch()
                 self._in_turn = False
+            self._answered_outside = few and all(client.protocol.idle for client in self._clients.values())
         self._awaits_flush = False
         if self._again or self._late:
             self._token.run_sync_soon(self._go_on, idempotent=True)  # the serving task may be asleep
+
+    def serve_on(self) -> None:
+        """Await the next request of clients that a neighbour's answers have just been sent to; see Patience."""
+        if self._answered_outside:
+            self._answered_outside = False
+            self._flusher.flush()  # nobody else is to wait for them
+            if self._patience_outside.finds(self._epoll.poll):
+                self._turn(self._epoll.poll(0, _EVENTS_PER_TURN))
 
     def _go_on(self) -> None:
         if self._again or self._late:

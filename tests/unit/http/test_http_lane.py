@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -54,3 +55,44 @@ async def test_a_bug_met_by_one_client_costs_that_client_its_connection_only(
             for stream in (other, unlucky):
                 with trio.CancelScope(shield=True):
                     await stream.aclose()
+
+
+class Slowly(Work):
+    """Requests that a neighbour has to answer."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+
+    def dispatch(self, request: Request) -> None:
+        self.requests.append(request)
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_lone_client_that_a_neighbour_has_answered_is_awaited_awake(
+    loopback: LoopbackPool, alone: bool
+) -> None:
+    listener = socket.create_server((loopback(), 0))
+    work = Slowly()
+    lane = Lane(work, limits=LaneLimits(), connection_limits=ConnectionLimits())
+    lane.listen(listener)
+    ask = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
+    with trio.fail_after(10), socket.socket() as client, socket.socket() as other:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lane.run)
+            client.connect(listener.getsockname())
+            client.sendall(ask % 1)
+            if not alone:
+                other.connect(listener.getsockname())
+                other.sendall(ask % 2)
+            while len(work.requests) < 2 - alone:
+                await trio.sleep(0.001)
+            first = next(one for one in work.requests if one.path == "/1")
+            first.channel.finish(first, b"answer")
+            lane.flush()
+            client.sendall(ask % 3)
+            lane.serve_on()
+            assert (work.requests[-1].path == "/3") is alone  # before anything else in this process had its turn
+            assert client.recv(100) == b"answer"
+            while work.requests[-1].path != "/3":
+                await trio.sleep(0.001)
+            nursery.cancel_scope.cancel()
