@@ -65,6 +65,15 @@ def wait_until(condition: Callable[[], T], timeout_s: float = PATIENCE_S, what: 
         time.sleep(0.01)
 
 
+def is_dead(pid: int) -> bool:
+    """Whether a process has ended, with all its threads; who inherited it may take a second to collect it."""
+    try:
+        state = Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
+        return state == "Z" and len(os.listdir(f"/proc/{pid}/task")) == 1
+    except OSError:
+        return True
+
+
 class _Process(ABC):
     """What both kinds of agents have in common: a process group, its output in a file, an HTTP port."""
 
@@ -307,7 +316,7 @@ class Agent(_Configured):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signals.SIGKILL)
         self.wait_exit()
-        wait_until(lambda: not any(Path("/proc", str(pid)).exists() for pid in everyone[:-1]), what="their end")
+        wait_until(lambda: all(is_dead(pid) for pid in everyone[:-1]), what="their end")
 
     def wait_restarted(self, component: str, old_pid: int, timeout_s: float = PATIENCE_S) -> int:
         """Wait until another process stands in for `old_pid`; its pid."""
