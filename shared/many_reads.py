@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import msgpack
 
+from shared.wire.rpc import ITEMS_MAX
+
 METHOD: Final = "Proconsul.Read"
 DOOR: Final = "Agent.ReadMany"
 """The method of a client's rpc_core that passes it on: request and reply in msgpack, as they are on the wire."""
@@ -50,7 +52,7 @@ def answers(packed: bytes, count: int) -> tuple[int, bool, list[Any]]:
 
     Raises ValueError if it is none: it comes from a server as it is."""
     try:
-        reply = msgpack.unpackb(packed, raw=True, strict_map_key=False)
+        reply = msgpack.unpackb(packed, raw=True, strict_map_key=False, max_array_len=max(count, 3), max_map_len=16)
         contact_ns, known, found = reply[b"LastContact"], reply[b"KnownLeader"], reply[b"Answers"]
         as_agreed = type(contact_ns) is int and len(found) == count
         for what, tag, body in found:
@@ -65,7 +67,13 @@ def answers(packed: bytes, count: int) -> tuple[int, bool, list[Any]]:
 def unpacked(body: bytes) -> Any:
     """The body of an answer. Raises ValueError if it is no map."""
     try:
-        value = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogateescape")
+        value = msgpack.unpackb(
+            body,
+            strict_map_key=False,
+            unicode_errors="surrogateescape",
+            max_array_len=ITEMS_MAX,
+            max_map_len=ITEMS_MAX,
+        )
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise ValueError(f"codec.decoder: {error}") from None
     if not isinstance(value, dict):

@@ -30,7 +30,7 @@ PROBE_AFTER_S = 1.0
 PROBE_TIMEOUT_S = 2.0
 """Peers answer pings at once, whatever their calls wait for."""
 HELD_BYTES_MAX = 256 << 20
-"""Of answers that are not complete. A server that sends more than that of them at a time is left."""
+"""Of answers that are not complete. The call whose answer goes beyond it fails."""
 
 OnReply = Callable[[Any, ServerCallError | None], None]
 """Called once with the body of the answer (in msgpack if it was wanted so), or with why there is none."""
@@ -48,6 +48,12 @@ class _Call:
         self.held_bytes = 0
         self.decoder: rpc.ResponseDecoder | None = None
         """Only while an answer is incomplete."""
+
+    def tell(self, body: Any, error: ServerCallError | None) -> None:
+        try:
+            self.on_reply(body, error)
+        except Exception as bug:  # met by one caller, it must not cost the others their connection
+            _log.error("RPC caller failed", error=repr(bug))
 
 
 class ServerConnection:
@@ -167,10 +173,7 @@ class ServerConnection:
             self._room.unpark_all()
             calls, self._calls = self._calls, {}
             for call in calls.values():
-                try:
-                    call.on_reply(None, ConnectionEndedError(reason))
-                except Exception as error:  # a bug met by one caller must not cost the others their answer
-                    _log.error("RPC caller failed", error=repr(error))
+                call.tell(None, ConnectionEndedError(reason))
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
 
@@ -224,8 +227,8 @@ class ServerConnection:
             call.held_bytes += len(data)
             self._held_bytes += len(data)
             if self._held_bytes > HELD_BYTES_MAX:
-                _log.error("RPC answers exceed what is held of them", bytes=self._held_bytes)
-                self.close()
+                reason = f"the answers under way exceed {HELD_BYTES_MAX} bytes"
+                self._finish(stream_id, call, RemoteCallError(reason))
             return
         if response.seq != call.seq:
             reason = f"answer with sequence number {response.seq} to call {call.seq}"
@@ -242,7 +245,7 @@ class ServerConnection:
             self._idle_streams.append(stream_id)
         else:
             self._end_stream(stream_id)
-        call.on_reply(response.body, None)
+        call.tell(response.body, None)
 
     def _on_unasked(self, stream_id: int) -> None:
         """Data behind an answer. What follows on this stream could be taken for the answer to its next call."""
@@ -254,7 +257,7 @@ class ServerConnection:
         """End a call that failed, and its stream."""
         self._forget(stream_id)
         self._end_stream(stream_id)
-        call.on_reply(None, error)
+        call.tell(None, error)
 
     def _forget(self, stream_id: int) -> _Call | None:
         call = self._calls.pop(stream_id, None)

@@ -153,13 +153,16 @@ class SerfDelegate:
     def local_state(self) -> bytes:
         serf = self._serf
         # Serf lists those that left alone. The time of one that is leaving would then pass for that of a join, and its
-        # intent, when that comes, for an old one: it would be shown as failed.
-        gone = tuple(one.name for one in serf.members if one.status in (Status.LEAVING, Status.LEFT))
+        # intent, when that comes, for an old one: it would be shown as failed. Who hears of a leaving counts one tick
+        # more than it is told: one less gives everybody the time of the intent, and no rumour outgrows a refutation.
+        leaving = [one for one in serf.members if one.status == Status.LEAVING]
+        ltimes = {member.name: member.status_ltime for member in serf.members}
+        ltimes.update((one.name, max(one.status_ltime - 1, 0)) for one in leaving)
         return encode_state(
             SerfState(
                 serf.clock.time,
-                {member.name: member.status_ltime for member in serf.members},
-                gone,
+                ltimes,
+                (*serf.members.left_names, *(one.name for one in leaving)),
                 serf.events.clock.time,
                 serf.events.past(),
                 serf.asking.ring.clock.time,

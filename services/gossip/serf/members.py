@@ -76,6 +76,10 @@ class Members:
     def any_failed(self) -> bool:
         return bool(self._failed)
 
+    @property
+    def left_names(self) -> tuple[str, ...]:
+        return tuple(self._left)
+
     def counts(self) -> tuple[int, int, int]:
         """All, failed, left."""
         return len(self._by_name), len(self._failed), len(self._left)

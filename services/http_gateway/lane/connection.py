@@ -168,8 +168,7 @@ class Connection:
         if self._scanned and self._buffer and self._current is None and self._held is None:
             self._refuse(_BAD_REQUEST)  # half a head; half a body is nobody's request, and gets no answer
         self.ended = True
-        if not self._pending and self._held is None:
-            self.closing = True
+        self._close_if_done()
         self.deadline = min(self.deadline, now + self._limits.body_timeout_s)
         for request in tuple(self._pending):
             if request.on_hurry is not None:
@@ -413,8 +412,8 @@ class Connection:
         if pending and pending[0].backlog:
             self.output += pending[0].backlog
             pending[0].backlog = []
-        if not pending and self.ended:
-            self.closing = True
+        if not self._pumping:
+            self._close_if_done()
         if not self._pumping:
             self._wake(self)
 
@@ -454,6 +453,11 @@ class Connection:
             data = bytes(self._buffer)
             self._buffer.clear()
             self._pump(data, now)
+        self._close_if_done()
+
+    def _close_if_done(self) -> None:
+        if self.ended and not self._pending and not self.blocked:
+            self.closing = True
 
     def settle(self, now: float) -> bool:
         """The client has taken all output: if nothing is pending, it is idle (or a slow sender) from now on.

@@ -200,6 +200,7 @@ class Lane:
 
     def _turn(self, events: list[tuple[int, int]]) -> None:
         now = self._clock()
+        self._answered_outside = False
         arrived: list[tuple[_Client, bytes]] = []
         for fd, event in events:
             client = self._clients.get(fd)
@@ -293,10 +294,15 @@ class Lane:
             finally:
                 self._work.end_batch()
                 self._in_turn = False
-            self._answered_outside = few and all(client.protocol.idle for client in self._clients.values())
+            idle = [client.protocol.idle for client in self._clients.values()] if few else []
+            self._answered_outside = bool(idle) and all(idle)
         self._awaits_flush = False
+        self._see_to_the_rest()
+
+    def _see_to_the_rest(self) -> None:
+        """The serving task may be asleep."""
         if self._again or self._late:
-            self._token.run_sync_soon(self._go_on, idempotent=True)  # the serving task may be asleep
+            self._token.run_sync_soon(self._go_on, idempotent=True)
 
     def serve_on(self) -> None:
         """Await the next request of clients that a neighbour's answers have just been sent to; see Patience."""
@@ -305,12 +311,12 @@ class Lane:
             self._flusher.flush()  # nobody else is to wait for them
             if self._patience_outside.finds(self._epoll.poll):
                 self._turn(self._epoll.poll(0, _EVENTS_PER_TURN))
+                self._see_to_the_rest()
 
     def _go_on(self) -> None:
         if self._again or self._late:
             self._turn([])
-        if self._again or self._late:
-            self._token.run_sync_soon(self._go_on, idempotent=True)
+        self._see_to_the_rest()
 
     def _wake(self, protocol: Connection) -> None:
         client = self._by_protocol.get(protocol)

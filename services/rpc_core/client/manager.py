@@ -62,13 +62,15 @@ class ServerManager:
 
     def silent(self, address: str) -> None:
         """Reads go from a server that says nothing to one of which no such thing is known; while there is none, all
-        wait for whoever speaks first. Writes stay: whether they are done only their own server can tell."""
+        wait for whoever speaks first. Writes stay: whether they are done only their own server can tell. It may be that
+        another process of this agent has found it; then our own calls may do well there."""
         silent = {one.address for one in self.servers.all() if self._core.servers.is_silent(one.address)}
         silent.add(address)
         if any(one.address not in silent for one in self.servers.all()):
             while (first := self.servers.first()) is not None and first.address in silent:
                 self.turn_away(first)
-            self._give_up(address, "nothing comes from the server")
+            if self._core.servers.is_silent(address):
+                self._give_up(address, "nothing comes from the server")
 
     def _give_up(self, address: str, reason: str) -> None:
         self._core.servers.give_up(address, reason)

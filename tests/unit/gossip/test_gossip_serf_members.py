@@ -1,5 +1,7 @@
 """The Serf core: intents, leaving, members that failed, what a push-pull carries."""
 
+import itertools
+
 import pytest
 from gossip_rigs import PEER, VSN, SerfRig, serf_messages
 
@@ -161,6 +163,23 @@ def test_the_time_of_a_leaving_member_does_not_pass_for_that_of_a_join() -> None
     peer.hear_serf(LeaveIntent(7, "a"))
     peer.hear(Dead(1, "a", "a"))
     assert peer.status("a") == Status.LEFT
+
+
+def test_a_leaving_that_is_told_on_and_on_does_not_outgrow_its_refutation() -> None:
+    rigs = [SerfRig() for _ in range(3)]
+    for rig in rigs:
+        rig.hear_serf(JoinIntent(5, "a"))
+    rigs[0].hear_serf(LeaveIntent(10, "a"))  # of a member that is alive
+    for _ in range(4):
+        for teller, hearer in itertools.permutations(rigs, 2):
+            hearer.serf.merge(PushPull(False, (), teller.serf.push_pull(False).user_state), hearer.now)
+    assert [rig.serf.members.get("a") for rig in rigs] == [rigs[0].serf.members.get("a")] * 3
+    for rig in rigs[:2]:
+        rig.hear_serf(LeaveIntent(10, "a"))
+        rig.hear_serf(JoinIntent(11, "a"))
+    for teller, hearer in itertools.permutations(rigs, 2):
+        hearer.serf.merge(PushPull(False, (), teller.serf.push_pull(False).user_state), hearer.now)
+    assert {rig.status("a") for rig in rigs} == {Status.ALIVE}
 
 
 def test_a_join_that_ends_during_the_leaving_is_not_announced() -> None:

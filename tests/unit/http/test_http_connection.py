@@ -92,6 +92,18 @@ def test_a_write_waits_for_all_before_it_and_a_read_for_the_writes() -> None:
     assert harness.connection.wants_data
 
 
+def test_what_was_held_back_is_still_answered_after_the_end_of_the_clients_side() -> None:
+    put = b"PUT /w%d HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    harness = Harness().feed(put % 1 + put % 2 + put % 3)
+    harness.connection.receive_end(0.0)
+    for number in range(3):
+        assert harness.paths() == ["/w1", "/w2", "/w3"][: number + 1]
+        assert not harness.connection.closing
+        harness.answer(harness.requests[number])
+        harness.connection.advance(0.0)
+    assert harness.connection.closing
+
+
 def test_no_more_than_the_pipeline_limit_is_worked_on_at_once() -> None:
     harness = Harness(ConnectionLimits(pipeline_max=2)).feed(GET % b"1" + GET % b"2" + GET % b"3")
     assert harness.paths() == ["/v1/kv/1", "/v1/kv/2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
@@ -65,6 +66,41 @@ class Slowly(Work):
 
     def dispatch(self, request: Request) -> None:
         self.requests.append(request)
+
+
+class SlowAtFirst(Slowly):
+    """Only the first request has to wait for its answer."""
+
+    def dispatch(self, request: Request) -> None:
+        super().dispatch(request)
+        if len(self.requests) > 1:
+            request.channel.finish(request, b".")
+
+
+async def test_a_long_pipeline_behind_an_answer_from_outside_is_served_to_its_end(loopback: LoopbackPool) -> None:
+    listener = socket.create_server((loopback(), 0))
+    work = SlowAtFirst()
+    lane = Lane(work, limits=LaneLimits(), connection_limits=ConnectionLimits())
+    lane.listen(listener)
+    ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+    with trio.fail_after(10), socket.socket() as client:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(lane.run)
+            client.connect(listener.getsockname())
+            client.sendall(ask)
+            while not work.requests:
+                await trio.sleep(0.001)
+            work.requests[0].channel.finish(work.requests[0], b".")
+            lane.flush()
+            client.sendall(200 * ask)
+            lane.serve_on()
+            client.setblocking(False)
+            answers = b""
+            while len(answers) < 201:
+                await trio.sleep(0.001)
+                with contextlib.suppress(BlockingIOError):
+                    answers += client.recv(1000)
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("alone", [True, False])
