@@ -307,9 +307,13 @@ def test_a_lock_outlives_the_components_it_depends_on(
         wait_settled(agent)
         programs = Programs(real_consul, agent)
         flags = ["-monitor-retry=30", "-child-exit-code", "-pass-stdin", limit]
-        held = {which: programs.start(which, "lock", *flags, f"outlives/{which}", "read x") for which in (REAL, OURS)}
-        for which in held:
-            wait_until(lambda which=which: programs.key(f"outlives/{which}/.lock"), PATIENCE_S, f"the lock of {which}")
+        runs = {which: tmp_path / f"{which} runs" for which in (REAL, OURS)}
+        held = {
+            which: programs.start(which, "lock", *flags, f"outlives/{which}", f"echo > '{mark}'; read x")
+            for which, mark in runs.items()
+        }
+        for which, mark in runs.items():  # the key is there before its holder knows
+            wait_until(mark.exists, PATIENCE_S, f"the child of {which}")
         for component in ("http_gateway", "raft_node", "rpc_core"):
             agent.wait_restarted(component, agent.kill(component))
             wait_until(lambda: programs.key("outlives/none/.lock") is None, PATIENCE_S, "an agent that answers")
