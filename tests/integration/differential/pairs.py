@@ -92,8 +92,8 @@ MEASURED, MEASURED_S = "/v1/agent/metrics", 12.0
 
 
 def settled(pair: Pair, request: Request, settles_within_s: float = 0.0) -> list[str]:
-    """The differences between the answers to one request. settles_within_s: how long a look that shows some is repeated,
-    where something happens by itself, at another moment in either agent."""
+    """The differences between the answers to one request. settles_within_s: how long a look that shows some is
+    repeated, where something happens by itself, at another moment in either agent."""
     real, other = pair
     if request.path.partition("?")[0] == MEASURED:
         settles_within_s = max(settles_within_s, MEASURED_S)
