@@ -7,7 +7,7 @@ from collections.abc import Callable
 from services.http_gateway.server_line import LineCall, ServerLine
 from shared.ipc.link import Link
 from shared.server_rpc.errors import UNKNOWN_THERE, ServerCallError
-from shared.state.leadership import LEADER, Leadership
+from shared.state.leadership import Leadership
 
 
 class LeaderLine(ServerLine):
@@ -27,8 +27,7 @@ class LeaderLine(ServerLine):
         raft.on_up(self._changed)
 
     def server(self) -> str:
-        now = self._leadership()
-        return "" if now.role == LEADER or now.leader_address == self._own_address else now.leader_address
+        return self._leadership().leader_elsewhere(self._own_address)
 
     def may_try_again(self, call: LineCall, error: ServerCallError) -> bool:
         """As of rpc_core's forwarding, which holds calls from their first failure on. Questions are answered with the

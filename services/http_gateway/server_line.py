@@ -7,6 +7,7 @@ the rules for it. A client calls the server that its rpc_core names (client_line
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
@@ -47,7 +48,7 @@ class LineCall:
         self.let_go: Callable[[], None] | None = None
 
 
-class ServerLine:
+class ServerLine(ABC):
     """One per gateway. bind_host: see ServerPool. after_batch: called when calls were answered, before what that led to
     leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: for how long calls are held that
     meet no leader."""
@@ -85,18 +86,18 @@ class ServerLine:
 
     # -- what the kinds of lines differ in ----------------------------------------------------------
 
+    @abstractmethod
     def server(self) -> str:
         """The address to call now, "" for none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def may_try_again(self, call: LineCall, error: ServerCallError) -> bool:
         """Whether a call that failed is to go by rpc_core after all."""
-        raise NotImplementedError
 
-    def on_failure(self, call: LineCall, error: ServerCallError) -> None:
+    def on_failure(self, call: LineCall, error: ServerCallError) -> None:  # noqa: B027  not every kind tells anybody
         """A call to a server that speaks has failed."""
 
-    def on_silence(self, address: str) -> None:
+    def on_silence(self, address: str) -> None:  # noqa: B027
         """Nothing comes from a server any more."""
 
     # -- calls --------------------------------------------------------------------------------------

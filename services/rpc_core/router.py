@@ -71,10 +71,7 @@ class Router:
 
     def leader_elsewhere(self) -> str:
         """RPC address of another server that leads, "" if none is known."""
-        now = self._leadership.read()
-        if now.role == LEADER or now.leader_address == self._own_address:
-            return ""
-        return now.leader_address
+        return self._leadership.read().leader_elsewhere(self._own_address)
 
     def last_contact_ns(self) -> int:
         """Nanoseconds since the last word of the leader: 0 on the leader itself."""

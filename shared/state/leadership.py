@@ -65,6 +65,10 @@ class Leadership(NamedTuple):
     def known_leader(self) -> bool:
         return bool(self.leader_address)
 
+    def leader_elsewhere(self, own_address: str) -> str:
+        """RPC address of another server that leads, "" if none is known. own_address: that of this server."""
+        return "" if self.role == LEADER or self.leader_address == own_address else self.leader_address
+
 
 NOBODY: Final = Leadership(UNKNOWN, 0, "", "", 0, 0, 0, 0, False)
 

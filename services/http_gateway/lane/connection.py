@@ -414,7 +414,6 @@ class Connection:
             pending[0].backlog = []
         if not self._pumping:
             self._close_if_done()
-        if not self._pumping:
             self._wake(self)
 
     def stream(self, request: Request, data: bytes) -> None:

@@ -294,10 +294,12 @@ class Lane:
             finally:
                 self._work.end_batch()
                 self._in_turn = False
-            idle = [client.protocol.idle for client in self._clients.values()] if few else []
-            self._answered_outside = bool(idle) and all(idle)
+            self._answered_outside = few and self._are_all_idle()
         self._awaits_flush = False
         self._see_to_the_rest()
+
+    def _are_all_idle(self) -> bool:
+        return bool(self._clients) and all(client.protocol.idle for client in self._clients.values())
 
     def _see_to_the_rest(self) -> None:
         """The serving task may be asleep."""
