@@ -171,16 +171,6 @@ class Gateway:
     def _post_own_round(self, on_done: OnDone) -> None:
         self.links.raft.post("Raft.ReadIndex", None, on_done, timeout_s=self.rpc_timeout_s, retry_safe=True)
 
-    def changed(self, record: Any) -> None:
-        """A change record of raft_node: [index, topics]."""
-        self.hub.notify(record[1])
-
-    def missed_changes(self) -> None:
-        """The feed was interrupted: everyone looks again."""
-        self.hub.wake_all()
-        self.blocking.settle()
-        self.end_batch()
-
     # -- requests -------------------------------------------------------------------------------
 
     def answer_known(self, head: bytes) -> bytes | None:

@@ -22,6 +22,7 @@ from services.http_gateway.listeners import is_unix, open_listener, remove_socke
 from services.http_gateway.routes import all_routes
 from services.http_gateway.streaming import LaneStream
 from shared import metrics
+from shared.change_feed import ChangeFeed
 from shared.config.runtime import RuntimeConfig, split_host_port
 from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
@@ -84,9 +85,7 @@ class HttpGateway:
         gateway = self.gateway
         for link in links:
             link.after_batch = self._after_neighbour
-        raft = self._links.raft
-        raft.subscribe("changes", gateway.changed)
-        raft.on_up(gateway.missed_changes)
+        self._changes = ChangeFeed(self._links.raft, gateway.hub)
         gateway.blocking.on_earlier = lambda: self._earlier.set()
 
     def _after_neighbour(self) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from functools import partial
-from typing import Any
 
 import trio
 
@@ -28,6 +27,7 @@ from services.rpc_core.router import Router
 from services.rpc_core.server_delegate import ServerDelegate
 from services.rpc_core.snapshots import Snapshots
 from shared import metrics
+from shared.change_feed import ChangeFeed
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Link, Server, SocketPathError
 from shared.log import get_logger
@@ -109,7 +109,7 @@ class RpcCore:
         AgentMethods(self.core, ServerDelegate(self.core), self.local.agent).serve(self._server)
         self.local.serve(self._server)
         self._snapshots.serve(self._server)
-        self._raft.subscribe("changes", self._on_change)
+        self._changes = ChangeFeed(self._raft, self.core.hub)
         self._raft.subscribe("leadership", lambda _: self._on_leadership())
         self._raft.on_up(self._on_raft_up)
         self.core.pools.on_lan_member = self._member_changed
@@ -170,12 +170,7 @@ class RpcCore:
         here = [one for one in servers if one.node_id and one.datacenter == self.core.config.datacenter]
         self._raft.notify("Raft.Addresses", {one.node_id: one.address for one in here})
 
-    def _on_change(self, record: Any) -> None:
-        self.core.hub.notify(record[1])
-
     def _on_raft_up(self) -> None:
-        """Change records may have been missed: whoever waits looks for himself."""
-        self.core.hub.wake_all()
         self._tell_addresses()
         self._on_leadership()
 

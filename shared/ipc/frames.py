@@ -12,6 +12,8 @@ prefix; the unpacker's buffer limits the size of every element. Payloads keep st
 | CANCEL      | id                                         | client to server  |
 | NOTIFY      | method, payload, number of descriptors     | client to server  |
 | SUBSCRIBE   | topic                                      | client to server  |
+| SUBSCRIBED  | topic; every event from now on follows     | server to client  |
+| UNSUBSCRIBE | topic                                      | client to server  |
 | EVENT       | topic, payload                             | server to client  |
 | OPEN        | id, method, timeout in ms, payload, credit | client to server  |
 | ITEM        | id, payload                                | server to client  |
@@ -28,7 +30,7 @@ import msgpack
 
 from shared.ipc.errors import ProtocolError
 
-PROTOCOL_VERSION: Final = 2
+PROTOCOL_VERSION: Final = 3
 MAX_FRAME_BYTES: Final = 64 << 20
 READ_BYTES: Final = 64 << 10
 """A read allocates as much: well below the size from which the C library maps each block anew (see shared.memory)."""
@@ -46,6 +48,8 @@ ITEM: Final = 9
 END: Final = 10
 CREDIT: Final = 11
 RESULTS: Final = 12
+SUBSCRIBED: Final = 13
+UNSUBSCRIBE: Final = 14
 
 # Elements after the kind; a frame with fewer is malformed, one with more comes from a newer minor version.
 _LENGTHS: Final = {
@@ -62,6 +66,8 @@ _LENGTHS: Final = {
     END: 2,
     CREDIT: 3,
     RESULTS: 2,
+    SUBSCRIBED: 2,
+    UNSUBSCRIBE: 2,
 }
 
 Frame = list[Any]

@@ -58,6 +58,7 @@ class Link:
         self._calls = CallTable(self.neighbour)
         self._streams: dict[int, _Incoming] = {}
         self._subscriptions: dict[str, list[Callable[[Any], None]]] = {}
+        self._on_subscribed: dict[str, Callable[[], None]] = {}
         self._on_up: list[Callable[[], None]] = []
         self._on_down: list[Callable[[], None]] = []
         self._transport: Transport | None = None
@@ -87,13 +88,24 @@ class Link:
         """`callback()` whenever the connection is lost."""
         self._on_down.append(callback)
 
-    def subscribe(self, topic: str, callback: Callable[[Any], None]) -> None:
-        """`callback(value)` for every event of `topic`, in order. After a reconnect events may be missing:
-        use `on_up` to look at the current state again."""
+    def subscribe(
+        self, topic: str, callback: Callable[[Any], None], *, begun: Callable[[], None] | None = None
+    ) -> None:
+        """`callback(value)` for every event of `topic`, in order. Events from before the subscription has reached the
+        neighbour, now or after a reconnect, are missing: look at the current state again in `begun()`, which is called
+        whenever it has."""
+        if begun is not None:
+            self._on_subscribed[topic] = begun
         self._subscriptions.setdefault(topic, []).append(callback)
         if self._transport is not None and len(self._subscriptions[topic]) == 1:
             self._transport.write(frames.encode((frames.SUBSCRIBE, topic)))
         self._wanted.set()
+
+    def unsubscribe(self, topic: str) -> None:
+        """Ends all subscriptions of `topic`."""
+        self._on_subscribed.pop(topic, None)
+        if self._subscriptions.pop(topic, None) is not None and self._transport is not None:
+            self._transport.write(frames.encode((frames.UNSUBSCRIBE, topic)))
 
     # -- calls ----------------------------------------------------------------------------------
 
@@ -303,6 +315,10 @@ class Link:
         elif kind == frames.EVENT:
             for callback in self._subscriptions.get(frame[1], ()):
                 callback(frame[2])
+        elif kind == frames.SUBSCRIBED:
+            begun = self._on_subscribed.get(frame[1])
+            if begun is not None:
+                begun()
         elif kind == frames.ERROR:
             error = RemoteError(frame[2], frame[3], frame[4])
             incoming = self._streams.pop(frame[1], None)

@@ -258,6 +258,9 @@ class _Connection:
             self._notified(frame, nursery)
         elif kind == frames.SUBSCRIBE:
             self.server._topics.setdefault(frame[1], {})[self] = None
+            self.transport.write(frames.encode((frames.SUBSCRIBED, frame[1])))
+        elif kind == frames.UNSUBSCRIBE:
+            self.server._topics.get(frame[1], {}).pop(self, None)
         elif kind == frames.OPEN:
             self._open(frame, nursery)
         elif kind == frames.CREDIT:

@@ -3,9 +3,7 @@
 A waiter registers the watch of its answer and is called back when a record touches one of its topics. Being
 woken means "look again", not "it changed". The rule that makes it race-free without locks: evaluate the
 query and register without an await in between. Every commit the evaluation did not see is delivered to the
-hub later than that.
-
-After the feed was interrupted (raft_node restarted) call `wake_all`: records may have been lost."""
+hub later than that, or, where the feed was interrupted meanwhile, followed by a `wake_all` (shared.change_feed)."""
 
 from __future__ import annotations
 
@@ -37,6 +35,8 @@ class WatchHub:
     stays registered until it cancels."""
 
     def __init__(self) -> None:
+        self.on_first: Callable[[], None] | None = None
+        """Called before somebody registers where nobody waits."""
         self._waiters: dict[Topic, dict[Registration, None]] = {}
         self._prefix_lengths: dict[int, int] = {}
 
@@ -46,6 +46,8 @@ class WatchHub:
 
     def register(self, watch: Watch, callback: Callable[[], None]) -> Registration:
         """Calls `callback()` whenever a record touches the watch, until the registration is cancelled."""
+        if not self._waiters and self.on_first is not None:
+            self.on_first()
         made = Registration(self, watch, callback)
         for topic in watch:
             waiters = self._waiters.get(topic)

@@ -217,6 +217,26 @@ async def test_events_reach_subscribers_also_after_a_reconnect(nursery: trio.Nur
     assert len(ups) == 2
 
 
+async def test_a_subscription_that_begins_again_says_so_before_its_events(nursery: trio.Nursery, path: str) -> None:
+    server = echo_server(path)
+    await start_server(nursery, server)
+    link = Link(path, name="test")
+    await nursery.start(link.run)
+    seen: list[Any] = []
+    link.subscribe("changes", seen.append, begun=lambda: seen.append("begun"))
+    await link.call("Echo", timeout_s=30)
+    server.publish("changes", 1)
+    await link.call("Echo", timeout_s=30)
+    link.unsubscribe("changes")
+    await link.call("Echo", timeout_s=30)
+    server.publish("changes", 2)
+    link.subscribe("changes", seen.append, begun=lambda: seen.append("begun again"))
+    await link.call("Echo", timeout_s=30)
+    server.publish("changes", 3)
+    await link.call("Echo", timeout_s=30)
+    assert seen == ["begun", 1, "begun again", 3]
+
+
 async def test_a_stream_is_held_back_by_its_consumer(nursery: trio.Nursery, path: str) -> None:
     server = Server(path, name="x")
     produced = 0
