@@ -42,8 +42,8 @@ def test_whoever_waits_after_many_writes_is_woken(made: Setup, where: str) -> No
     server = next(iter(made.cluster))
     asked = server if where == "server" else made.client
     for number in range(ROUNDS):
-        for _ in range(WRITES):
-            put(server, "unwatched", b"x")
+        for write in range(WRITES):
+            put(server, "unwatched", b"%d" % write)  # what does not change anything is in no record
         put(server, "watched", b"old")
         index = int(server.http("GET", "/v1/kv/watched").headers["x-consul-index"])
         found: list[Any] = []
