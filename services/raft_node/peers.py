@@ -5,6 +5,7 @@ came in time. Snapshots have a connection of their own."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NamedTuple
@@ -195,6 +196,7 @@ class _Lane:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._read, stream)
+                    nursery.start_soon(self._give_up)
                     nursery.start_soon(self._send_left_over, outgoing)
                     while self._queue:
                         self._write(outgoing, self._queue.popleft())
@@ -212,17 +214,19 @@ class _Lane:
         except trio.BrokenResourceError as error:
             raise ConnectionError(str(error.__cause__ or error)) from error
 
-    async def _read(self, stream: trio.abc.Stream) -> None:
-        decoder = wire.AnswerDecoder()
+    async def _give_up(self) -> None:
+        """Ends the conversation when an answer is overdue. A task of its own: a deadline for each read would cost more
+        than the read."""
         while True:
-            give_up_at = self._outstanding[0].give_up_at if self._outstanding else float("inf")
-            with trio.move_on_at(min(give_up_at, trio.current_time() + self._timeout_s)) as scope:
-                data = await _receive(stream)
-            if scope.cancelled_caught:
-                if self._outstanding and trio.current_time() >= self._outstanding[0].give_up_at:
-                    raise trio.TooSlowError
-                continue
-            flusher = Flusher.current()
+            oldest = self._outstanding[0].give_up_at if self._outstanding else math.inf
+            if trio.current_time() >= oldest:
+                raise trio.TooSlowError
+            await trio.sleep_until(min(oldest, trio.current_time() + self._timeout_s))
+
+    async def _read(self, stream: trio.abc.Stream) -> None:
+        decoder, flusher = wire.AnswerDecoder(), Flusher.current()
+        while True:
+            data = await _receive(stream)
             flusher.begin()  # what follows from an answer, results above all, leaves now
             try:
                 self._take(decoder, data)

@@ -99,6 +99,8 @@ class RaftNode:
         what is in the state. Entries beyond that, for which there may be no room, keep nobody from reading."""
         self._keep_page = storage.same_agent and self._holds_all
         """It goes on as the leader that the page shows. So local reads need not stop meanwhile."""
+        self._page_due = False
+        """Whether the page says something else than the core."""
         self._ready = False
         """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
@@ -129,12 +131,16 @@ class RaftNode:
     # ---- into the replica --------------------------------------------------------------------------------------
 
     def guarded(self, action: Callable[[], None]) -> None:
-        """Runs what may reach disk or state machine; a failure that is fatal ends the process."""
+        """Runs what may reach disk or state machine; a failure that is fatal ends the process. The page is right before
+        any result leaves."""
         try:
             action()
         except _FATAL as error:
             self._end_with(error)
             raise
+        if self._page_due:
+            self._page_due = False
+            self._write_page()
         self._rearm()
         self.methods.results.flush()
 
@@ -144,9 +150,8 @@ class RaftNode:
 
     def feed(self, event: ev.Event) -> None:
         """Gives the core an event."""
+        self._page_due = self._page_due or self.peers.active
         self.guarded(lambda: self.replica.event(event))
-        if self.peers.active:
-            self._write_page()
 
     def _batch_end(self) -> None:
         self.guarded(self.replica.flush)
@@ -270,7 +275,7 @@ class RaftNode:
         self.methods.results.flush()
         if changes is not None and changes[1]:
             self.server.publish("changes", changes)
-        self._write_page()
+        self._page_due = True
 
     def stalled(self, reason: str) -> None:
         if not self._stalled.is_set():
