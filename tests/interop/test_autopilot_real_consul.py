@@ -15,10 +15,11 @@ from tests.clusters import FOUNDING, JOINING, AnyAgent, Cluster, Kind, server
 pytestmark = pytest.mark.real_consul
 
 CONFIG = {
-    "autopilot": {"server_stabilization_time": "1s"},
-    "performance": {"raft_multiplier": 1, "leave_drain_time": "100ms"},
+    "autopilot": {"server_stabilization_time": "1s", "last_contact_threshold": "10s"},
+    "performance": {"raft_multiplier": 5, "rpc_hold_timeout": "25s", "leave_drain_time": "100ms"},
     "log_level": "DEBUG",
 }
+"""Nobody is unhealthy and no leader goes because a processor was busy for a moment."""
 HEALTH = "/v1/operator/autopilot/health"
 RAFT = "/v1/operator/raft/configuration"
 
@@ -59,12 +60,17 @@ def judged(agent: AnyAgent) -> tuple[int, list[Any]]:
 
 
 def wait_healthy(cluster: Cluster) -> None:
-    """Waits until all servers are healthy, and asserts that whoever is asked says the same."""
-    leader = cluster.leader()
-    wait_until(lambda: judged(leader)[0] == 200 and len(judged(leader)[1]) == 3, 60, "three healthy servers")
-    expected = judged(leader)
-    for agent in cluster:
-        assert judged(agent) == expected
+    """Waits until all servers are healthy, and whoever is asked says the same."""
+    said: list[tuple[int, list[Any]]] = []
+
+    def alike() -> bool:
+        said[:] = [judged(agent) for agent in cluster.alive()]
+        return all(one == said[0] for one in said) and said[0][0] == 200 and len(said[0][1]) == 3
+
+    try:
+        wait_until(alike, 60, "three healthy servers in the eyes of all")
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {said}") from None
 
 
 def configure(agent: AnyAgent, min_quorum: int) -> None:
@@ -84,18 +90,35 @@ def without(agent: AnyAgent, gone: str, left: int = 2) -> bool:
     return gone not in peers | nodes and len(peers) == len(nodes) == left
 
 
+def leave(agent: AnyAgent) -> None:
+    """A real server may be gone before it has answered that it left."""
+    left = agent.cli("leave")
+    assert left.returncode == 0 or isinstance(agent, RealConsul), left
+    assert agent.wait_exit(60) == 0
+
+
+def operator(agent: AnyAgent, *command: str) -> str:
+    """What `consul operator` prints; asked again while there is no leader."""
+    outcome = wait_until(lambda: (it := agent.cli("operator", *command)).returncode == 0 and it, 60, " ".join(command))
+    assert outcome
+    return outcome.stdout
+
+
 def operate_on_every_server(cluster: Cluster) -> None:
     """What operators ask, asked of each: followers pass it on to a leader of the other kind."""
     for number, agent in enumerate(cluster):
-        outcome = agent.cli("operator", "autopilot", "set-config", f"-max-trailing-logs={300 + number}")
-        assert outcome.stdout == "Configuration updated!\n", outcome
+        said = operator(agent, "autopilot", "set-config", f"-max-trailing-logs={300 + number}")
+        assert said == "Configuration updated!\n"
         for other in cluster:
-            assert f"MaxTrailingLogs = {300 + number}\n" in other.cli("operator", "autopilot", "get-config").stdout
-        refused = agent.http("DELETE", "/v1/operator/raft/peer?id=nobody")
-        assert refused.status == 500
-        assert refused.body.endswith(b'id "nobody" was not found in the Raft configuration')
-    tables = {agent.cli("operator", "raft", "list-peers").stdout for agent in cluster}
-    assert len(tables) == 1
+            assert f"MaxTrailingLogs = {300 + number}\n" in operator(other, "autopilot", "get-config")
+        wait_until(lambda agent=agent: refused(agent), 60, "the refusal to remove nobody")  # type: ignore[misc]
+    wait_until(lambda: len({operator(agent, "raft", "list-peers") for agent in cluster}) == 1, 60, "one table for all")
+
+
+def refused(agent: AnyAgent) -> bool:
+    answer = agent.http("DELETE", "/v1/operator/raft/peer?id=nobody")
+    assert answer.status == 500
+    return answer.body.endswith(b'id "nobody" was not found in the Raft configuration')
 
 
 @pytest.mark.parametrize("leader", ["a", pytest.param("real", marks=pytest.mark.slow)])
@@ -108,11 +131,10 @@ def test_servers_of_both_kinds_vote_are_healthy_and_leave(
         wait_healthy(cluster)
         operate_on_every_server(cluster)
         gone = cluster.leader()
-        assert gone.cli("leave").returncode == 0
-        assert gone.wait_exit() == 0
+        leave(gone)
         survivor = cluster.alive()[0]
         wait_until(lambda: without(survivor, gone.node_name), 60, "the end of the one that left")
-        assert survivor.http("PUT", "/v1/kv/after", b"1").body == b"true"
+        cluster.write_somewhere("/v1/kv/after", b"1")
 
 
 @pytest.mark.slow
@@ -125,16 +147,15 @@ def test_the_leadership_goes_to_the_real_server_and_duties_with_it(
         ours = cluster.leader()
         ids = {server["Node"]: server["ID"] for server in ours.http("GET", RAFT).json()["Servers"]}
         assert ours.http("PUT", f"/v1/operator/raft/transfer-leader?id={ids['real']}").status == 200
+        wait_until(lambda: cluster.leader().node_name == "real", 60, "the real server to lead")
         real = cluster.leader()
-        assert real.node_name == "real"
         wait_healthy(cluster)
         dead = next(one for one in cluster if one.node_name == "b")
         assert isinstance(dead, Agent)
         dead.kill_everything()
         wait_until(lambda: without(real, "b"), 90, "the removal of the dead by the real leader")
-        assert without(ours, "b")
-        assert ours.cli("leave").returncode == 0
-        assert ours.wait_exit() == 0
+        wait_until(lambda: without(ours, "b"), 60, "the same at the other one")
+        leave(ours)
         assert "failed to leave raft configuration gracefully" not in ours.output()
         wait_until(lambda: without(real, "a", left=1), 60, "the end of the one that left")
 

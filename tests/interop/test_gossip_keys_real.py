@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 from collections.abc import Callable
 from functools import partial
@@ -72,8 +71,8 @@ class MixedPool:
                 payload = encode(UserEvent(new_id(self._rng), name))
                 await self.o1.call("UserEvent", name=f"consul:event:{name}", payload=payload, coalesce=False)
             else:
-                fired = await in_thread(self.client.agent.http, "PUT", f"/v1/event/fire/{name}")
-                assert fired.status == 200, fired.body
+                # One that was just started may not have heard of the server yet, and refuses.
+                await in_thread(wait_until, lambda name=name: _fired(self.client.agent, name), 30.0, f"{name} fired")
             for heard in self._heard.values():
                 await wait_for(lambda heard=heard, name=name: f"consul:event:{name}" in heard)  # type: ignore[misc]
             for member in (self.server, self.client):
@@ -100,7 +99,7 @@ class MixedPool:
 
         def seen_by_consul() -> Any:
             answer = self.server.agent.http("GET", f"{PATH}?local-only=true&relay-factor={relay_factor}")
-            return answer.status == 200 and answer.json()[0]
+            return answer.status == 200 and answer.json()[0]["NumNodes"] == 4 and answer.json()[0]
 
         theirs = await in_thread(wait_until, seen_by_consul, 30.0, "an answer of everybody")
         ours = await self.o2.call.keyring("list-keys", relay_factor=relay_factor)
@@ -110,6 +109,10 @@ class MixedPool:
 
 def _take_name(heard: list[str], event: dict[str, Any]) -> None:
     heard.append(event["name"])
+
+
+def _fired(agent: RealConsul, name: str) -> bool:
+    return agent.http("PUT", f"/v1/event/fire/{name}").status == 200
 
 
 def _listed(agent: RealConsul, name: str) -> bool:
@@ -136,7 +139,7 @@ async def test_keys_are_rotated_from_either_side_while_messages_flow(
         await pool.by_consul("DELETE", SECOND)
         await pool.assert_keys(THIRD)
 
-        refused = await pool.o1.call("Keyring", pool="lan", operation="remove-key", key=THIRD)
+        refused = await pool.o1.call.keyring("remove-key", THIRD)
         assert refused["Error"] == "4/4 nodes reported failure"
         assert set(refused["Messages"].values()) == {"Removing the primary key is not allowed"}
         assert set(refused["Messages"]) == {member.name for member in pool.everybody}
@@ -170,11 +173,18 @@ class TwoDatacenters:
         return {"wan" if one["WAN"] else one["Datacenter"]: {**one, "Datacenter": ""} for one in found}
 
     def assert_keys(self, *keys: str) -> None:
-        seen = [self.keys(agent) for agent in (self.ours, self.real)]
+        """Both say so, once neither takes the other for failed."""
+        expected = {"wan": dict.fromkeys(keys, 2), "dc1": dict.fromkeys(keys, 1), "dc2": dict.fromkeys(keys, 1)}
+        seen: list[dict[str, Any]] = []
+
+        def alike() -> bool:
+            seen[:] = [self.keys(agent) for agent in (self.ours, self.real)]
+            return seen[0] == seen[1] and seen[0]["wan"]["NumNodes"] == 2
+
+        with contextlib.suppress(AssertionError):
+            wait_until(alike)
         assert seen[0] == seen[1]
-        assert {pool: one["Keys"] for pool, one in seen[0].items()} == {
-            "wan": dict.fromkeys(keys, 2), "dc1": dict.fromkeys(keys, 1), "dc2": dict.fromkeys(keys, 1),
-        }  # fmt: skip
+        assert {pool: one["Keys"] for pool, one in seen[0].items()} == expected
 
 
 def test_keys_of_all_pools_of_two_datacenters(loopback: Loopback, tmp_path: Path, real_consul: Path) -> None:
@@ -194,13 +204,18 @@ def test_keys_of_all_pools_of_two_datacenters(loopback: Loopback, tmp_path: Path
         both.change(ours, "-remove", FIRST)
         both.assert_keys(SECOND)
         for agent, datacenter in ((ours, "dc1"), (real, "dc2")):
-            (only,) = json.loads(agent.http("GET", f"{PATH}?local-only=1").body)
+            answer = wait_until(lambda a=agent: (it := a.http("GET", f"{PATH}?local-only=1")).status == 200 and it)  # type: ignore[misc]
+            (only,) = answer.json()
             assert (only["WAN"], only["Datacenter"], only["Keys"]) == (False, datacenter, {SECOND: 1})
 
-        refused = [agent.http("POST", PATH, {"Key": "c2hvcnQ="}) for agent in (ours, real)]
-        assert [one.status for one in refused] == [500, 500]
-        told = [sorted(line.strip() for line in one.body.decode().splitlines()) for one in refused]
-        assert told[0] == told[1]
+        def refused_alike() -> bool:
+            """Also the numbers of those who answered."""
+            refused = [agent.http("POST", PATH, {"Key": "c2hvcnQ="}) for agent in (ours, real)]
+            assert [one.status for one in refused] == [500, 500]
+            told = [sorted(line.strip() for line in one.body.decode().splitlines()) for one in refused]
+            return told[0] == told[1]
+
+        wait_until(refused_alike, what="the same words")
 
 
 async def test_encryption_is_turned_on_in_a_living_pool(loopback: Loopback, tmp_path: Path, real_consul: Path) -> None:
@@ -238,6 +253,7 @@ async def test_encryption_is_turned_on_in_a_living_pool(loopback: Loopback, tmp_
                 real.kill()
                 real.agent.config = {**(real.agent.config or {}), "encrypt_verify_outgoing": True}
                 real.start()
+                await real.wait_statuses({"real": ALIVE})  # who comes first finds nobody, and does not look again
             ours.process.config = ours.process.config.replace(**verified)
             ours.kill()
             ours.start()

@@ -85,7 +85,24 @@ async def test_everything_that_is_told_in_the_pool_arrives_on_both_sides(
             await change_tags(pool)  # queries are filtered by them
             nursery.start_soon(ask_from_serf, pool)
             nursery.start_soon(ask_from_ours, pool)
-        assert not any("EventMemberFailed" in one.log() for one in pool.everybody)
+        await live_together(pool)
+
+
+async def live_together(pool: Four) -> None:
+    """Nobody was taken for failed. Who gets no processor for a while seems to have failed, so to the letter with --long
+    only; otherwise that must not go on."""
+
+    def failures() -> int:
+        return sum(one.log().count("EventMemberFailed") for one in pool.everybody)
+
+    before = 0
+    for _ in range(1 if within_s(0.0) == 0.0 else 6):
+        if failures() == before:
+            return
+        await wait_all(pool.everybody, {one.name: ALIVE for one in pool.everybody})
+        before = failures()
+        await trio.sleep(3)
+    raise AssertionError("\n\n".join(one.log()[-4000:] for one in pool.everybody))
 
 
 async def see_the_same_members(pool: Four) -> None:
@@ -166,7 +183,7 @@ async def agree_on_coordinates(pool: Four) -> None:
 async def ask_from_serf(pool: Four) -> None:
     async def until(expected: tuple[list[str], dict[str, str]], *options: str) -> None:
         """A query that ends before a slow member answers is repeated."""
-        for attempt in range(1, 6):
+        for attempt in range(1, 9):
             timeout = f"-timeout={attempt}s"
             answer = json.loads(await pool.s1.cli("query", "-format=json", timeout, *options, "who", "what"))
             found = sorted(answer.get("Acks") or []), answer.get("Responses") or {}
@@ -176,11 +193,11 @@ async def ask_from_serf(pool: Four) -> None:
 
     async def reach_all() -> None:
         """It waits for the answers as long as Serf thinks it takes, which a machine without a free CPU may not do."""
-        for attempt in range(1, 6):
+        for attempt in range(1, 9):
             try:
                 answer = await pool.s1.cli("reachability")
             except OSError:
-                if attempt == 5:
+                if attempt == 8:
                     raise
             else:
                 assert "Successfully contacted all live nodes" in answer, answer
@@ -197,7 +214,7 @@ async def ask_from_serf(pool: Four) -> None:
 
 async def ask_from_ours(pool: Four) -> None:
     async def until(acks: list[str], answers: dict[str, bytes], options: dict[str, Any]) -> None:
-        for attempt in range(1, 6):
+        for attempt in range(1, 9):
             query = {"pool": "lan", "name": "who", "payload": b"it", "timeout_s": float(attempt), **options}
             found = await pool.o1.call.link.call("Gossip.Query", query, timeout_s=30.0)
             if (sorted(found["Acks"]), found["Answers"]) == (acks, answers):
@@ -230,7 +247,7 @@ class Pair:
 async def see_fail(observer: PoolMember, name: str) -> None:
     """Not before the shortest suspicion is over, and in time."""
     began = trio.current_time()
-    await observer.wait_statuses({name: FAILED}, within_s(SERFS_LOCAL.detection_s_max(2)))
+    await observer.wait_statuses({name: FAILED}, SERFS_LOCAL.detection_within_s(2))
     assert trio.current_time() - began >= SERFS_LOCAL.detection_s_min(2)
 
 

@@ -43,5 +43,5 @@ def test_a_server_without_a_wan_port(loopback: Callable[[], str], tmp_path: Path
         # Nobody asks for a pool that is not there, over and over.
         assert "no wan pool" not in ours.output()
         assert ours.http("PUT", "/v1/agent/leave").status == 200
-        wait_until(lambda: "Exit code: code=0" in ours.output(), what="its end")
+        wait_until(lambda: "Exit code: code=0" in ours.output(), timeout_s=60, what="its end")
         assert "failed to leave" not in ours.output()

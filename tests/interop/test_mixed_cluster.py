@@ -3,8 +3,10 @@ state after random writes through every one of them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -22,7 +24,7 @@ from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "performance": {"raft_multiplier": 1, "leave_drain_time": "1s"},
     "autopilot": {"server_stabilization_time": "1s"},
     "raft_snapshot_threshold": 50,
@@ -40,7 +42,7 @@ READS = [
     *(f"/v1/config/{kind}" for kind in ("service-defaults", "proxy-defaults", "service-resolver")),
 ]
 WRITES_EACH = 60
-MISSED, MISSED_OF_REAL = 2500, 250
+MISSED = 2500
 """More entries than a leader of ours keeps in memory for those who lag, and than a real one keeps behind a snapshot."""
 NO_LEADER = (b"No cluster leader", b"not the leader", b"leadership lost", b"rpc error getting client", b"EOF")
 RESTARTS = 20
@@ -121,19 +123,21 @@ def write_through_all(cluster: Cluster, rng: random.Random) -> None:
 def make_leader(cluster: Cluster, wanted: AnyAgent) -> None:
     """Ours hands the leadership to `wanted`; a real leader is restarted until it is somebody else's."""
     node_id = ask(wanted, "GET", "/v1/agent/self").json()["Config"]["NodeID"]
+    handed_over = []
     for _ in range(RESTARTS):
         leader = cluster.leader()
         if leader is wanted:
             return
         if isinstance(leader, Agent):
-            done = leader.cli("operator", "raft", "transfer-leader", "-id", node_id)
-            assert done.returncode == 0, done
-            wait_until(lambda: cluster.leader() is wanted, ELECTION_S, f"{wanted.node_name} to lead")
-            return
+            # It fails where the wanted one gets no processor in time: another one may win, or nobody.
+            handed_over.append(leader.cli("operator", "raft", "transfer-leader", "-id", node_id))
+            with contextlib.suppress(AssertionError):
+                wait_until(lambda: cluster.leader() is wanted, 10, f"{wanted.node_name} to lead")
+            continue
         leader.stop(9)
         cluster.leader()
         bring_back(cluster, leader)
-    raise AssertionError(f"{wanted.node_name} never came to lead")
+    raise AssertionError(f"{wanted.node_name} never came to lead: {handed_over}")
 
 
 def bring_back(cluster: Cluster, agent: AnyAgent) -> None:
@@ -153,22 +157,34 @@ def miss_too_much(cluster: Cluster, away: AnyAgent) -> None:
     """One server is away until the log of the others has been compacted; it comes back by snapshot."""
     away.stop(9)
     leader = cluster.leader()
-    known = {one: snapshots(one) for one in cluster.alive()}
+    had = max(last_log_index(one) for one in cluster.alive())
     with ThreadPoolExecutor(8) as clients:
-        for number in range(MISSED if isinstance(leader, Agent) else MISSED_OF_REAL):
+        for number in range(MISSED):
             clients.submit(ask, leader, "PUT", f"/v1/kv/missed/{number % 7}", str(number))
-    wait_until(lambda: all(snapshots(one) > count for one, count in known.items()), what="snapshots of the others")
+
+    def gone_from_the_logs() -> bool:
+        """Whoever leads when it comes back: it stands for election, and may cost the leader its office."""
+        return all(last_snapshot(one) > had + CONFIG["raft_trailing_logs"] for one in cluster.alive())
+
+    wait_until(gone_from_the_logs, ELECTION_S, "snapshots of the others")
     before = away.output().count("Installed remote snapshot")
     bring_back(cluster, away)
     wait_until(
         lambda: away.output().count("Installed remote snapshot") > before,
-        PATIENCE_S,
+        ELECTION_S,
         f"a snapshot of {leader.node_name} for {away.node_name}",
     )
 
 
-def snapshots(agent: AnyAgent) -> int:
-    return agent.output().count("snapshot complete up to")
+def last_log_index(agent: AnyAgent) -> int:
+    found = wait_until(lambda: int(agent.http("GET", "/v1/agent/self").json()["Stats"]["raft"]["last_log_index"]))
+    assert found
+    return found
+
+
+def last_snapshot(agent: AnyAgent) -> int:
+    """Index of the newest one it has taken."""
+    return max(map(int, re.findall(r"snapshot complete up to: index=(\d+)", agent.output())), default=0)
 
 
 def kinds_of(text: str, real: Callable[..., AnyAgent]) -> list[Callable[..., AnyAgent]]:
@@ -202,8 +218,9 @@ def test_each_leads_follows_restarts_and_leaves(
             miss_too_much(cluster, away)
             wait_equal(cluster)
         for leaving in rng.sample(list(cluster), 2):
-            assert leaving.cli("leave").returncode == 0
-            leaving.wait_exit(2 * PATIENCE_S)
+            left = leaving.cli("leave")  # a real server may be gone before it has answered that it left
+            assert left.returncode == 0 or isinstance(leaving, RealConsul), left
+            assert leaving.wait_exit(2 * PATIENCE_S) == 0
             wait_for_voters(cluster)
             write_through_all(cluster, rng)
             wait_equal(cluster)

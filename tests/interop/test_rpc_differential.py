@@ -142,7 +142,7 @@ CALLS: list[tuple[str, Any]] = [
     ("Session.Apply", {**DC, "Op": "create", "Session": {"Node": "web1", "TTL": "25h"}}),
     ("Session.Apply", {**DC, "Op": "create", "Session": {"Node": "web1", "Behavior": "x"}}),
     ("Session.Apply", {**DC, "Op": "create", "Session": {"Node": "web1", "Checks": ["nope"]}}),
-    ("Session.Apply", {**DC, "Op": "create", "Session": {"Node": "web1", "TTL": "15s", "LockDelay": 10**10}}),
+    ("Session.Apply", {**DC, "Op": "create", "Session": {"Node": "web1", "TTL": "600s", "LockDelay": 5 * 10**10}}),
     ("Session.Get", {**DC, "SessionID": SESSION_ID}),
     ("Session.Get", {**DC, "Session": SESSION_ID}),
     ("Session.Get", {**DC, "SessionID": "81577acc-86bd-269a-fea5-1b18e570fa79"}),

@@ -99,14 +99,14 @@ def test_a_real_client_registers_reads_writes_waits_and_leaves(
         return {node["Node"]: node for node in client.ask("GET", "/v1/catalog/nodes")}
 
     wait_until(complete, 60, "the client to register its service")
-    wait_until(lambda: set(nodes_by_name()) == {"n1", "c1"}, 30, "both nodes")
+    wait_until(lambda: set(nodes_by_name()) == {"n1", "c1"}, 60, "both nodes")
     nodes = nodes_by_name()
     assert nodes["n1"]["ID"] == server.node_id
 
     assert client.ask("PUT", "/v1/kv/motd", b"hello") is True
     [entry] = client.ask("GET", "/v1/kv/motd")
     assert client.ask("PUT", f"/v1/kv/motd?cas={entry['ModifyIndex'] - 1}", b"no") is False
-    session = client.ask("PUT", "/v1/session/create", b'{"TTL": "30s"}')["ID"]
+    session = client.ask("PUT", "/v1/session/create", b'{"TTL": "600s"}')["ID"]
     assert client.ask("PUT", f"/v1/kv/motd?acquire={session}", b"mine") is True
     [entry] = client.ask("GET", "/v1/kv/motd?consistent")
     assert (entry["Session"], entry["LockIndex"]) == (session, 1)
@@ -116,8 +116,8 @@ def test_a_real_client_registers_reads_writes_waits_and_leaves(
     assert (peer["Node"], peer["Leader"], peer["Voter"]) == ("n1", True, True)
     assert {member["Name"] for member in client.ask("GET", "/v1/agent/members")} == {"n1", "c1"}
 
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, http.client.HTTPException):
         client.ask("PUT", "/v1/agent/leave")
     # Not asked of the catalog itself: a client's anti-entropy may bring its node back while it is leaving.
     log = tmp_path / "rpc_core.log"
-    wait_until(lambda: "deregistering member: member=c1 reason=left" in log.read_text(), 30, "the farewell")
+    wait_until(lambda: "deregistering member: member=c1 reason=left" in log.read_text(), 60, "the farewell")
