@@ -220,7 +220,7 @@ class _Process(ABC):
         remains = [] if self.process.poll() is not None else list(self.children())
         if self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(PATIENCE_S)
         for pid in remains:  # the supervisor's death takes them along; this is for the case that it does not
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signals.SIGKILL)
@@ -311,6 +311,8 @@ class Agent(_Configured):
 
     def kill_everything(self) -> None:
         """SIGKILL to every process of the agent at once, as a power cut for processes; waits until they are gone."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signals.SIGSTOP)  # it must not start anew what dies a moment before it
         everyone = [*self.children(), self.pid]
         for pid in everyone:
             with contextlib.suppress(ProcessLookupError):

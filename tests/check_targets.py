@@ -90,11 +90,19 @@ def read_head(connection: socket.socket) -> bytes:
         name, _, value = line.partition(b":")
         if name == b"content-length":
             while len(body) < int(value):
-                body += connection.recv(65536)
+                body += _more(connection)
         elif name == b"transfer-encoding":
             while not body.endswith(b"0\r\n\r\n"):
-                body += connection.recv(65536)
+                body += _more(connection)
     return head + b"\r\n\r\n" + body
+
+
+def _more(connection: socket.socket) -> bytes:
+    """What comes next. Raises ConnectionError if the client has gone instead."""
+    data = connection.recv(65536)
+    if not data:
+        raise ConnectionError("the client has gone in the middle of a body")
+    return data
 
 
 @contextlib.contextmanager

@@ -20,6 +20,9 @@ from tests.loopback import LoopbackPool
 AnyAgent = Agent | RealConsul
 QUICK: dict[str, Any] = {"performance": {"raft_multiplier": 1}}
 """Elections within two seconds instead of ten."""
+CALM: dict[str, Any] = {"performance": {"raft_multiplier": 5, "rpc_hold_timeout": "25s"}}
+"""For clusters whose leader is to stay: one that gets no processor for two seconds does not lose its office, and what
+meets an election waits for its end."""
 ELECTION_S = 2 * PATIENCE_S
 Kind = Callable[..., AnyAgent]
 """Makes an agent: Agent itself, or RealConsul with its binary filled in."""

@@ -51,7 +51,7 @@ def find_real_serf() -> Path:
 
 def _checked(binary: Path, version: str = VERSION) -> Path:
     try:
-        answer = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=20, check=True).stdout
+        answer = subprocess.run([binary, "version"], capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
         raise NotAvailableError(f"{binary} does not run: {error}") from None
     if version not in answer:

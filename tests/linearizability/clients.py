@@ -24,6 +24,9 @@ from tests.linearizability.register import ABSENT, State
 KEYS = 4
 EPOCH_S = 2.5
 REQUEST_TIMEOUT_S = 8.0
+"""For each thing that is waited for: a connection, the head of an answer, its body."""
+REQUEST_ENDS_WITHIN_S = 5 * REQUEST_TIMEOUT_S
+"""Nothing is added to a history later than this: it would be judged without what came in the meantime."""
 _PAUSE_S = 0.02
 _READS = ("?consistent", "")
 """Both are linearizable here: a leader answers default reads from its own state while it holds its lease."""
@@ -176,4 +179,4 @@ def working(clients: Sequence[Client], stopping: threading.Event) -> Any:
     finally:
         stopping.set()
         for client in clients:
-            client.join(2 * REQUEST_TIMEOUT_S)
+            client.join(REQUEST_ENDS_WITHIN_S)

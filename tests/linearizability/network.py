@@ -18,7 +18,7 @@ from pathlib import Path
 _CLONE_NEWNET = 0x40000000
 _PREFIX = "10.99.0."
 _HUB_ADDRESS = f"{_PREFIX}254"
-_TIMEOUT_S = 20.0
+_TIMEOUT_S = 60.0
 
 
 def why_not() -> str:

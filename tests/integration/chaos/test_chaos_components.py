@@ -19,6 +19,7 @@ CONNECTIONS = 64
 BACK_WITHIN_S = 2.0
 ENOUGH_WRITES = 100
 """Acknowledged ones, to say that none is lost."""
+WRITES_EACH_ROUND = 20
 EVERY_KIND = {"write", "read", "service", "catalog", "register"}
 
 
@@ -76,6 +77,8 @@ async def kill_all_once(agent: Agent, load: Workload, rng: random.Random) -> Non
     load.stopping = False
     async with trio.open_nursery() as nursery:
         nursery.start_soon(load.run)
+        enough = load.acknowledged_writes + WRITES_EACH_ROUND
+        await wait_for(lambda: load.acknowledged_writes > enough, 30, f"{WRITES_EACH_ROUND} writes to judge by")
         await trio.sleep(rng.uniform(0.05, 0.6))  # the moment of the kill is what each round draws anew
         await trio.to_thread.run_sync(agent.kill_everything)
         load.stop()
@@ -99,4 +102,4 @@ async def test_killing_everything_at_once_loses_nothing(rounds: int, tmp_path: P
             assert load.violations == []
     finally:
         agent.destroy()
-    assert load.acknowledged_writes > 20 * rounds
+    assert load.acknowledged_writes > WRITES_EACH_ROUND * rounds

@@ -32,9 +32,10 @@ class Register:
         self.possible.add(value)
 
     def seen(self, value: int) -> bool:
-        """Whether a read may return `value`; from then on it is the truth."""
+        """Whether a read may return `value`; from then on it is the truth, until a later write of unknown outcome takes
+        place, which may still be on its way."""
         allowed = value in self.possible
-        self.possible = {value}
+        self.possible = {value, *(later for later in self.possible if later > value)}
         return allowed
 
 

@@ -79,9 +79,10 @@ def setup(
     loopback: LoopbackPool,
     directory: Path,
     config: dict[str, Any] | None = None,
+    servers_config: dict[str, Any] | None = None,
 ) -> Iterator[Setup]:
     """`n1` and so on, which found a cluster, and their client `c1`, complete in the catalog."""
-    cluster = founders(loopback, directory, servers)
+    cluster = founders(loopback, directory, servers, servers_config)
     agent = client(
         client_kind,
         loopback(),

@@ -12,17 +12,20 @@ from typing import Any
 import pytest
 from dnslib import RCODE
 
-from tests.agents import Agent, wait_until
+from tests.agents import PATIENCE_S, Agent, wait_until
 from tests.clusters import Cluster, client, expecting, server
 from tests.integration.client_mode.setups import ask_dns, found, setup
 from tests.loopback import LoopbackPool
 
 NO_SERVERS = b"No known Consul servers"
+AT_ONCE_S = 20.0
+"""What was held, as for a leader, would be answered much later."""
 
 
 def test_a_client_alone_answers_for_itself_and_finds_servers_later(loopback: LoopbackPool, tmp_path: Path) -> None:
     address = loopback()
-    alone = client(Agent, loopback(), tmp_path / "c1", "c1", join=[address])
+    held_for_long = {"performance": {"rpc_hold_timeout": f"{20 * AT_ONCE_S:.0f}s"}}
+    alone = client(Agent, loopback(), tmp_path / "c1", "c1", join=[address], config=held_for_long)
     other = server(Agent, address, tmp_path / "n1", "n1", mode=expecting(1))
     try:
         alone.start()
@@ -36,10 +39,8 @@ def test_a_client_alone_answers_for_itself_and_finds_servers_later(loopback: Loo
             ("PUT", "/v1/session/create", b"{}"),
             ("GET", "/v1/snapshot", b""),
         ):
-            started = time.monotonic()
-            answer = alone.http(method, path, body)
+            answer = alone.http(method, path, body, timeout_s=AT_ONCE_S)
             assert (answer.status, answer.body) == (500, NO_SERVERS), path
-            assert time.monotonic() - started < 5, path
         assert ask_dns(alone.address, "web.service.consul").header.rcode == RCODE.SERVFAIL
         check = {"TTL": "1h", "Status": "passing"}
         assert alone.http("PUT", "/v1/agent/service/register", {"Name": "web", "Check": check}).status == 200
@@ -48,7 +49,8 @@ def test_a_client_alone_answers_for_itself_and_finds_servers_later(loopback: Loo
 
         other.start()
         other.wait_ready()
-        wait_until(lambda: found(alone, "/v1/health/service/web?passing"), what="the service at the server")
+        passing = "/v1/health/service/web?passing"
+        wait_until(lambda: found(alone, passing), 2 * PATIENCE_S, "the service at the server")
         assert [str(record.rdata) for record in ask_dns(alone.address, "web.service.consul").rr] == [alone.address]
     finally:
         alone.destroy()

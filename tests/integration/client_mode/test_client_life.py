@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.agents import Agent, wait_until
+from tests.agents import PATIENCE_S, Agent, wait_until
 from tests.clusters import AnyAgent
 from tests.integration.client_mode.setups import OURS, REAL, Applications, Setup, kind_of, setup, wait_whole
 from tests.loopback import LoopbackPool
 
 COMBINATIONS = [(OURS, OURS), (OURS, REAL), (REAL, OURS)]
 """Client, servers."""
+PATIENT: dict[str, Any] = {"performance": {"raft_multiplier": 1, "rpc_hold_timeout": "30s"}}
+"""Calls are held for the time of an election, which takes longer where the processors are busy."""
 TASKS_MAX = 60
 """Of rpc_core at rest there are about forty, with connections to three servers."""
 FDS_MAX = 150
@@ -34,7 +37,8 @@ def made(
         return path
 
     client_kind, server_kind = (kind_of(name, real) for name in request.param)
-    with setup([server_kind] * 3, client_kind, loopback, tmp_path_factory.mktemp("life")) as one:
+    directory = tmp_path_factory.mktemp("life")
+    with setup([server_kind] * 3, client_kind, loopback, directory, PATIENT, PATIENT) as one:
         yield one
 
 
@@ -59,7 +63,7 @@ def kill(agent: AnyAgent) -> None:
     else:
         assert agent.process is not None
         agent.process.kill()
-        agent.process.wait(10)
+        agent.process.wait(PATIENCE_S)
 
 
 def judge(made: Setup, applications: Applications, deaths: int) -> None:

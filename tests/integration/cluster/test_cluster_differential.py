@@ -50,6 +50,7 @@ KNOWN_DIFFERENCES = {
 }
 UNORDERED = ("/v1/status/peers", "/v1/agent/members", "/v1/operator/raft/configuration")
 """Consul lists these in the order in which gossip found the servers, or in none."""
+SETTLES_WITHIN_S = 10.0
 _VOTER = re.compile(r'("Voter": ?)(true|false)')
 """Followers get their votes some time after they joined."""
 _CONTACT = re.compile(r'("LastContact": ?)[1-9]\d*')
@@ -118,8 +119,10 @@ def _ordered(value: Any) -> Any:
 
 
 def compared_in_time(known: Run, tried: Run, step: Request | Step) -> list[str]:
-    """Stale answers may lag behind on either side: they are asked for until they do not."""
-    give_up_at = time.monotonic() + (PATIENCE_S if "stale" in str(step) else 0.0)
+    """Stale answers may lag behind on either side, and what the servers say about themselves may come at any moment:
+    looks are repeated until they show the same, for a while."""
+    patience_s = SETTLES_WITHIN_S if str(step).startswith("GET") else 0.0
+    give_up_at = time.monotonic() + (PATIENCE_S if "stale" in str(step) else patience_s)
     while (lines := compared(known.take(step), lambda: tried.take(step))) and time.monotonic() < give_up_at:
         time.sleep(0.05)
     return lines

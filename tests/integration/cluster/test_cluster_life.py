@@ -37,7 +37,7 @@ def everywhere(cluster: Cluster, key: str, value: bytes) -> None:
 def test_the_next_write_after_the_death_of_the_leader_is_accepted(cluster: Cluster) -> None:
     old = cluster.leader()
     assert isinstance(old, Agent)
-    old.http("PUT", "/v1/kv/before", b"1")
+    cluster.write_somewhere("/v1/kv/before", b"1")
     old.kill_everything()
     cluster.write_somewhere("/v1/kv/after", b"2")
     new = cluster.leader()
@@ -46,8 +46,8 @@ def test_the_next_write_after_the_death_of_the_leader_is_accepted(cluster: Clust
     old.start()  # with its data
     old.wait_ready()
     everywhere(cluster, "after", b"2")
-    assert cluster.voters() == {"n1", "n2", "n3"}
-    assert "Raft data found, disabling bootstrap mode" in old.output()
+    wait_until(lambda: cluster.voters() == {"n1", "n2", "n3"}, what="all three as voters")
+    old.wait_output("Raft data found, disabling bootstrap mode")
 
 
 @pytest.mark.slow
@@ -144,6 +144,7 @@ def test_a_server_that_lost_its_data_comes_back_empty(cluster: Cluster) -> None:
     victim = cluster.followers()[0]
     assert isinstance(victim, Agent)
     cluster.write_somewhere("/v1/kv/more", b"3")
+    everywhere(cluster, "more", b"3")  # or it could be lost for good: what the victim has acknowledged it forgets
     victim.kill_everything()
     shutil.rmtree(victim.data_dir / "raft")
     shutil.rmtree(victim.data_dir / "state", ignore_errors=True)

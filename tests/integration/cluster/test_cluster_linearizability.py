@@ -17,7 +17,15 @@ import pytest
 from tests.agents import Agent, wait_until
 from tests.clusters import ELECTION_S, Cluster, expecting, server
 from tests.linearizability.checker import explain
-from tests.linearizability.clients import EPOCH_S, REQUEST_TIMEOUT_S, Client, Record, epoch_of, make_sessions, working
+from tests.linearizability.clients import (
+    EPOCH_S,
+    REQUEST_ENDS_WITHIN_S,
+    Client,
+    Record,
+    epoch_of,
+    make_sessions,
+    working,
+)
 from tests.linearizability.history import Operation
 from tests.linearizability.nemesis import Nemesis
 from tests.linearizability.network import Network, why_not
@@ -89,7 +97,8 @@ def run(directory: Path, servers: int, duration_s: float, seed: int) -> str:
             with cluster.running():
 
                 def ask(method: str, path: str, body: Any) -> Any:
-                    return cluster.leader().http(method, path, body).json()
+                    """Until there is an answer: it may be done twice, which does no harm."""
+                    return wait_until(lambda: cluster.leader().http(method, path, body).json(), ELECTION_S, path)
 
                 sessions = make_sessions(ask, CLIENTS_EACH * servers)
                 clients = [
@@ -102,7 +111,7 @@ def run(directory: Path, servers: int, duration_s: float, seed: int) -> str:
                     end = time.monotonic() + duration_s
                     while time.monotonic() < end and not wrong and nemesis.failure is None:
                         stopping.wait(min(EPOCH_S, max(0.0, end - time.monotonic())))
-                        done, wrong = judge(record, epoch_of(time.monotonic() - 2 * REQUEST_TIMEOUT_S))
+                        done, wrong = judge(record, epoch_of(time.monotonic() - REQUEST_ENDS_WITHIN_S))
                         checked += done
                     calm.set()
                     nemesis.join(60)

@@ -42,8 +42,8 @@ def test_the_last_server_goes_on_alone(loopback: LoopbackPool, tmp_path: Path) -
         assert last.http("PUT", "/v1/kv/more", b"2").body == b"true"
         assert last.http("GET", "/v1/status/peers").json() == [f"{last.address}:8300"]
         assert not peers.exists()
-        assert "found peers.json file, recovering Raft configuration..." in last.output()
-        assert "deleted peers.json file after successful recovery" in last.output()
+        last.wait_output("found peers.json file, recovering Raft configuration...")
+        last.wait_output("deleted peers.json file after successful recovery")
         last.kill_everything()  # and again without the file: the snapshot has the configuration
         last.start()
         last.wait_ready()
@@ -109,4 +109,4 @@ def test_a_relic_is_removed_at_the_first_start(loopback: LoopbackPool, tmp_path:
     with agent.running():
         assert not (raft / "peers.json").exists()
         assert (raft / "peers.info").exists()
-        assert "deleted peers.json file (see peers.info for details)" in agent.output()
+        agent.wait_output("deleted peers.json file (see peers.info for details)")

@@ -23,8 +23,8 @@ from shared.state.reader import StateReader
 from tests.loopback import LoopbackPool
 
 CHECKOUT = Path(__file__).parents[3]
-CALM = Raft(heartbeat_timeout_s=2.0, election_timeout_s=2.0, leader_lease_timeout_s=1.0)
-"""For several servers: one that gets no processor for a second does not lose its leadership."""
+CALM = Raft(heartbeat_timeout_s=3.0, election_timeout_s=3.0, leader_lease_timeout_s=2.5)
+"""For several servers: one that gets no processor for two seconds does not lose its leadership."""
 START_LIMIT_S = 40.0
 
 

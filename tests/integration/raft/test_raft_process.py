@@ -333,9 +333,10 @@ async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: tri
     processes = [make(f"n{n}", bootstrap=False, raft_trailing_logs=10, raft=CALM) for n in range(3)]
     links, leader = await start_cluster(nursery, processes)
     for number in range(50):
-        index = await apply(links[leader], f"k{number}", b"1")
-    await call(links[leader], "Raft.ReadIndex")
+        index = await apply_by_leader([links[leader], *links], f"k{number}", b"1")
     await wait_applied(links, index)
+    leader = await leader_of(links)
+    await call(links[leader], "Raft.ReadIndex")
     with pytest.raises(RemoteError) as refused:
         await links[(leader + 1) % 3].call("Raft.Apply", kv_set("x", b""), timeout_s=30)
     assert refused.value.code == "not_leader"

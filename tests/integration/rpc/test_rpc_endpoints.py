@@ -40,6 +40,11 @@ async def settled(rig: Rig) -> dict[str, Any]:
         index = reply["Index"]
 
 
+def writes_of_keys(rig: Rig) -> int:
+    """Commands for keys in the log; other ones come by themselves."""
+    return sum(command.startswith(b"\x02") for command in rig.raft.commands)
+
+
 async def put(rig: Rig, key: str, value: bytes, **entry: Any) -> Any:
     request = {**DC, "Op": entry.pop("op", "set"), "DirEnt": {"Key": key, "Value": value, **entry}}
     return await rig.call("KVS.Apply", request)
@@ -199,11 +204,14 @@ async def test_answers_are_sorted_by_distance_from_a_node(rig: Rig) -> None:
     index, coordinates = 1, []
     while len(coordinates) < 3:  # one batch of updates, or several
         reply = await rig.call("Coordinate.ListNodes", {**DC, "MinQueryIndex": index, "MaxQueryTime": 2_000_000_000})
-        index, coordinates = reply["Index"], reply["Coordinates"]
+        index = reply["Index"]
+        coordinates = [
+            one for one in reply["Coordinates"] or () if one["Node"] != "n1"
+        ]  # which sends its own some time
     assert sorted(one["Node"] for one in coordinates) == ["far", "here", "near"]
     source = {"Datacenter": "dc1", "Node": "here"}
     nodes = (await rig.call("Catalog.ListNodes", {**DC, "Source": source}))["Nodes"]
-    assert [node["Node"] for node in nodes][:3] == ["here", "near", "far"]
+    assert [node["Node"] for node in nodes if node["Node"] != "n1"] == ["here", "near", "far"]
     refused = await rig.wire("Coordinate.Update", {**DC, "Node": "far", "Coord": {"Vec": [1.0]}})
     assert refused.error == "incompatible coordinate"
 
@@ -235,9 +243,9 @@ async def test_sessions_live_lock_and_die(rig: Rig) -> None:
     assert len(rig.core.core.session_timers) == 0
     other = await rig.call("Session.Apply", create)
     assert await put(rig, "lock", b"", op="lock", Session=other) is False  # the lock-delay of the first holder
-    commands = len(rig.raft.commands)
+    commands = writes_of_keys(rig)
     assert await put(rig, "lock", b"", op="lock", Session=other) is False
-    assert len(rig.raft.commands) == commands
+    assert writes_of_keys(rig) == commands
 
 
 async def test_transactions_write_through_the_log_and_read_one_snapshot(rig: Rig) -> None:

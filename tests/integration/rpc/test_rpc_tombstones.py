@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from services.rpc_core.leader import duties, tombstones
-from tests.integration.rpc.rpc_neighbours import Rig, running
+from tests.integration.rpc.rpc_neighbours import Rig, running, until
 
 TOMBSTONE = b"\x05"
 """Type byte of the command that reaps."""
@@ -32,6 +32,7 @@ async def test_a_new_leader_reaps_what_it_has_inherited(tmp_path: Path, monkeypa
         await rig.call("KVS.Apply", {**KEY, "Op": "delete"})
         assert entries(rig) == 1
         rig.raft.follow()
+        await until(lambda: not rig.core.core.established.is_set())
         monkeypatch.setattr(tombstones, "TTL_S", 0.1)
         await trio.sleep(0.4)  # whoever leads meanwhile keeps the time; here nobody does
         assert (entries(rig), reaps(rig)) == (1, 0)

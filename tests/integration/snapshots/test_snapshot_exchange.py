@@ -94,7 +94,9 @@ def test_a_follower_passes_requests_on_to_the_leader(
     """Over the RPC port, in both directions; and a restored state reaches the follower."""
 
     def made(name: str, role: str, *arguments: str) -> Any:
-        settings = {"dev": False, "node_name": role, "config": {"performance": {"raft_multiplier": 1}}}
+        # The follower gets no vote in the time of the test: the leader cannot lose its office.
+        config = {"performance": {"raft_multiplier": 1}, "autopilot": {"server_stabilization_time": "1h"}}
+        settings = {"dev": False, "node_name": role, "config": config}
         if name == "real":
             return RealConsul(loopback(), tmp_path / role, real_consul, arguments, **settings)
         return Agent(loopback(), tmp_path / role, arguments, **settings)
