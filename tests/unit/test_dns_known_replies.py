@@ -64,7 +64,7 @@ class Asker:
 
     async def address(self) -> str:
         self.client.sendto(b"id" + QUESTION, self.server.getsockname())
-        with trio.fail_after(10):
+        with trio.fail_after(30):
             await trio.lowlevel.wait_readable(self.client)
         return socket.inet_ntoa(self._first_address())
 

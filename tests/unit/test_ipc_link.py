@@ -100,9 +100,12 @@ async def test_a_silent_neighbour_is_a_deadline_error_and_hears_of_it(nursery: t
     _, ended = await start_silent_server(nursery, path)
     link = Link(path, name="test")
     await nursery.start(link.run)
-    with pytest.raises((DeadlineError, RemoteError)):
-        await link.call("Never", timeout_s=0.05)
     with trio.fail_after(30):
+        link.notify("Hello")  # not sent, but it connects
+        while not link.connected:  # else the time may be over before the neighbour hears of the call
+            await trio.sleep(0.001)
+        with pytest.raises((DeadlineError, RemoteError)):
+            await link.call("Never", timeout_s=0.5)
         await ended.wait()
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul
+from tests.agents import Agent, RealConsul, wait_until
 from tests.unit.cli.runner import Outcome, run_cli
 
 pytestmark = pytest.mark.real_consul
@@ -58,6 +58,17 @@ def _comparable(outcome: Outcome) -> tuple[int, bytes, bytes]:
         return before + found
 
     return outcome.status, cut(outcome.stdout), cut(outcome.stderr)
+
+
+def wait_synced(agent: RealConsul | Agent) -> None:
+    """Until nothing of what the agent was told is left in the catalog, which then rests again."""
+
+    def synced() -> bool:
+        services = agent.http("GET", f"/v1/catalog/node/{agent.node_name}").json()["Services"]
+        checks = agent.http("GET", f"/v1/health/node/{agent.node_name}").json()
+        return set(services) == {"consul"} and [check["CheckID"] for check in checks] == ["serfHealth"]
+
+    wait_until(synced, what="the catalog to follow the agent")
 
 
 @pytest.fixture(scope="module")
@@ -325,6 +336,7 @@ def test_definitions_of_a_file_are_registered_and_deregistered(pair: Pair, tmp_p
     assert set(pair.agent.http("GET", "/v1/agent/checks").json()) == {"service:web:1", "service:web:2"}
     pair.same("services", "deregister", str(path))
     assert pair.agent.http("GET", "/v1/agent/services").json() == {}
+    wait_synced(pair.agent)
 
 
 def test_maintenance_is_listed_while_it_lasts(pair: Pair) -> None:
@@ -332,12 +344,13 @@ def test_maintenance_is_listed_while_it_lasts(pair: Pair) -> None:
     assert b"Reason: new disk" in pair.same("maint").stdout
     pair.same("maint", "-disable")
     assert pair.same("maint").stdout == b""
+    wait_synced(pair.agent)
 
 
 def test_an_event_is_fired(pair: Pair) -> None:
     outcome = run_cli("event", "-name=deploy", "-node=^node", "payload", environment=pair.environment)
     assert outcome.stdout.startswith(b"Event ID: ")
-    fired = pair.agent.http("GET", "/v1/event/list?name=deploy").json()[-1]
+    fired = wait_until(lambda: pair.agent.http("GET", "/v1/event/list?name=deploy").json()[-1], what="the event")
     assert (fired["ID"].encode(), fired["NodeFilter"]) == (outcome.stdout.split()[-1], "^node")
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ from tests.loopback import LoopbackPool
 pytestmark = pytest.mark.real_consul
 
 PATIENCE_S = 60
-QUICK = ["-wait=500ms", "-wait-repl=10ms"]
+QUICK = ["-wait=2s", "-wait-repl=10ms"]
+"""Who hears nothing for longer takes it for done, so that a slow machine must not be silent for so long."""
 CONFIG = {"disable_remote_exec": False}
 
 
@@ -37,7 +39,8 @@ class Programs(BothPrograms):
     def same(self, *arguments: str, stdin: bytes = b"") -> bytes:
         """Both programs say the same; the standard output. (When exit code and output are there at the same time,
         the real one shows them in random order.)"""
-        real, ours = (self.run(which, *arguments, stdin=stdin) for which in (REAL, OURS))
+        with ThreadPoolExecutor(2) as pool:  # side by side, as they wait more than they do
+            real, ours = pool.map(lambda which: self.run(which, *arguments, stdin=stdin), (REAL, OURS))
         assert [ours[0], sorted(ours[1].split(b"\n")), ours[2]] == [real[0], sorted(real[1].split(b"\n")), real[2]]
         return ours[1]
 
@@ -109,7 +112,7 @@ def test_a_script_comes_from_standard_input(programs: Programs) -> None:
 def test_long_output_comes_in_pieces_and_whole(programs: Programs) -> None:
     wanted = [b"%d" % n for n in range(1, 5001)]
     for which in (REAL, OURS):
-        status, out, err = programs.run(which, *QUICK, "-wait=1s", "seq 5000")
+        status, out, err = programs.run(which, *QUICK, "seq 5000")
         assert (status, err) == (0, b"")
         lines = [line.partition(b": ")[2] for line in out.split(b"\n") if line.startswith(b"    node1:")]
         # A piece of 4 KiB ends anywhere; each is shown as lines of its own.
@@ -117,7 +120,7 @@ def test_long_output_comes_in_pieces_and_whole(programs: Programs) -> None:
 
 
 def test_a_silent_program_gives_signs_of_life(programs: Programs) -> None:
-    arguments = ["-wait=400ms", "-verbose", "sleep 1.5; echo done"]
+    arguments = ["-wait=2s", "-verbose", "sleep 6; echo done"]  # a sign every 2 s, given up after 4 s
     for process in [programs.start(which, *arguments) for which in (REAL, OURS)]:
         out, _ = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
@@ -126,13 +129,16 @@ def test_a_silent_program_gives_signs_of_life(programs: Programs) -> None:
         assert b"\n1 / 1 node(s) completed / acknowledged\n" in out
 
 
-def test_output_is_shown_while_the_program_runs(programs: Programs) -> None:
+def test_output_is_shown_while_the_program_runs(programs: Programs, tmp_path: Path) -> None:
     """A piece that is not full goes out when the program has been silent for half a second."""
-    started = [programs.start(which, "-wait=2s", "echo early; sleep 2; echo late") for which in (REAL, OURS)]
+    seen = tmp_path / "seen"
+    script = f"echo early; while [ ! -e {seen} ]; do sleep 0.1; done; echo late"
+    started = [programs.start(which, "-wait=3s", script) for which in (REAL, OURS)]
     for process in started:
         assert process.stdout is not None
         assert process.stdout.readline() == b"    node1: early\n"
         assert process.poll() is None
+    seen.touch()
     for process in started:
         out, _ = process.communicate(timeout=PATIENCE_S)
         assert b"    node1: late\n" in out

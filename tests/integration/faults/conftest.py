@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.agents import Agent, RealConsul
+from tests.agents import Agent, RealConsul, wait_settled
 from tests.integration.faults.small_disk import NotAvailableError, SmallDisk
 from tests.loopback import LoopbackPool
 
@@ -18,6 +18,7 @@ def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> I
     """One agent for a module, whose components must all be the same processes in the end: nothing has crashed."""
     agent = Agent(loopback(), tmp_path_factory.mktemp("ours"), ["-log-level", "info"])
     with agent.running():
+        wait_settled(agent)  # it is found by its name
         before = agent.pids()
         yield agent
         assert agent.pids() == before, agent.output()[-5000:]
@@ -26,7 +27,7 @@ def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> I
 @pytest.fixture(scope="module")
 def consul(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory, real_consul: Path) -> Iterator[RealConsul]:
     real = RealConsul(loopback(), tmp_path_factory.mktemp("real"), real_consul)
-    with real.running(timeout_s=30):
+    with real.running():
         yield real
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.agents import PATIENCE_S, Agent, wait_until
 from tests.integration.faults.processes import bounded, memory_kib
 from tests.integration.faults.raw import read_to_end
+from tests.promises import within_s
 
 SERVED_WITHIN_S = 10.0
 """An innocent client is answered in this time, on a busy machine; usually it takes a thousandth of it."""
@@ -30,6 +31,7 @@ def wide(agent: Agent) -> str:
 @contextlib.contextmanager
 def crowd(agent: Agent, count: int, data: bytes) -> Iterator[list[socket.socket]]:
     """`count` connections that have sent `data`, as far as the agent takes it, and read nothing."""
+    agent.wait_quiet(8500)  # those of an earlier crowd would count for the limit
     with contextlib.ExitStack() as stack:
         socks = []
         for _ in range(count):
@@ -54,7 +56,7 @@ def served(agent: Agent, times: int = 5) -> None:
         started = time.monotonic()
         connection.request("GET", "/v1/status/leader")
         assert connection.getresponse().status == 200
-        assert time.monotonic() - started < SERVED_WITHIN_S
+        assert time.monotonic() - started < within_s(SERVED_WITHIN_S)
         connection.close()
         time.sleep(0.05)  # the questions come spread over the time of the load
 
@@ -103,7 +105,6 @@ def test_half_bodies_hold_up_nobody(agent: Agent) -> None:
 
 def test_a_crowd_of_one_address_leaves_room_for_others(agent: Agent) -> None:
     """http_max_conns_per_client is 200 by default: those beyond are closed at once, in silence."""
-    agent.wait_quiet(8500)
     with crowd(agent, 300, b"GET /v1/status/leader HTTP/1.1\r\nHost: a\r\n") as socks:
         served(agent)
         for sock in socks:

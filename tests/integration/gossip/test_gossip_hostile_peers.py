@@ -200,15 +200,23 @@ async def test_under_a_flood_of_forgeries_and_junk_honest_members_keep_each_othe
                     sent += 101
                     time.sleep(0.02)
 
+            names = (
+                "consul.memberlist.udp.malformed", "consul.memberlist.alive.refused", "consul.memberlist.conflict",
+                "consul.serf.msgs.malformed", "consul.serf.events",
+            )  # fmt: skip
+
+            async def enough() -> bool:
+                counted = await counters(call_a)
+                return sent > 1000 and all(counted.get(name, 0) > 10 for name in names)
+
             slowest, until = 0.0, trio.current_time() + 2
-            with in_background(flood):
-                while trio.current_time() < until:
+            with in_background(flood), trio.fail_after(60):
+                while trio.current_time() < until or not await enough():
                     asked = trio.current_time()
                     await call_a("Stats", pool="lan")
                     slowest = max(slowest, trio.current_time() - asked)
                     await trio.sleep(0.05)
             attacker.close()
-            assert sent > 1000
             assert slowest < within_s(1)
             assert a.process is not None
             assert (a.process.pid, a.process.poll()) == (pid, None)
@@ -220,12 +228,6 @@ async def test_under_a_flood_of_forgeries_and_junk_honest_members_keep_each_othe
             await call_b("UserEvent", name="consul:event:still-here", payload=b"", coalesce=False)
             await wait_for(lambda: "consul:event:still-here" in heard)
 
-            counted = await counters(call_a)
-            for name in (
-                "consul.memberlist.udp.malformed", "consul.memberlist.alive.refused", "consul.memberlist.conflict",
-                "consul.serf.msgs.malformed", "consul.serf.events",
-            ):  # fmt: skip
-                assert counted.get(name, 0) > 10, (name, counted)
             assert a.rss_bytes() - before < 40 * MIB
             assert len(a.log()) < 150_000, "the log is bounded too"
             [member] = [one for one in await call_a("Members", pool="lan") if one["Name"] == "b"]
@@ -264,6 +266,7 @@ async def test_without_the_key_nothing_gets_in_and_replays_do_nothing(make: Make
             async def all_arrived() -> dict[str, int]:
                 with trio.fail_after(30):
                     while (found := await counters(call_a)).get("consul.memberlist.udp.malformed", 0) < 300:
+                        attacker.send(event, keyring=wrong)  # in the place of one that met a full buffer
                         await trio.sleep(0.05)
                 return found
 
@@ -278,9 +281,9 @@ async def test_without_the_key_nothing_gets_in_and_replays_do_nothing(make: Make
             for operation, of in (("install-key", other_key), ("use-key", other_key), ("remove-key", key)):
                 assert (await call_b.keyring(operation, of))["Error"] == ""
             before = (await counters(call_a))["consul.memberlist.udp.malformed"]
-            attacker.send_bytes(right.encrypt(encode_message(alive("late", attacker._source))))
             with trio.fail_after(30):
                 while (await counters(call_a))["consul.memberlist.udp.malformed"] == before:
+                    attacker.send_bytes(right.encrypt(encode_message(alive("late", attacker._source))))
                     await trio.sleep(0.02)
             await call_a.wait_statuses({"a": ALIVE, "b": ALIVE})
             attacker.close()
@@ -380,7 +383,7 @@ async def test_what_a_peer_is_called_is_told_as_text(make: Make, loopback: Loopb
                 pass
             await stream.send_all(encode_stream(PushPull(True, (record,), b"")))
 
-    with make("a") as a, trio.fail_after(30):
+    with make("a") as a, trio.fail_after(60):
         async with a.link() as call, trio.open_nursery() as nursery:
             listeners = await trio.open_tcp_listeners(PORTS.serf_lan, host=address)
             nursery.start_soon(trio.serve_listeners, answer, listeners)

@@ -67,6 +67,7 @@ def test_after_the_death_of_rpc_core_nothing_old_is_given_out(agent: Agent) -> N
         agent.http("GET", PATH)
     old = agent.kill("rpc_core")
     agent.wait_restarted("rpc_core", old)
-    register(agent, "later")
+    body = {"Node": "later", "Address": "10.0.0.1", "Service": {"Service": "web"}}
+    wait_until(lambda: agent.http("PUT", "/v1/catalog/register", body).status == 200, what="a registration")
     wait_until(lambda: "later" in nodes(agent.http("GET", PATH)), what="the new node")
     wait_until(lambda: agent.http("GET", PATH).headers["x-cache"] == "HIT", what="a hit")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.agents import Agent, wait_until
+from tests.agents import Agent, wait_settled, wait_until
 from tests.loopback import LoopbackPool
 
 
@@ -21,6 +21,7 @@ def agent(loopback: LoopbackPool, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def test_a_leaders_reads_and_writes_go_on_while_rpc_core_hangs(agent: Agent) -> None:
+    wait_settled(agent)  # what rpc_core does for a new leader is done
     assert agent.http("GET", "/v1/status/peers").status == 200
     agent.kill("rpc_core", signal.SIGSTOP)
     try:

@@ -213,7 +213,7 @@ async def test_a_server_that_says_nothing_is_told_to_rpc_core(
     monkeypatch.setattr(pool, "REAP_INTERVAL_S", 0.02)
     for module in (connection, pool):
         monkeypatch.setattr(module, "PROBE_AFTER_S", 0.1)
-        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 2.0)  # the server here shares its processor with others
     hushed = trio.Event()
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -260,7 +260,7 @@ async def test_a_connection_is_not_used_before_the_server_has_said_something(
 
         def refused_again() -> bool:
             assert not made.post(WRITE)
-            return len(accepted) == 4
+            return len(accepted) >= 4
 
         await until(refused_again)
         nursery.cancel_scope.cancel()

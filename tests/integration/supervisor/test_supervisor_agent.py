@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shared.notify import Receiver
-from tests.agents import COMPONENTS, Agent, RealConsul, wait_until
+from tests.agents import COMPONENTS, PATIENCE_S, Agent, RealConsul, is_dead, wait_until
 from tests.loopback import LoopbackPool
 from tests.promises import within_s
 
@@ -134,7 +133,7 @@ def test_leave_ends_all_processes_with_code_0_in_three_seconds(agent: Agent) -> 
         assert agent.wait_exit() == 0
         assert time.monotonic() - asked_at < within_s(3)
         assert agent.output().rstrip().endswith("agent: Exit code: code=0")
-        assert not any(os.path.exists(f"/proc/{pid}") for pid in pids.values())
+        assert all(is_dead(pid) for pid in pids.values())
 
 
 @pytest.mark.parametrize("port", [8300, 8301, 8500, 8600])
@@ -223,7 +222,7 @@ def test_components_run_as_units_of_their_own_without_a_supervisor(agent: Agent,
             with open(tmp_path / f"{component}.log", "wb") as output:
                 process = subprocess.Popen(command, stderr=output, env=environment)
             processes[process.pid] = process
-        wait_until(all_ready, what="READY of all")
+        wait_until(all_ready, 2 * PATIENCE_S, "READY of all")
         wait_until(lambda: agent.http("PUT", "/v1/kv/a", b"1").body == b"true", what="an accepted write")
         for process in processes.values():
             process.terminate()

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +24,19 @@ from tests.agents import COMPONENTS, PATIENCE_S, _Process, wait_until
 from tests.promises import within_s
 
 TOY_AGENT = Path(__file__).resolve().parents[2] / "toy_agent.py"
+PATIENT_TOY_AGENT = """
+import sys
+from services.supervisor import supervisor
+from tests import toy_agent
+supervisor._SIBLINGS_S = 60.0
+toy_agent.main(sys.argv[1:], command_of=toy_agent.toy_command)
+"""
+"""One whose components may fail far apart: on a slow machine they do not begin side by side."""
 
 
 class ToyAgent(_Process):
+    program: Sequence[str] = (sys.executable, str(TOY_AGENT))
+
     def __init__(self, directory: Path, behaviour: dict[str, Any] | None = None, **changes: Any) -> None:
         super().__init__("127.0.0.1", directory, (), 0)
         self.run_dir = directory / "run"
@@ -37,7 +47,7 @@ class ToyAgent(_Process):
         self.extra_environment: dict[str, str] = {}
 
     def command(self) -> list[str]:
-        return [sys.executable, str(TOY_AGENT), "--config", str(self.run_dir / "agent.json")]
+        return [*self.program, "--config", str(self.run_dir / "agent.json")]
 
     def environment(self) -> dict[str, str]:
         return {**super().environment(), **self.extra_environment}
@@ -163,7 +173,10 @@ def test_a_component_that_keeps_crashing_is_restarted_with_growing_delays(start:
     )
 
 
-def test_a_component_that_cannot_start_ends_the_agent_with_its_reason(start: Callable[..., ToyAgent]) -> None:
+def test_a_component_that_cannot_start_ends_the_agent_with_its_reason(
+    start: Callable[..., ToyAgent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ToyAgent, "program", (sys.executable, "-c", PATIENT_TOY_AGENT))
     reason = "Failed to start Consul server: Failed to start RPC layer: listen tcp 127.0.0.1:8300: bind: in use"
     agent = start({"rpc_core": {"fail": reason}, "raft_node": {"fail": "other"}}, ready=False)
     assert agent.wait_exit() == 1
@@ -420,10 +433,10 @@ def test_a_component_that_hangs_is_killed_and_replaced(
     start: Callable[..., ToyAgent], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGSTOP stands for an event loop that no longer turns; the patience is cut short for the test."""
-    monkeypatch.setenv("TOY_WATCHDOG_S", "3")
+    monkeypatch.setenv("TOY_WATCHDOG_S", "8")  # the others may be kept from the processor for a while, too
     agent = start()
     old = agent.pids()["gossip"]
     os.kill(old, signal.SIGSTOP)
-    wait_until(lambda: agent.pids().get("gossip") not in (None, old), what="another gossip")
+    wait_until(lambda: agent.pids().get("gossip") not in (None, old), 2 * PATIENCE_S, "another gossip")
     agent.wait_output(f"agent: component does not respond, killing it: component=gossip pid={old}")
     assert [m for m in agent.messages() if "does not respond" in m and "gossip" not in m] == []

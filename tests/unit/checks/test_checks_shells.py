@@ -51,7 +51,7 @@ async def test_a_server_that_drips_bytes_ends_the_check_in_time(loopback: Loopba
     address = loopback()
     with http_target(address, {"/": _drip}) as target, trio.fail_after(PATIENCE_S):
         url = f"http://{address}:{target.port}/"
-        result = await http_probe(url, 0.3)()
+        result = await http_probe(url, 1.0)()
     late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
     assert result == ("critical", f'Get "{url}": {late}', False)
 
@@ -59,7 +59,7 @@ async def test_a_server_that_drips_bytes_ends_the_check_in_time(loopback: Loopba
 async def test_an_endless_body_is_read_until_the_time_is_over(loopback: LoopbackPool) -> None:
     address = loopback()
     with http_target(address, {"/": _endless_body}) as target, trio.fail_after(PATIENCE_S):
-        result = await http_probe(f"http://{address}:{target.port}/", 0.3, 10)()
+        result = await http_probe(f"http://{address}:{target.port}/", 2.0, 10)()
     assert result.status == "passing"
     assert len(result.output.partition(" Output: ")[2]) == 10
 

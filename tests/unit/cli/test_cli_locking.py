@@ -117,9 +117,9 @@ def test_a_signal_ends_a_wait_but_nothing_else() -> None:
     former = signal.signal(signal.SIGUSR1, lambda number, frame: stop.request())
     try:
         timer = threading.Timer(0.05, os.kill, [os.getpid(), signal.SIGUSR1])
-        timer.start()
         started_s = time.monotonic()
         with stop.interrupts():
+            timer.start()  # not before: a signal that comes early would end no wait
             time.sleep(30)
         assert time.monotonic() - started_s < 20
         assert stop.requested

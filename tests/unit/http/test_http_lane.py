@@ -9,9 +9,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from services.http_gateway.lane import patience
 from services.http_gateway.lane.connection import ConnectionLimits
 from services.http_gateway.lane.loop import Lane, LaneLimits
 from services.http_gateway.message import Request
+from tests.agents import PATIENCE_S
 from tests.loopback import LoopbackPool
 
 
@@ -42,7 +44,7 @@ async def test_a_bug_met_by_one_client_costs_that_client_its_connection_only(
     address = listener.getsockname()
     lane = Lane(Work(), limits=LaneLimits(), connection_limits=ConnectionLimits())
     lane.listen(listener)
-    with trio.fail_after(10):
+    with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
             await nursery.start(lane.run)
             other, unlucky = await connect(address), await connect(address)
@@ -83,7 +85,7 @@ async def test_a_long_pipeline_behind_an_answer_from_outside_is_served_to_its_en
     lane = Lane(work, limits=LaneLimits(), connection_limits=ConnectionLimits())
     lane.listen(listener)
     ask = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
-    with trio.fail_after(10), socket.socket() as client:
+    with trio.fail_after(PATIENCE_S), socket.socket() as client:
         async with trio.open_nursery() as nursery:
             await nursery.start(lane.run)
             client.connect(listener.getsockname())
@@ -105,14 +107,15 @@ async def test_a_long_pipeline_behind_an_answer_from_outside_is_served_to_its_en
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_lone_client_that_a_neighbour_has_answered_is_awaited_awake(
-    loopback: LoopbackPool, alone: bool
+    loopback: LoopbackPool, alone: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(patience, "WAIT_S", 1.0)  # a busy kernel may hand the request on late
     listener = socket.create_server((loopback(), 0))
     work = Slowly()
     lane = Lane(work, limits=LaneLimits(), connection_limits=ConnectionLimits())
     lane.listen(listener)
     ask = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
-    with trio.fail_after(10), socket.socket() as client, socket.socket() as other:
+    with trio.fail_after(PATIENCE_S), socket.socket() as client, socket.socket() as other:
         async with trio.open_nursery() as nursery:
             await nursery.start(lane.run)
             client.connect(listener.getsockname())
