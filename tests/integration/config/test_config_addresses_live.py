@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,10 @@ def test_addresses_are_told_as_by_the_real_agent(
     case: str, real_consul: Path, loopback: LoopbackPool, tmp_path: Path
 ) -> None:
     told = []
-    for number, kind in enumerate((RealConsul, Agent)):
+    for kind in (RealConsul, Agent):
         addresses = [loopback() for _ in range(5)]
-        flags = [text.format(*addresses, port=18300 + number) for text in FLAGS[case]]
+        port = random.SystemRandom().randrange(15_000, 32_000)  # on an address that others have, too
+        flags = [text.format(*addresses, port=port) for text in FLAGS[case]]
         directory = tmp_path / kind.__name__
         agent: Agent | RealConsul = (
             RealConsul(addresses[0], directory, real_consul, flags)

@@ -20,7 +20,7 @@ from shared.config.debug import debug_config
 from tests.loopback import LoopbackPool
 
 AGENT = [sys.executable, "-m", "cli.main", "agent"]
-TIMEOUT_S = 30.0
+TIMEOUT_S = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,7 @@ from tests.unit.config.judging import Answer, judge
 from tests.vectors.config.cases import CASES
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "config"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 EVERY = 7
 """One of so many cases is asked live in the short form; all of them with --long."""
 

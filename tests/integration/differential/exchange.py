@@ -87,7 +87,8 @@ def exchange(address: str, port: int, request: Request) -> Answer:
 
 def _exchange(address: str, port: int, request: Request) -> Answer:
     with socket.create_connection((address, port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(request.encode(f"{address}:{port}"))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # what it said before is there to be read
+            connection.sendall(request.encode(f"{address}:{port}"))
         response = http.client.HTTPResponse(connection, method=request.method)
         response.begin()
         body = response.read()

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.integration.differential.exchange import Request
+from tests.integration.differential.generated.world import NEVER
 from tests.integration.differential.scenarios import delete, get, put
 
 REGISTER, CHECK = "/v1/agent/service/register", "/v1/agent/check/register"
@@ -127,7 +128,7 @@ WORSE = [
     service({"Name": "w", "Kind": "mesh-gateway"}),
     service({"Name": "w", "Kind": "terminating-gateway", "Port": 1, "Proxy": {"DestinationServiceName": "x"}}),
     service({"Name": "w", "Check": {"TTL": "x"}}),
-    service({"Name": "w", "Check": {"TTL": 1000000000}}),
+    service({"Name": "w", "Check": {"TTL": 600000000000}}),
     service({"Name": "w", "Check": {"TTL": "10s", "Interval": "1s"}}),
     service({"Name": "w", "Check": {"HTTP": "http://127.0.0.1"}}),
     service({"Name": "w", "Check": {"Name": "only"}}),
@@ -386,7 +387,7 @@ CONFIGURED: dict[str, Any] = {
             "tagged_addresses": {"lan": {"address": "10.1.1.1", "port": 4}},
             "checks": [
                 {"id": "c1-ttl", "name": "first", "ttl": "20m", "notes": "note"},
-                {"args": ["/bin/false"], "interval": "1h", "status": "passing"},
+                {"args": ["/bin/false"], "interval": NEVER, "status": "passing"},
             ],
             "connect": {
                 "sidecar_service": {

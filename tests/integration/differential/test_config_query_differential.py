@@ -45,11 +45,20 @@ BOOTSTRAP: list[object] = [
 
 
 def test_a_leader_writes_the_entries_of_its_configuration(pairs: Pairs) -> None:
-    """Also with the same indexes: they are the first thing a new leader writes."""
+    """Also with the same indexes: they are the first thing a new leader writes. Only the agent may write itself before,
+    as soon as it hears of the leader."""
+    kinds = ("proxy-defaults", "service-defaults", "service-resolver")
     with pairs.running(STILL | {"config_entries": {"bootstrap": BOOTSTRAP}}) as (real, ours):
-        for kind in ("proxy-defaults", "service-defaults", "service-resolver"):
-            path = f"/v1/config/{kind}"
-            assert ours.http("GET", path).json() == real.http("GET", path).json()
+        found = []
+        for agent in (real, ours):
+            entries = [entry for kind in kinds for entry in agent.http("GET", f"/v1/config/{kind}").json()]
+            indexes = [(entry.pop("CreateIndex"), entry.pop("ModifyIndex")) for entry in entries]
+            node = agent.http("GET", "/v1/catalog/node/node1").json()["Node"]
+            found.append((entries, indexes, node["CreateIndex"] > max(indexes)[0]))
+        assert found[1][0] == found[0][0]
+        assert sorted(found[1][1]) == found[1][1]
+        if all(first for *_, first in found):
+            assert found[1][1] == found[0][1]
         shown = [agent.http("GET", "/v1/agent/self").json()["DebugConfig"] for agent in (real, ours)]
         assert shown[1]["ConfigEntryBootstrap"] == shown[0]["ConfigEntryBootstrap"]
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tests.integration.differential.pairs import STILL, Pair, assert_same
+from tests.agents import PATIENCE_S
+from tests.integration.differential.pairs import OUTPUTS_HELD_BACK, STILL, Pair, assert_same
 from tests.integration.differential.scenarios_local import CONFIGURED, LOCAL_SCENARIOS, configured_looks
 
 pytestmark = pytest.mark.real_consul
 
-CONFIG = STILL | CONFIGURED
-SETTLES_WITHIN_S = 10.0
-"""What an agent registers is in the catalog a moment later, and what a check finds comes at any time."""
+CONFIG = STILL | OUTPUTS_HELD_BACK | CONFIGURED
 
 
 @pytest.fixture(scope="module")
@@ -23,9 +22,10 @@ def agents(agents: Pair) -> Pair:
 
 
 def test_definitions_of_config_files_look_the_same(agents: Pair) -> None:
-    assert_same(agents, configured_looks(), settles_within_s=SETTLES_WITHIN_S)
+    """What an agent registers is in the catalog a moment later, and what a check finds comes at any time."""
+    assert_same(agents, configured_looks(), settles_within_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("name", LOCAL_SCENARIOS)
 def test_same_answers(agents: Pair, name: str) -> None:
-    assert_same(agents, LOCAL_SCENARIOS[name], settles_within_s=SETTLES_WITHIN_S)
+    assert_same(agents, LOCAL_SCENARIOS[name], settles_within_s=PATIENCE_S)

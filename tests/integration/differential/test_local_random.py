@@ -12,13 +12,14 @@ import pytest
 
 from tests.agents import Agent, RealConsul
 from tests.integration.differential.exchange import Request, differences
-from tests.integration.differential.pairs import ask
+from tests.integration.differential.pairs import OUTPUTS_HELD_BACK, STILL, ask
 from tests.integration.differential.scenarios import put
 from tests.integration.differential.scenarios_local import CHECK, REGISTER, unordered
 from tests.seeds import seed_of
 
 pytestmark = pytest.mark.real_consul
 
+CONFIG = STILL | OUTPUTS_HELD_BACK
 STEPS = 120
 SERVICES = ["a", "b", "c d", "ü", "%41"]
 CHECKS = ["k1", "k2", "k3", "service:a", "service:b"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.agents import wait_until
+from tests.agents import PATIENCE_S, wait_until
 from tests.integration.differential.pairs import STILL, Pair, assert_none, assert_same, compared, run_of, shown
 from tests.integration.differential.scenarios_operator import (
     AUTOPILOT,
@@ -48,10 +48,10 @@ def configure(pair: Pair, settings: dict[str, object]) -> None:
 
 def test_health(real_and_ours: Pair) -> None:
     wait_health(real_and_ours, 200)
-    assert_same(real_and_ours, HEALTHY)
+    assert_same(real_and_ours, HEALTHY, settles_within_s=PATIENCE_S)
     configure(real_and_ours, IMPOSSIBLE)
     wait_health(real_and_ours, 429)
-    assert_same(real_and_ours, UNHEALTHY)
+    assert_same(real_and_ours, UNHEALTHY, settles_within_s=PATIENCE_S)
 
 
 @pytest.mark.parametrize("script", [CONFIGURATION, PEERS], ids=["configuration", "peers"])

@@ -115,7 +115,7 @@ def test_the_limit_of_connections_changes_for_new_ones(real_and_ours: tuple[Real
         agent.wait_quiet(agent.http_port)
         with contextlib.ExitStack() as stack:
             for _ in range(3):
-                _ask(stack.enter_context(_connection(agent)))
+                wait_until(lambda agent=agent, stack=stack: _held(agent, stack), what="a connection that is served")  # type: ignore[misc]
             with _connection(agent) as refused, pytest.raises((OSError, http.client.HTTPException)):
                 _ask(refused)
         agent.wait_quiet(agent.http_port)
@@ -138,6 +138,14 @@ def _connection(agent: RealConsul | Agent) -> Iterator[Callable[[], int]]:
             return response.status
 
         yield ask
+
+
+def _held(agent: RealConsul | Agent, stack: contextlib.ExitStack) -> bool:
+    """One that is served and stays open. Fails while an earlier one still counts, a moment after its end is seen."""
+    with contextlib.ExitStack() as attempt:
+        _ask(attempt.enter_context(_connection(agent)))
+        stack.push(attempt.pop_all())
+    return True
 
 
 def _ask(connection: Callable[[], int]) -> None:

@@ -71,7 +71,7 @@ operations = st.one_of(
         st.sampled_from(["node1", "node1", *NODES]),
         st.sampled_from(["release", "delete"]),
         st.sampled_from(["0s", "60s"]),
-        st.sampled_from(["", "30s"]),
+        st.sampled_from(["", "1h"]),
         st.lists(checks, max_size=2, unique=True),
     ),
     st.tuples(st.just("destroy session"), sessions),
@@ -87,7 +87,7 @@ PROLOGUE: list[Operation] = [
     ("register", "m0", [("c0", "passing"), ("c1", "warning")]),
     ("create session", "node1", "release", "0s", "", []),
     ("create session", "m0", "delete", "0s", "", ["c0"]),
-    ("create session", "m0", "release", "60s", "30s", ["c0", "c1"]),
+    ("create session", "m0", "release", "60s", "1h", ["c0", "c1"]),
     ("acquire", "a", "v", 0),
     ("acquire", "dir/c", "v", 1),
 ]

@@ -57,7 +57,7 @@ def agents(
     config = {
         **STILL,
         "recursors": [f"{loopback()}:{PORT}", f"{first.address}:{PORT}", f"{second.address}:{PORT}"],
-        "dns_config": {"recursor_timeout": "400ms", "service_ttl": {"web": "4s"}, "node_ttl": "3s"},
+        "dns_config": {"recursor_timeout": "1500ms", "service_ttl": {"web": "4s"}, "node_ttl": "3s"},
     }
     with Pairs(real_consul, loopback, tmp_path_factory).running(config) as pair:
         for agent in pair:

@@ -106,9 +106,13 @@ def test_registrations_survive_the_death_of_rpc_core_and_of_everything(agent: Ag
 def test_what_others_put_on_our_node_goes_and_what_they_take_away_comes_back(agent: Agent) -> None:
     """With the full sync that follows the news of a leader."""
     put(agent, "/v1/agent/service/register", WEB)
-    put(agent, "/v1/catalog/register", {"Node": "node1", "SkipNodeUpdate": True, "Service": {"Service": "foreign"}})
-    put(agent, "/v1/catalog/deregister", {"Node": "node1", "ServiceID": "web"})
-    assert in_catalog(agent) == {"foreign", "configured"}
+
+    def changed_by_others() -> bool:
+        put(agent, "/v1/catalog/register", {"Node": "node1", "SkipNodeUpdate": True, "Service": {"Service": "foreign"}})
+        put(agent, "/v1/catalog/deregister", {"Node": "node1", "ServiceID": "web"})
+        return in_catalog(agent) == {"foreign", "configured"}
+
+    wait_until(changed_by_others, what="a moment between full syncs: the next may come at any time")
     agent.wait_restarted("rpc_core", agent.kill("rpc_core"))
     wait_until(lambda: in_catalog(agent) == {"web", "configured"}, what="our services alone")
     assert "consul" in agent.http("GET", "/v1/catalog/node/node1").json()["Services"]
