@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from random import Random
 from typing import Any
 
@@ -48,6 +50,7 @@ _log = log.get_logger("agent.http")
 
 _SERVER_S = 45.0
 """How long after the hold timeout a client's connection to a server that hangs is given up at the latest."""
+_started_s = attrgetter("started_s")
 
 
 class Links:
@@ -333,7 +336,8 @@ class Gateway:
         now, name = self._clock(), f"consul.http.{requests[0].method}.{metric}"
         for request in requests:
             request.channel.finish(request, data)
-            metrics.sample(name, (now - request.started_s) * 1000)
+        for started_s, together in groupby(requests, _started_s):
+            metrics.sample(name, (now - started_s) * 1000, times=len(list(together)))
 
     def note_finished(self, request: Request, metric: str) -> None:
         """Metric and debug line of a finished API request."""

@@ -33,6 +33,9 @@ class Channel(Protocol):
         """A part of an answer whose end is not known yet."""
 
 
+Said = tuple[str, str, str, str, Mapping[str, str], int, bool, bool, bool, bytes]
+
+
 class Request:
     """One request with its body.
 
@@ -86,12 +89,15 @@ class Request:
         plain: bool = False,
     ) -> None:
         """Raises TargetError."""
-        self.channel, self.method, self.target, self.fields = channel, method, target, fields
-        self.remote, self.version, self.keep_alive, self.gzip = remote, version, keep_alive, gzip
-        self.plain, self.head = plain, b""
-        self.body, self.body_complete, self.content_length = b"", True, 0
+        self.method, self.target, self.fields, self.version = method, target, fields, version
+        self.keep_alive, self.gzip, self.plain, self.head = keep_alive, gzip, plain, b""
         self.path, self.raw_query = split_target(target)
         self.writes = method != "GET" and method != "HEAD" and method != "OPTIONS"
+        self._begin(channel, remote)
+
+    def _begin(self, channel: Channel, remote: str) -> None:
+        self.channel, self.remote = channel, remote
+        self.body, self.body_complete, self.content_length = b"", True, 0
         self.started_s = 0.0
         self.output: bytes | None = None
         self.backlog: list[bytes] | None = None
@@ -103,6 +109,31 @@ class Request:
         """Takes the answer as it is, for a door that does not want bytes."""
         self._query: dict[str, list[str]] | None = None
         self.spooled: SpooledBody
+
+    def said(self) -> Said:
+        """What another request with the same bytes says, too."""
+        return (
+            self.method,
+            self.target,
+            self.path,
+            self.raw_query,
+            self.fields,
+            self.version,
+            self.keep_alive,
+            self.gzip,
+            self.plain,
+            self.head,
+        )
+
+    @classmethod
+    def again(cls, said: Said, channel: Channel, remote: str) -> Request:
+        """A reading request without a body that came before, byte for byte."""
+        one = cls.__new__(cls)
+        one.method, one.target, one.path, one.raw_query, one.fields = said[:5]
+        one.version, one.keep_alive, one.gzip, one.plain, one.head = said[5:]
+        one.writes = False
+        one._begin(channel, remote)
+        return one
 
     @property
     def query(self) -> dict[str, list[str]]:

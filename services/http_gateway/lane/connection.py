@@ -155,6 +155,10 @@ class Connection:
                 self._output_bytes = len(answer)
                 self.deadline = now + self._limits.idle_timeout_s
                 return
+            said = self._parser.find(data)
+            if said is not None:
+                self._repeat(Request.again(said, self, self.remote), now)
+                return
         if self._buffer:
             self._buffer += data
             if self._current is None and self._held is None and not self._head_is_complete():
@@ -162,6 +166,14 @@ class Connection:
             data = bytes(self._buffer)
             self._buffer.clear()
         self._pump(data, now)
+
+    def _repeat(self, request: Request, now: float) -> None:
+        """A request that was taken before as it is, with nothing before or behind it."""
+        request.started_s = now
+        self._pumping = True
+        self._hand_over(request)
+        self._pumping = False
+        self.deadline = math.inf if self._pending else now + self._limits.idle_timeout_s
 
     def receive_end(self, now: float) -> None:
         """The client has shut down its sending side. What it asked for completely is still answered."""
@@ -307,8 +319,9 @@ class Connection:
                 if block.expects_continue and version == 11:
                     self._invite_body()
                 return
-        else:
+        elif alone:
             request.head = alone
+            self._parser.learn(request)
         self._hand_over(request)
 
     def _expect_body(self, request: Request, length: int, limit: int, chunked: bool, now: float) -> None:

@@ -14,9 +14,12 @@ from collections.abc import Mapping
 
 import httptools
 
+from services.http_gateway.message import Request, Said
+
 HEAD_BYTES_MAX = (1 << 20) + 4096
 """Request line and headers together; Go's limit."""
 _REMEMBERED_BLOCKS_MAX = 512
+_REMEMBERED_HEADS_MAX = 1024
 _REMEMBERED_BYTES_MAX = 2048
 _BODY_BYTES_MAX = (1 << 63) - 1
 
@@ -81,10 +84,21 @@ class _Collector:
 
 
 class HeadParser:
-    """Turns heads into (method, target, version, block). Shared by all connections of a process."""
+    """Turns heads into (method, target, version, block). Shared by all connections of a process.
+
+    find: what was learned of a request that was these bytes, None if nothing"""
 
     def __init__(self) -> None:
         self._blocks: dict[bytes, HeaderBlock] = {}
+        self._said: dict[bytes, Said] = {}
+        self.find = self._said.get
+
+    def learn(self, request: Request) -> None:
+        """It was well-formed, and all of it are the bytes of its head: the next one like it need not be parsed."""
+        if request.method == "GET" and len(request.head) <= _REMEMBERED_BYTES_MAX:
+            if len(self._said) >= _REMEMBERED_HEADS_MAX:
+                self._said.clear()
+            self._said[request.head] = request.said()
 
     def parse(self, head: bytes) -> tuple[str, str, int, HeaderBlock]:
         """`head` is everything before the empty line. Version is 10 or 11. Raises HeadError.

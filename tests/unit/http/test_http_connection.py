@@ -64,6 +64,38 @@ def test_a_request_comes_out_with_path_query_fields_and_body() -> None:
     assert request.keep_alive
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET % b"a%2Fb?raw&index=7",
+        b"GET http://a/v1/kv/x?stale HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /v1/kv/x HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nX-Consul-Token: t\r\n\r\n",
+        b"GET /v1/kv/x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+        b"HEAD /v1/kv/x HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"DELETE /v1/kv/x HTTP/1.1\r\nHost: a\r\n\r\n",
+    ],
+)
+def test_the_same_bytes_again_are_the_same_request(head: bytes) -> None:
+    harness = Harness(inline=True)
+    for harness.now in (1001.0, 1002.0, 1003.0):
+        harness.feed(head).connection.settle(harness.now)
+    seen = [{name: getattr(one, name, None) for name in Request.__slots__} for one in harness.requests]
+    assert [one.pop("started_s") for one in seen] == [1001.0, 1002.0, 1003.0]
+    assert seen[0] == seen[1] == seen[2]
+    assert len(harness.connection.output) == 3
+    assert harness.connection.idle is False
+    assert harness.connection.deadline == 1003.0 + LIMITS.idle_timeout_s
+
+
+def test_the_same_last_request_of_another_connection_is_its_last_too() -> None:
+    parser = HeadParser()
+    for _ in range(2):
+        harness = Harness(inline=True)
+        harness.connection._parser = parser
+        harness.feed(b"GET /v1/kv/x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert harness.connection.closing
+
+
 def test_answers_leave_in_the_order_of_the_requests_whatever_the_order_they_are_ready_in() -> None:
     harness = Harness().feed(GET % b"1" + GET % b"2" + GET % b"3")
     first, second, third = harness.requests
