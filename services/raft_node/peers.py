@@ -218,10 +218,16 @@ class _Lane:
         """Ends the conversation when an answer is overdue. A task of its own: a deadline for each read would cost more
         than the read."""
         while True:
-            oldest = self._outstanding[0].give_up_at if self._outstanding else math.inf
-            if trio.current_time() >= oldest:
-                raise trio.TooSlowError
-            await trio.sleep_until(min(oldest, trio.current_time() + self._timeout_s))
+            await trio.sleep_until(min(self._oldest_ends, trio.current_time() + self._timeout_s))
+            if trio.current_time() >= self._oldest_ends:
+                # Where the whole process stood still, the answer may be there and wait for its turn.
+                await trio.lowlevel.checkpoint()
+                if trio.current_time() >= self._oldest_ends:
+                    raise trio.TooSlowError
+
+    @property
+    def _oldest_ends(self) -> float:
+        return self._outstanding[0].give_up_at if self._outstanding else math.inf
 
     async def _read(self, stream: trio.abc.Stream) -> None:
         decoder, flusher = wire.AnswerDecoder(), Flusher.current()

@@ -101,6 +101,7 @@ class RaftNode:
         """It goes on as the leader that the page shows. So local reads need not stop meanwhile."""
         self._page_due = False
         """Whether the page says something else than the core."""
+        self._page_applied = 0
         self._ready = False
         """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
@@ -275,6 +276,8 @@ class RaftNode:
         self.methods.results.flush()
         if changes is not None and changes[1]:
             self.server.publish("changes", changes)
+        if index < self._page_applied:
+            self._write_page()  # another state has taken the place of one that went further
         self._page_due = True
 
     def stalled(self, reason: str) -> None:
@@ -362,6 +365,7 @@ class RaftNode:
         # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
         ready = core.all_acknowledged_is_applied(self.replica.applied_index)
         ready = ready or (self._holds_all and core.role == LEADER and state.is_sole_server)
+        self._page_applied = self.replica.applied_index
         self._page.write(
             Leadership(
                 core.role.lower(),

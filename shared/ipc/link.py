@@ -263,8 +263,6 @@ class Link:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(transport.finish_sending)
                 transport.write(frames.encode((frames.HELLO, frames.PROTOCOL_VERSION, self._name)))
-                for topic in self._subscriptions:
-                    transport.write(frames.encode((frames.SUBSCRIBE, topic)))
                 await self._read(transport)
                 nursery.cancel_scope.cancel()
         finally:
@@ -273,6 +271,8 @@ class Link:
 
     def _came_up(self, transport: Transport) -> None:
         self._transport = transport
+        for topic in self._subscriptions:  # here and not before: from now on `subscribe` sends its own
+            transport.write(frames.encode((frames.SUBSCRIBE, topic)))
         for callback in self._on_up:
             callback()
         for call in self._calls.unsent():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -99,6 +100,30 @@ async def test_it_begins_again_where_the_neighbour_is_away(tmp_path: Path) -> No
         await nursery.start(link.run)
         hub.register([WATCHED], woken.set)
         await nursery.start(Server(path, name="raft_node").run)
+        with trio.fail_after(DEADLINE_S):
+            await woken.wait()
+        nursery.cancel_scope.cancel()
+
+
+async def test_it_begins_again_where_the_neighbour_has_not_greeted_yet(tmp_path: Path) -> None:
+    """Registered between the connection and the greeting of a neighbour that is busy."""
+    path = str(tmp_path / "raft.sock")
+    woken = trio.Event()
+    async with trio.open_nursery() as nursery:
+        link, hub = Link(path, name="test"), WatchHub()
+        ChangeFeed(link, hub)._rest()
+        server = Server(path, name="raft_node")
+        admit = server._admit
+
+        def admit_late(sock: socket.socket, connections: trio.Nursery) -> None:
+            assert not link.connected
+            hub.register([WATCHED], woken.set)
+            admit(sock, connections)
+
+        server._admit = admit_late  # type: ignore[method-assign]
+        await nursery.start(link.run)
+        await nursery.start(server.run)
+        link.post("Echo", None, lambda value, error: None, timeout_s=DEADLINE_S)
         with trio.fail_after(DEADLINE_S):
             await woken.wait()
         nursery.cancel_scope.cancel()

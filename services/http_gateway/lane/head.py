@@ -20,6 +20,7 @@ HEAD_BYTES_MAX = (1 << 20) + 4096
 """Request line and headers together; Go's limit."""
 _REMEMBERED_BLOCKS_MAX = 512
 _REMEMBERED_HEADS_MAX = 1024
+_REMEMBERED_HEAD_BYTES_MAX = 1024
 _REMEMBERED_BYTES_MAX = 2048
 _BODY_BYTES_MAX = (1 << 63) - 1
 
@@ -95,7 +96,7 @@ class HeadParser:
 
     def learn(self, request: Request) -> None:
         """It was well-formed, and all of it are the bytes of its head: the next one like it need not be parsed."""
-        if request.method == "GET" and len(request.head) <= _REMEMBERED_BYTES_MAX:
+        if request.method == "GET" and len(request.head) <= _REMEMBERED_HEAD_BYTES_MAX:
             if len(self._said) >= _REMEMBERED_HEADS_MAX:
                 self._said.clear()
             self._said[request.head] = request.said()

@@ -81,3 +81,18 @@ async def test_a_leader_whose_state_has_no_room_answers_no_reads_before_it_has(
     node.replica.read(waiter)
     assert waiter.answers[1:] == [3]
     storage.close()
+
+
+async def test_the_page_never_says_more_than_a_state_that_begins_anew_holds(tmp_path: Path) -> None:
+    """Followers answer confirmed reads by it while the rest of the event, with its waits for the disk, is performed."""
+    config = RuntimeConfig.dev(tmp_path)
+    storage = open_storage(config)
+    node = RaftNode(config, storage, random.Random(1))
+    page = LeadershipPage.open(os.path.join(config.state_dir, FILE))
+    node.replica.applied_index = 50
+    node.guarded(lambda: node.applied(50, None))
+    assert page.read().applied_index == 50
+    node.replica.applied_index = 0
+    node.applied(0, None)
+    assert page.read().applied_index == 0
+    storage.close()
