@@ -15,9 +15,9 @@ from services.raft_node.core import events as ev
 from services.raft_node.core.messages import AppendEntries, AppendEntriesReply
 from services.raft_node.core.types import VOTER, Server
 
-TIMEOUT_S = 0.5
+TIMEOUT_S = 1.0
 DEADLINE_S = 30
-STALLS = 6
+STALLS = 5
 """Which of two tasks that are both due trio runs first is random."""
 
 
