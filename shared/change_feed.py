@@ -1,7 +1,7 @@
 """ChangeFeed: raft_node's change records, brought to those who wait for one, as long as anybody does.
 
-Each record wakes the process that subscribes to them. On servers whose clients only write, which is most of what
-followers do, that would be the larger part of a write's price, and in vain (decision 030)."""
+Each record wakes the process that subscribes to them. Where clients only write that would be for nothing, at every
+server of the cluster (decision 030)."""
 
 from __future__ import annotations
 

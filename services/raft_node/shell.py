@@ -102,6 +102,7 @@ class RaftNode:
         self._page_due = False
         """Whether the page says something else than the core."""
         self._page_applied = 0
+        """The applied index that the page says."""
         self._ready = False
         """Whether the page said last that local reads may begin."""
         self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)

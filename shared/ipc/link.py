@@ -93,7 +93,7 @@ class Link:
     ) -> None:
         """`callback(value)` for every event of `topic`, in order. Events from before the subscription has reached the
         neighbour, now or after a reconnect, are missing: look at the current state again in `begun()`, which is called
-        whenever it has."""
+        whenever it has (one per topic, given with its first subscription)."""
         if begun is not None:
             self._on_subscribed[topic] = begun
         self._subscriptions.setdefault(topic, []).append(callback)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -73,12 +74,20 @@ class Exchange:
                 await trio.sleep(0.005)
 
 
-async def test_an_answer_that_came_while_the_process_stood_still_is_taken(follower: Follower) -> None:
+@asynccontextmanager
+async def exchanging(follower: Follower) -> AsyncIterator[Exchange]:
+    """A lane with a connection on which one request was answered."""
     exchange = Exchange(follower)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(exchange.lane.run)
         exchange.ask()
         await exchange.replied(1)
+        yield exchange
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_answer_that_came_while_the_process_stood_still_is_taken(follower: Follower) -> None:
+    async with exchanging(follower) as exchange:
         assert follower.answered.acquire(timeout=DEADLINE_S)
         connection = exchange.lane._outgoing
         for number in range(STALLS):
@@ -88,15 +97,10 @@ async def test_an_answer_that_came_while_the_process_stood_still_is_taken(follow
             await exchange.replied(number + 2)
         assert None not in exchange.replies
         assert exchange.lane._outgoing is connection
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_answer_that_does_not_come_ends_the_connection(follower: Follower) -> None:
-    exchange = Exchange(follower)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(exchange.lane.run)
-        exchange.ask()
-        await exchange.replied(1)
+    async with exchanging(follower) as exchange:
         follower.silent = True
         exchange.ask()  # answered still: it was asked while the follower waited for it
         await exchange.replied(2)
@@ -105,4 +109,3 @@ async def test_an_answer_that_does_not_come_ends_the_connection(follower: Follow
         await exchange.replied(3)
         assert exchange.replies[2] is None
         assert trio.current_time() - started >= TIMEOUT_S
-        nursery.cancel_scope.cancel()
