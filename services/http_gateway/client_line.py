@@ -16,7 +16,10 @@ ASK_TIMEOUT_S: Final = 10.0
 
 
 class ClientLine(ServerLine):
-    """rpc_core hears what calls meet: which server is asked is one decision for the whole agent."""
+    """rpc_core hears what calls meet: which server is asked is one decision for the whole agent. knows_many_reads:
+    whether that server understands shared.many_reads, as none but ours do."""
+
+    knows_many_reads = False
 
     def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None]) -> None:
         super().__init__(bind_host, after_batch)

@@ -18,6 +18,8 @@ from services.http_gateway.agent_cache import KnownValues
 from services.http_gateway.asking import Asking
 from services.http_gateway.cache import AnswerCache
 from services.http_gateway.call import VARY, Call
+from services.http_gateway.client_line import ClientLine
+from services.http_gateway.confirming import Confirming
 from services.http_gateway.errors import HttpError, MethodNotAllowedError
 from services.http_gateway.go_http import DateLine, render
 from services.http_gateway.message import Request, Response, parse_query
@@ -80,7 +82,7 @@ class Gateway:
         self.moment = Moment(reader, page, self.date)
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
-        self._own_rounds = Rounds(self, self._post_own_round, links.raft.flush)
+        self._own_rounds = Rounds(self, self._post_own_round, self._flush_own_round)
         self._leaders_rounds = Rounds(self, partial(ask_leader, self, True), self.flush_calls, at_once=2)
         self._leases_rounds = Rounds(self, partial(ask_leader, self, False), self.flush_calls, at_once=2)
         self.leader_without_index = ""
@@ -89,8 +91,12 @@ class Gateway:
         self._logs_requests = False
         self.asking: Asking | None = None
         """How a client agent reads."""
-        self.line: ServerLine | None = None
-        """The way to a server past rpc_core."""
+        self.line: ClientLine | None = None
+        """A client's way to the server that its rpc_core names."""
+        self.door: ServerLine | None = None
+        """The way to the leader's raft_node."""
+        self.confirming: Confirming | None = None
+        """How a leader asks other voters."""
         self.known_values = KnownValues()
         self.hub = WatchHub()
         self.blocking = Blocking(self, rng, clock)
@@ -102,10 +108,11 @@ class Gateway:
         if not config.server:
             self.asking = Asking(self)
 
-    def use_line(self, line: ServerLine) -> None:
-        """Send what a client reads and writes, and a follower writes and asks the leader, by `line` where it may."""
-        self.line = self.writes.line = line
-        self._configure_line(line)
+    def use_lines(self, door: ServerLine, line: ClientLine | None) -> None:
+        """Send what clients and followers write, and what followers ask the leader, by `door` where it may go so; what
+        clients read, and write where there is no door, by `line`."""
+        self.door, self.line = self.writes.door, self.writes.line = door, line
+        self._configure_lines()
 
     def use_config(self, config: RuntimeConfig) -> None:
         """At start and on reload."""
@@ -115,15 +122,16 @@ class Gateway:
         self.policy = Policy(config)
         self.rpc_timeout_s = config.performance.rpc_hold_timeout_s + (1.0 if config.server else _SERVER_S)
         self.writes.may_pass = not config.limits.limits_calls
-        if self.line is not None:
-            self._configure_line(self.line)
+        self._configure_lines()
         self.cache, self.repeats = AnswerCache(), Repeats()
         self.known_values.distrust_all()
         self.set_command = SetCommand(config.datacenter, config.acl.tokens.default)
 
-    def _configure_line(self, line: ServerLine) -> None:
-        line.may_pass = not self.config.limits.limits_calls
-        line.hold_timeout_s = self.config.performance.rpc_hold_timeout_s
+    def _configure_lines(self) -> None:
+        for line in (self.door, self.line):
+            if line is not None:
+                line.may_pass = not self.config.limits.limits_calls
+                line.hold_timeout_s = self.config.performance.rpc_hold_timeout_s
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -152,8 +160,9 @@ class Gateway:
     def flush_calls(self) -> None:
         """Send what was posted to rpc_core or a server now, instead of at the end of the batch."""
         self.rpc.flush()
-        if self.line is not None:
-            self.line.flush()
+        for line in (self.door, self.line):
+            if line is not None:
+                line.flush()
 
     def wait_s(self, options: ReadOptions) -> float:
         """How long a blocking query waits, without jitter: the default for none, never more than the maximum."""
@@ -172,6 +181,19 @@ class Gateway:
         return self._leaders_rounds if consistent else self._leases_rounds
 
     def _post_own_round(self, on_done: OnDone) -> None:
+        if self.confirming is not None:
+            self.confirming.ask(on_done)
+        else:
+            self.ask_raft_node(on_done)
+
+    def _flush_own_round(self) -> None:
+        self.links.raft.flush()
+        if self.confirming is not None:
+            self.confirming.flush()
+
+    def ask_raft_node(self, on_done: OnDone) -> None:
+        """on_done is called with the index up to which the state has to be applied, once this server's raft_node has
+        had its leadership confirmed."""
         self.links.raft.post("Raft.ReadIndex", None, on_done, timeout_s=self.rpc_timeout_s, retry_safe=True)
 
     # -- requests -------------------------------------------------------------------------------

@@ -15,12 +15,12 @@ from shared.state.snapshot import Snapshot
 
 
 class Moment:
-    """`reader` is None on a client agent. Belongs to the event loop."""
+    """`reader` is None on a client agent. Belongs to the event loop. page: the leadership page."""
 
-    __slots__ = ("_date_bytes", "_in_batch", "_leadership", "_leads", "_mark", "_page", "_reader", "_snap", "date")
+    __slots__ = ("_date_bytes", "_in_batch", "_leadership", "_leads", "_mark", "_reader", "_snap", "date", "page")
 
     def __init__(self, reader: StateReader | None, page: LeadershipPage, date: DateLine) -> None:
-        self._reader, self._page, self.date = reader, page, date
+        self._reader, self.page, self.date = reader, page, date
         self._in_batch = False
         self._snap: Snapshot | None = None
         self._mark: tuple[int, int] | None = None
@@ -68,7 +68,7 @@ class Moment:
     def leadership(self) -> Leadership:
         leadership = self._leadership
         if leadership is None:
-            leadership = self._page.read()
+            leadership = self.page.read()
             if self._in_batch:
                 self._leadership = leadership
         return leadership

@@ -1,4 +1,4 @@
-"""How far is the leader? What a follower's rounds ask (Proconsul.ReadIndex), by the gateway's line or rpc_core."""
+"""How far is the leader? What a follower's rounds ask, at the door of the leader's raft_node or by rpc_core."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 from services.http_gateway.rounds import is_unknown_method
 from shared.ipc.calls import OnDone
 from shared.ipc.errors import IpcError, RemoteError
-from shared.structs.errors import WireTypeError
-from shared.structs.wire import pack, unpack
 
 if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
 
 METHOD: Final = "Proconsul.ReadIndex"
-_INDEX_BYTES_MAX: Final = 9
 
 
 def ask_leader(gateway: Gateway, consistent: bool, on_done: OnDone) -> None:
-    """on_done is called with a Raft index. consistent: with a round of heartbeats behind it."""
-    leader = gateway.moment.leadership().leader_address
+    """on_done is called with a Raft index. consistent: confirmed by a quorum, otherwise by the leader's lease."""
+    leadership = gateway.moment.page.read()
+    leader = leadership.leader_address
 
     def answered(index: Any, error: IpcError | None) -> None:
         if is_unknown_method(error):
@@ -28,20 +26,15 @@ def ask_leader(gateway: Gateway, consistent: bool, on_done: OnDone) -> None:
             error = RemoteError("rpc", "rpc error making call: the answer is no index")
         on_done(index, error)
 
-    def by_line(packed: Any, error: IpcError | None) -> None:
-        answered(None if error is not None else _unpacked(packed), error)
-
     def by_rpc_core(timeout_s: float) -> None:
+        payload = {"Datacenter": gateway.config.datacenter, "RequireConsistent": consistent}
         gateway.rpc.post(METHOD, payload, answered, timeout_s=timeout_s, retry_safe=True)
 
-    payload = {"Datacenter": gateway.config.datacenter, "RequireConsistent": consistent}
-    line, timeout_s = gateway.line, gateway.rpc_timeout_s
-    if line is None or not line.post(METHOD, pack(payload), by_line, by_rpc_core, timeout_s=timeout_s, repeatable=True):
+    # The term is read after the reads came: it is this server's own confirmation that nobody else led before them.
+    method, payload = ("Raft.ReadIndex", [gateway.config.raft_id, leadership.term]) if consistent else _LEASE
+    door, timeout_s = gateway.door, gateway.rpc_timeout_s
+    if door is None or not door.post(method, payload, answered, by_rpc_core, timeout_s=timeout_s, repeatable=True):
         by_rpc_core(timeout_s)
 
 
-def _unpacked(packed: bytes) -> Any:
-    try:
-        return unpack(packed) if len(packed) <= _INDEX_BYTES_MAX else None
-    except WireTypeError:
-        return None
+_LEASE: Final = ("Raft.LeaseIndex", None)

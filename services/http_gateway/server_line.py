@@ -2,7 +2,8 @@
 
 The connections are the gateway's own. What the line cannot take or bring to an end (no connection yet, calls that are
 limited, a server that says nothing, a call that may be tried again) goes by rpc_core, which has all the patience and
-the rules for it. A client calls the server that its rpc_core names (client_line), a follower its leader (leader_line).
+the rules for it. A client reads from the server that its rpc_core names (client_line) and writes to the leader
+(client_door), a follower does both with its leader (leader_line).
 """
 
 from __future__ import annotations
@@ -49,16 +50,15 @@ class LineCall:
 
 
 class ServerLine(ABC):
-    """One per gateway. bind_host: see ServerPool. after_batch: called when calls were answered, before what that led to
-    leaves. may_pass: whether calls need not be counted by rpc_core. hold_timeout_s: for how long calls are held that
-    meet no leader."""
+    """bind_host: see ServerPool. after_batch: called when calls were answered, before what that led to leaves. doors:
+    calls go to doors of raft_nodes, not to the methods of rpc_core. may_pass: whether calls need not be counted by
+    rpc_core. hold_timeout_s: for how long calls are held that meet no leader."""
 
-    knows_many_reads = False
-    """Whether the server understands shared.many_reads."""
-
-    def __init__(self, bind_host: str, after_batch: Callable[[], None]) -> None:
+    def __init__(self, bind_host: str, after_batch: Callable[[], None], *, doors: bool = False) -> None:
         self._after_batch = after_batch
-        self._pool = ServerPool(bind_host, idle_timeout_s=IDLE_TIMEOUT_S, after_batch=after_batch, only_proven=True)
+        self._pool = ServerPool(
+            bind_host, idle_timeout_s=IDLE_TIMEOUT_S, after_batch=after_batch, only_proven=True, doors=doors
+        )
         self._pool.on_silent = self._silent
         self.may_pass, self.hold_timeout_s = False, 0.0
         self._address, self._dial_from, self._dial_pause_s = "", 0.0, DIAL_PAUSE_S
@@ -100,21 +100,25 @@ class ServerLine(ABC):
     def on_silence(self, address: str) -> None:  # noqa: B027
         """Nothing comes from a server any more."""
 
+    def on_unreachable(self, address: str) -> None:  # noqa: B027
+        """An attempt to connect has led to nothing."""
+
     # -- calls --------------------------------------------------------------------------------------
 
     def post(
         self,
         method: str,
-        body: bytes,
+        body: Any,
         on_done: OnDone,
         otherwise: Callable[[float], None],
         *,
         timeout_s: float,
         repeatable: bool = False,
     ) -> bool:
-        """Send a call. body: the request in msgpack; on_done gets the reply so, too. repeatable: doing it twice changes
-        nothing. Either on_done or otherwise is called once; otherwise(seconds left): the call has to go by rpc_core
-        after all, which can do no harm. False: so it has from the beginning, and neither will be called."""
+        """Send a call. body: the request in msgpack, and on_done gets the reply so, too; at a door, both as they are.
+        repeatable: doing it twice changes nothing. Either on_done or otherwise is called once; otherwise(seconds left):
+        the call has to go by rpc_core after all, which can do no harm. False: so it has from the beginning, and neither
+        will be called."""
         address, pool = self.server(), self._pool
         if not address or not self.may_pass or pool.is_silent(address):
             return False
@@ -142,6 +146,8 @@ class ServerLine(ABC):
             self._dial_from = now + self._dial_pause_s
             self._dial_pause_s = min(2 * self._dial_pause_s, DIAL_PAUSE_MAX_S)
             self._pool.open(address)
+        elif not self._pool.is_dialing(address):
+            self.on_unreachable(address)
 
     def _replied(self, call: LineCall, value: Any, error: ServerCallError | None) -> None:
         self._calls.discard(call)

@@ -12,7 +12,9 @@ import trio
 
 from services.http_gateway.asking import PATIENCE_S, Asking
 from services.http_gateway.call import Call
+from services.http_gateway.client_door import ClientDoor
 from services.http_gateway.client_line import ClientLine
+from services.http_gateway.confirming import Confirming
 from services.http_gateway.errors import HttpError
 from services.http_gateway.gateway import Gateway, Links
 from services.http_gateway.lane.connection import ConnectionLimits
@@ -73,13 +75,17 @@ class HttpGateway:
         self._earlier = trio.Event()
         self._slow_tasks = 0
         self._wire_up(list(made.values()))
-        host, links, after = split_host_port(config.rpc_bind_addr)[0], self._links, self._after_neighbour
-        leadership = self.gateway.moment.leadership
-        self.gateway.use_line(
-            LeaderLine(links.raft, leadership, config.rpc_advertise_addr, host, after)
-            if config.server
-            else ClientLine(links.rpc, host, after)
-        )
+        self._use_lines(split_host_port(config.rpc_bind_addr)[0])
+
+    def _use_lines(self, host: str) -> None:
+        gateway, links, after = self.gateway, self._links, self._after_neighbour
+        if not self._config.server:
+            line = ClientLine(links.rpc, host, after)
+            gateway.use_lines(ClientDoor(line, host, after), line)
+            return
+        page, raft = gateway.moment.page, links.raft
+        gateway.use_lines(LeaderLine(raft, page.read, host, after), None)
+        gateway.confirming = Confirming(page, gateway.ask_raft_node, lambda: raft.connected, host, after)
 
     def _wire_up(self, links: list[Link]) -> None:
         gateway = self.gateway
@@ -114,8 +120,9 @@ class HttpGateway:
             nursery.start_soon(self._expire_waits)
             if self.gateway.asking is not None:
                 nursery.start_soon(ask_again, self.gateway.asking)
-            if self.gateway.line is not None:
-                nursery.start_soon(self.gateway.line.run)
+            for line in (self.gateway.door, self.gateway.line, self.gateway.confirming):
+                if line is not None:
+                    nursery.start_soon(line.run)
             for address in config.http_listeners:
                 _log.info("Started HTTP server", address=_shown(address), network=_network(address))
             if config.https_listeners:

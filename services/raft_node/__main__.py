@@ -31,6 +31,8 @@ async def main(ctx: ServiceContext) -> None:
                 await nursery.start(node.run)
             except SocketPathError as error:
                 raise StartError(str(error)) from error
+            ctx.on_stop(node.door.drain)
+            ctx.on_reload(node.door.configure)
             gc.collect()
             gc.freeze()
             gc.set_threshold(_GC_THRESHOLD, 20, 50)

@@ -23,11 +23,19 @@ class AddressBook:
     def __init__(self, connect: Connect = connect_plain) -> None:
         self._connect = connect
         self._known: dict[str, str] = {}
+        self.changes = 0
+        """How often something else was known than before."""
 
     def update(self, addresses: Mapping[str, str]) -> None:
         """All that is known now. A server that has gone keeps the last address that was seen of it."""
-        self._known.update(addresses)
+        before = self._known
+        self._known = {**before, **addresses}
+        self.changes += self._known != before
+
+    def of(self, server: Server) -> str:
+        """Where it is now, for all that is known."""
+        return self._known.get(server.id, server.address)
 
     async def connect(self, server: Server) -> trio.abc.Stream:
         """Raises OSError."""
-        return await self._connect(server._replace(address=self._known.get(server.id, server.address)))
+        return await self._connect(server._replace(address=self.of(server)))

@@ -11,10 +11,12 @@
     Raft.Snapshot            -> {"id", "index", "term"}; takes one now
     Raft.SaveSnapshot, Raft.RestoreSnapshot   see user_snapshots
     Raft.Addresses           (notification) {id: "ip:port"}: where gossip sees the servers
-    Raft.Handoff             (notification with one descriptor) {"source": address}: a connection of another server
+    Raft.Handoff             (notification with one descriptor) {"source": address, "door": bool}: a connection of
+                             another server, or of another agent's gateway to the `door`
     Metrics.Dump
 
-Failures: `rpc` with the text for the client, `not_leader` (data: {"leader": address}), `no_leader`, `bad_request`,
+Failures: `rpc` with the text for the client, `not_leader` (data: {"leader": address, "door": whether it has one}),
+`no_leader`, `bad_request`,
 `unavailable` when a command cannot be applied for want of space, `change_pending` for a change of the configuration
 while the one before is not committed."""
 
@@ -61,8 +63,8 @@ class Methods:
         self._replica = node.replica
         self.results = Together()
         server = node.server
-        server.fast(_APPLY, self._apply)
-        server.fast("Raft.ReadIndex", self._read_index)
+        server.fast(_APPLY, self.apply)
+        server.fast("Raft.ReadIndex", self.read_index)
         server.fast("Raft.Barrier", self._barrier)
         server.fast("Raft.Configuration", self._configuration)
         server.fast("Raft.Stats", self._stats)
@@ -77,7 +79,8 @@ class Methods:
 
     # ---- proposals: collected here, flushed at the end of the batch of frames -----------------------------------
 
-    def _apply(self, request: Request) -> None:
+    def apply(self, request: Request) -> None:
+        """Propose the command that `request` brings; it is answered when that was applied."""
         command = request.payload
         if type(command) is not bytes or not command:
             request.fail("bad_request", "a command is a message type and a msgpack value, as bytes")
@@ -87,9 +90,10 @@ class Methods:
             items = chunking.entries_of(command, lambda: secrets.randbits(64))
             self._replica.propose([*[None] * (len(items) - 1), request], items)
 
-    def _read_index(self, request: Request) -> None:
+    def read_index(self, request: Request, voter: str = "", term: int = 0) -> None:
+        """voter, term: of the server whose question it is, see core.events.ReadIndex."""
         metrics.incr("consul.raft.verify_leader")
-        self._node.guarded(lambda: self._replica.read(request))
+        self._node.guarded(lambda: self._replica.read(request, voter, term))
 
     def _barrier(self, request: Request) -> None:
         metrics.incr("consul.raft.barrier")
@@ -105,10 +109,13 @@ class Methods:
             request.reply(index)
 
     def refused(self, request: Request, error: str) -> None:
+        """Nothing was done, because this server does not lead or cannot take more."""
         if error == NOT_LEADER:
-            leader = self._replica.core.state.leader_address
+            core = self._replica.core
+            leader = core.state.leader_address
             if leader:
-                request.fail("not_leader", error, {"leader": leader})
+                door = core.state.configurations.latest.id_of(leader) in core.election.pre_voters
+                request.fail("not_leader", error, {"leader": leader, "door": door})
             else:
                 request.fail("no_leader", NO_LEADER, {"leader": None})
         elif error == TRANSFER_IN_PROGRESS and request.method == _APPLY:
@@ -182,6 +189,6 @@ class Methods:
             for fd in request.fds:
                 os.close(fd)
             return
-        payload = request.payload
-        source = str(payload.get("source", "")) if isinstance(payload, dict) else ""
-        self._node.accept(socket.socket(fileno=request.fds[0]), source)
+        told = request.payload if isinstance(request.payload, dict) else {}
+        sock, source = socket.socket(fileno=request.fds[0]), str(told.get("source", ""))
+        self._node.accept(sock, source, door=told.get("door") is True)

@@ -20,6 +20,7 @@ from services.raft_node.log import (
     StorageError,
     Wal,
 )
+from services.raft_node.page import take_back
 from services.raft_node.recovery import Recovered, bootstrap, has_state, recover
 from services.raft_node.store_machine import StoreMachine
 from shared.config.runtime import RuntimeConfig
@@ -63,9 +64,8 @@ class Storage(NamedTuple):
 
 def open_storage(config: RuntimeConfig) -> Storage:
     """Raises StorageError, StateError or OSError, with what to change."""
-    by_id = config.raft_protocol >= peers_file.IDS_FROM_PROTOCOL
     settings = Settings(
-        config.node_id if by_id else config.rpc_advertise_addr,
+        config.raft_id,
         config.rpc_advertise_addr,
         config.raft.heartbeat_timeout_s,
         config.raft.election_timeout_s,
@@ -82,7 +82,7 @@ def open_storage(config: RuntimeConfig) -> Storage:
         lock = DirectoryLock(_raft_directory(config))
         _make_directory(config.state_dir, "-data-dir")
     page = LeadershipPage.create(os.path.join(config.state_dir, PAGE_FILE))
-    found = page.read()
+    found = take_back(page)
     store = StateStore.open(config.state_dir)
     resumed = store.trusted
     same_agent = _same_agent(os.path.join(config.state_dir, "agent"))

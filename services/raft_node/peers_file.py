@@ -15,10 +15,10 @@ from services.raft_node.log import Snapshots, StorageError
 from services.raft_node.log.wal import Wal
 from services.raft_node.machine import StateMachine
 from services.raft_node.recovery import Recovered
+from shared.config.runtime import IDS_FROM_RAFT_PROTOCOL
 
 PEERS: Final = "peers.json"
 INFO: Final = "peers.info"
-IDS_FROM_PROTOCOL: Final = 3
 """Raft protocol from which servers have ids of their own."""
 _BATCH_BYTES: Final = 1 << 20
 _CONFIGURATION_INDEX: Final = 1
@@ -147,10 +147,10 @@ def parse(data: bytes, raft_protocol: int) -> Configuration:
         value = json.loads(data[: end_of_first(data)])
     except JsonSyntaxError as error:
         raise PeersFileError(str(error)) from None
-    entry_type = "string" if raft_protocol < IDS_FROM_PROTOCOL else "raft.configEntry"
+    entry_type = "string" if raft_protocol < IDS_FROM_RAFT_PROTOCOL else "raft.configEntry"
     if value is not None and not isinstance(value, list):
         raise _mismatch(value, f"Go value of type []{entry_type}")
-    server = _address_only if raft_protocol < IDS_FROM_PROTOCOL else _entry
+    server = _address_only if raft_protocol < IDS_FROM_RAFT_PROTOCOL else _entry
     configuration = Configuration(tuple(server(item) for item in value or ()))
     try:
         check(configuration)

@@ -68,6 +68,10 @@ class Outlet(Protocol):
         """Everything up to `index` has taken effect. changes: of the state machine, None if it had no part in it."""
         ...
 
+    def committed(self, index: int) -> None:
+        """Everything up to `index` is committed. Said before a message leaves that tells another server so."""
+        ...
+
     def accepted(self, count: int) -> None:
         """That many proposals became log entries."""
         ...

@@ -171,9 +171,9 @@ class Replica:
                 return count
         return min(len(self._new_items), _BATCH_ENTRIES)
 
-    def read(self, waiter: Any) -> None:
-        """Asks for the index of a linearizable read."""
-        self.event(ev.ReadIndex(waiter))
+    def read(self, waiter: Any, voter: str = "", term: int = 0) -> None:
+        """Asks for the index of a linearizable read. voter, term: see ReadIndex."""
+        self.event(ev.ReadIndex(waiter, voter, term))
 
     def change_configuration(
         self, waiter: Any, command: str, server_id: str, address: str = "", prev_index: int = 0
@@ -253,6 +253,7 @@ class Replica:
             self._append(effect.entries)
         elif isinstance(effect, ev.Commit):
             self._commit_due = True
+            outlet.committed(effect.index)
         elif isinstance(effect, ev.Accepted):
             self._accepted(effect)
         elif isinstance(effect, ev.Send):

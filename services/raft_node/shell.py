@@ -14,7 +14,8 @@ import trio
 from services.raft_node.addresses import AddressBook
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
-from services.raft_node.core.types import LEADER, SnapshotMeta
+from services.raft_node.core.types import SnapshotMeta
+from services.raft_node.door import Door
 from services.raft_node.fsm.errors import FatalCommandError
 from services.raft_node.inbound import MAX_CONNECTIONS, Inbound, Slot
 from services.raft_node.installing import Installing
@@ -22,6 +23,7 @@ from services.raft_node.leader_watch import LeaderWatch
 from services.raft_node.log.errors import AppendError, StorageError
 from services.raft_node.methods import Methods
 from services.raft_node.opening import Storage
+from services.raft_node.page import PublishedLeadership
 from services.raft_node.peers import Peers
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking, is_due
@@ -31,7 +33,7 @@ from shared.config.runtime import RuntimeConfig
 from shared.ipc import Request, Server
 from shared.log import DEBUG, ERROR, INFO, WARN, get_logger
 from shared.state.errors import StateError
-from shared.state.leadership import FOREVER_NS, Leadership
+from shared.state.leadership import LEADER as LEADER_ROLE
 
 _log = get_logger("agent.server.raft")
 _fsm_log = get_logger("agent.server.fsm")
@@ -55,8 +57,6 @@ class RaftNode:
         self._config = config
         self._storage = storage
         self._rng = rng
-        self._page = storage.page
-        self._clock_offset_ns = time.monotonic_ns() - int(trio.current_time() * 1e9)
         self._timer = trio.Event()
         self._timer_deadline = math.inf
         self._fatal: list[Exception] = []
@@ -87,27 +87,22 @@ class RaftNode:
             self,
             trio.current_time,
         )
-        found = storage.found_leadership
-        self._holds_all = (
-            storage.resumed
-            and found.role == "leader"
-            and found.ready
-            and core.state.is_sole_server
-            and recovered.applied_index > 0
-        )
-        """A sole server that led, back after a kill: nobody else can have acknowledged anything, and it did so only for
-        what is in the state. Entries beyond that, for which there may be no room, keep nobody from reading."""
-        self._keep_page = storage.same_agent and self._holds_all
-        """It goes on as the leader that the page shows. So local reads need not stop meanwhile."""
-        self._page_due = False
-        """Whether the page says something else than the core."""
-        self._page_applied = 0
-        """The applied index that the page says."""
-        self._ready = False
-        """Whether the page said last that local reads may begin."""
-        self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self._batch_end)
+        self.server = Server(config.socket_path("raft"), name="raft_node", on_batch_end=self.batch_end)
         self.methods = Methods(self)
+        self.door = Door(self, config)
         self.addresses = AddressBook()
+        offset_ns = time.monotonic_ns() - int(trio.current_time() * 1e9)
+        found = storage.found_leadership
+        led_alone = storage.resumed and found.role == LEADER_ROLE and found.ready and core.state.is_sole_server
+        holds_all = led_alone and recovered.applied_index > 0
+        self._page = PublishedLeadership(
+            storage.page,
+            self.replica,
+            self.addresses,
+            offset_ns,
+            holds_all=holds_all,
+            keeps=storage.same_agent and holds_all,
+        )
         self.peers = Peers(self.feed, storage.snapshots, storage.settings, self.addresses.connect)
         self._leader_watch = LeaderWatch(self.feed)
         self._installing = Installing(self.replica, self.taking, self.guarded, lambda: time.time_ns() // 1_000_000)
@@ -117,7 +112,7 @@ class RaftNode:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                self._write_page()  # before anybody can ask: what an earlier run has left there is not to be believed
+                self._page.write()  # before anybody can ask: what an earlier run has left there is not to be believed
                 await nursery.start(self.server.run)
                 await nursery.start(self.peers.run)
                 self.guarded(self.replica.start)
@@ -140,9 +135,8 @@ class RaftNode:
         except _FATAL as error:
             self._end_with(error)
             raise
-        if self._page_due:
-            self._page_due = False
-            self._write_page()
+        if self._page.flush():
+            self._publish_leadership()
         self._rearm()
         self.methods.results.flush()
 
@@ -152,10 +146,12 @@ class RaftNode:
 
     def feed(self, event: ev.Event) -> None:
         """Gives the core an event."""
-        self._page_due = self._page_due or self.peers.active
+        if self.peers.active:
+            self._page.due = True
         self.guarded(lambda: self.replica.event(event))
 
-    def _batch_end(self) -> None:
+    def batch_end(self) -> None:
+        """All requests of one read were handled."""
         self.guarded(self.replica.flush)
 
     async def _stop_on_fatal(self) -> None:
@@ -233,8 +229,11 @@ class RaftNode:
 
     # ---- connections of other servers --------------------------------------------------------------------------
 
-    def accept(self, sock: socket.socket, source: str) -> None:
-        """Serves a connection that rpc_core has handed over; too many are closed."""
+    def accept(self, sock: socket.socket, source: str, *, door: bool = False) -> None:
+        """Serves a connection that rpc_core has handed over; too many are closed. door: of a gateway."""
+        if door and self._nursery is not None:
+            self._nursery.start_soon(self.door.serve, sock, source)
+            return
         if self._nursery is None or self._connections >= MAX_CONNECTIONS:
             _log.warn("closing a raft connection: too many", source=source)
             sock.close()
@@ -263,9 +262,10 @@ class RaftNode:
         self.methods.refused(waiter, error)
 
     def read_ready(self, waiter: Request, index: int) -> None:
-        # A leader applies as soon as it commits; only a state store without room can be behind.
-        applied = self.replica.applied_index
-        if applied >= index or self.replica.core.all_acknowledged_is_applied(applied):
+        # A leader applies as soon as it commits; only a state store without room can be behind. What no writer was told
+        # of no reader has to see, if there are no other servers where it could have been read.
+        applied, core = self.replica.applied_index, self.replica.core
+        if applied >= index or (core.state.is_sole_server and core.all_acknowledged_is_applied(applied)):
             waiter.reply(min(index, applied))
         else:
             waiter.fail("unavailable", self.replica.stall_reason or "entries are still being applied")
@@ -277,9 +277,7 @@ class RaftNode:
         self.methods.results.flush()
         if changes is not None and changes[1]:
             self.server.publish("changes", changes)
-        if index < self._page_applied:
-            self._write_page()  # another state has taken the place of one that went further
-        self._page_due = True
+        self._page.applied(index)
 
     def stalled(self, reason: str) -> None:
         if not self._stalled.is_set():
@@ -287,7 +285,7 @@ class RaftNode:
             self._stalled.set()
 
     def role_changed(self, effect: ev.RoleChanged) -> None:
-        self._write_page()
+        self._page.write()
         self._publish_leadership()
 
     def _publish_leadership(self) -> None:
@@ -330,6 +328,10 @@ class RaftNode:
     def count(self, name: str) -> None:
         metrics.incr(f"consul.{name}")
 
+    def committed(self, index: int) -> None:
+        if self.peers.active:
+            self._page.committed(index)
+
     def accepted(self, count: int) -> None:
         metrics.incr("consul.raft.apply", count)
         metrics.gauge("consul.raft.leader.dispatchNumLogs", count)
@@ -351,46 +353,6 @@ class RaftNode:
             self.guarded(lambda: self.replica.sync_done(reason))
         except Exception as caught:  # nobody above this could end the process in order
             self._end_with(caught)
-
-    # ---- the leadership page -----------------------------------------------------------------------------------
-
-    def _write_page(self) -> None:
-        core = self.replica.core
-        if core.role == LEADER:
-            self._keep_page = self._keep_page and not core.has_committed_in_term
-        if self._keep_page:
-            return
-        state = core.state
-        leader = state.leader_address
-        contact = state.last_contact
-        # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
-        ready = core.all_acknowledged_is_applied(self.replica.applied_index)
-        ready = ready or (self._holds_all and core.role == LEADER and state.is_sole_server)
-        self._page_applied = self.replica.applied_index
-        self._page.write(
-            Leadership(
-                core.role.lower(),
-                core.term,
-                state.configurations.latest.id_of(leader) if leader else "",
-                leader,
-                self._lease_end_ns(core.lease_end),
-                0 if contact == -math.inf else self._monotonic_ns(contact),
-                core.commit_index,
-                self.replica.applied_index,
-                ready,
-            )
-        )
-        if ready and not self._ready:
-            self._publish_leadership()
-        self._ready = ready
-
-    def _lease_end_ns(self, lease_end: float) -> int:
-        if lease_end == math.inf:
-            return FOREVER_NS
-        return 0 if lease_end == -math.inf else self._monotonic_ns(lease_end)
-
-    def _monotonic_ns(self, trio_time: float) -> int:
-        return max(0, int(trio_time * 1e9) + self._clock_offset_ns)
 
 
 def _sample_since(name: str, started: float) -> float:

@@ -25,8 +25,8 @@ TLS_RECORD_HANDSHAKE = 0x16
 TLS_ALERT_INTERNAL_ERROR = b"\x15\x03\x01\x00\x02\x02\x50"
 """What a TLS server without a certificate has to say: a fatal alert, "internal error"."""
 
-Handoff = Callable[[int, str], bool]
-"""Takes the descriptor of a Raft connection and its source; False if nobody is there to take it."""
+Handoff = Callable[[int, str, ConnectionKind], bool]
+"""Takes the descriptor of a connection to raft_node, its source and its kind; False if nobody is there to take it."""
 ServeSnapshot = Callable[[trio.SocketStream], Awaitable[None]]
 
 _BIND_ADVICE = {
@@ -169,9 +169,10 @@ class RpcListener:
                     await connection.run()
                 finally:
                     self._multiplexed.discard(connection)
-            case ConnectionKind.RAFT:
-                metrics.incr("consul.rpc.raft_handoff")
-                if not self._handoff(sock.fileno(), source):
+            case ConnectionKind.RAFT | ConnectionKind.DOOR as kind:
+                if kind == ConnectionKind.RAFT:
+                    metrics.incr("consul.rpc.raft_handoff")
+                if not self._handoff(sock.fileno(), source, kind):
                     _log.warn("closing Raft connection: raft_node is not there", conn=f"from={source}")
             case ConnectionKind.SNAPSHOT:
                 await self._serve_snapshot(trio.SocketStream(sock))

@@ -37,6 +37,7 @@ from shared.state.leadership import FILE as LEADERSHIP_FILE
 from shared.state.leadership import LeadershipPage
 from shared.state.reader import StateReader
 from shared.state.watch import WatchHub
+from shared.wire.demux import ConnectionKind
 
 _log = get_logger("agent.server")
 
@@ -191,5 +192,6 @@ class RpcCore:
 
     # -- connections ---------------------------------------------------------------------------------
 
-    def _hand_over(self, fd: int, source: str) -> bool:
-        return self._raft.send_fds("Raft.Handoff", {"source": source}, [fd])
+    def _hand_over(self, fd: int, source: str, kind: ConnectionKind) -> bool:
+        door = kind == ConnectionKind.DOOR
+        return self._raft.send_fds("Raft.Handoff", {"source": source, "door": door}, [fd])

@@ -20,7 +20,7 @@ from services.supervisor.memory import memory_bytes
 from services.supervisor.reload import ReloadError
 from shared import log, metrics
 from shared.ipc import RemoteError, Request, Server
-from shared.ipc.server import Send
+from shared.ipc.serving import Send
 
 if TYPE_CHECKING:
     from services.supervisor.supervisor import Supervisor

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG_FILE_NAME = "agent.json"
-
+IDS_FROM_RAFT_PROTOCOL = 3
+"""Raft's configuration names servers by ids from this version of the protocol on; before, by addresses."""
 
 SUBSYSTEM_SETTINGS = (
     "raft_protocol",
@@ -195,6 +196,11 @@ class RuntimeConfig(Record):
     def grpc_listeners(self) -> tuple[str, ...]:
         """gRPC (xDS) listeners, "ip:port" or "unix:///path"."""
         return self.addresses.grpc
+
+    @property
+    def raft_id(self) -> str:
+        """What names this server in Raft's configuration: its address, before version 3 of the protocol."""
+        return self.node_id if self.raft_protocol >= IDS_FROM_RAFT_PROTOCOL else self.rpc_advertise_addr
 
     def socket_path(self, name: str) -> str:
         """Path of a local socket of this agent: socket_path("raft") -> "<run_dir>/raft.sock"."""

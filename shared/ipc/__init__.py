@@ -23,7 +23,8 @@ from shared.ipc.errors import (
 )
 from shared.ipc.frames import FrameDecoder
 from shared.ipc.link import Link
-from shared.ipc.server import Request, Server
+from shared.ipc.server import Server
+from shared.ipc.serving import Request
 from shared.ipc.together import Together
 from shared.ipc.transport import Peer
 

@@ -31,6 +31,7 @@ import msgpack
 from shared.ipc.errors import ProtocolError
 
 PROTOCOL_VERSION: Final = 3
+_ONE_INSTALLATION: Final = "restart all components from one installation"
 MAX_FRAME_BYTES: Final = 64 << 20
 READ_BYTES: Final = 64 << 10
 """A read allocates as much: well below the size from which the C library maps each block anew (see shared.memory)."""
@@ -114,14 +115,12 @@ def _kind(frame: Frame) -> int:
     return kind if type(kind) is int else -1
 
 
-def check_hello(frame: Frame) -> str:
-    """Name of the process that sent the HELLO `frame`; raises ProtocolError if it is something else."""
+def check_hello(frame: Frame, expected: int = PROTOCOL_VERSION, advice: str = _ONE_INSTALLATION) -> str:
+    """Name of the process that sent the HELLO `frame`; raises ProtocolError if it is something else, or of another
+    version than expected."""
     if frame[0] != HELLO:
         raise ProtocolError("the first frame of a connection must be HELLO")
     version, name = frame[1], frame[2]
-    if version != PROTOCOL_VERSION:
-        raise ProtocolError(
-            f"{name} speaks local IPC version {version}, this process version {PROTOCOL_VERSION}: "
-            "restart all components from one installation"
-        )
+    if version != expected:
+        raise ProtocolError(f"{name} speaks local IPC version {version}, this process version {expected}: {advice}")
     return str(name)

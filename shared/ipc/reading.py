@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.ipc.errors import ProtocolError
 from shared.ipc.flusher import Flusher
-from shared.ipc.frames import Frame, FrameDecoder
+from shared.ipc.frames import MAX_FRAME_BYTES, Frame, FrameDecoder
 from shared.ipc.transport import Transport
 from shared.log import get_logger
 
@@ -21,13 +21,17 @@ class Reader:
     """Hands the frames of one connection to `handle`, a read at a time; what they cause leaves in one send.
 
     after_read: called after all frames of one read, before anything they caused is flushed. peer: name and value of
-    the log field that says whose connection it is."""
+    the log field that says whose connection it is. frame_bytes_max: see FrameDecoder."""
 
     def __init__(
-        self, transport: Transport, handle: Callable[[Frame], None], peer: Callable[[], tuple[str, str]]
+        self,
+        transport: Transport,
+        handle: Callable[[Frame], None],
+        peer: Callable[[], tuple[str, str]],
+        frame_bytes_max: int = MAX_FRAME_BYTES,
     ) -> None:
         self._transport, self._handle, self._peer = transport, handle, peer
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(frame_bytes_max)
         self._flusher = Flusher.current()
 
     def turn(self, after_read: Callable[[], None] | None) -> bool:
@@ -49,7 +53,7 @@ class Reader:
                     after_read()
             except ProtocolError as error:
                 name, value = self._peer()
-                _log.error("Closing a local connection", **{name: value}, error=str(error))
+                _log.error("Closing a connection", **{name: value}, error=str(error))
                 return False
             finally:
                 flusher.end()

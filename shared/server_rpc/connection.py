@@ -16,6 +16,7 @@ from shared.ipc.flusher import Flusher
 from shared.log import get_logger
 from shared.receiving import read_some
 from shared.server_rpc.errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
+from shared.server_rpc.hearing import Hearing
 from shared.server_rpc.outlet import Outlet
 from shared.wire import rpc, yamux
 
@@ -25,10 +26,6 @@ MULTIPLEX_BYTE = b"\x04"
 IDLE_STREAMS_MAX = 64
 SPARE_DECODERS_MAX = 8
 EOF = "EOF"
-PROBE_AFTER_S = 1.0
-"""How long a call may go without a word of the peer, on any stream, before it is asked for one."""
-PROBE_TIMEOUT_S = 2.0
-"""Peers answer pings at once, whatever their calls wait for."""
 HELD_BYTES_MAX = 256 << 20
 """Of answers that are not complete. The call whose answer goes beyond it fails."""
 
@@ -71,14 +68,10 @@ class ServerConnection:
         self._scope = trio.CancelScope()
         self._room = trio.lowlevel.ParkingLot()
         self._given_up = ""
-        self._unheard_since: float | None = None
-        """Of the first call since the peer has said something."""
-        self._probed_at: float | None = None
+        self._hearing = Hearing(self.probe)
         self._held_bytes = 0
         self.last_used = trio.current_time()
         self.closed = False
-        self.heard = False
-        """Whether the peer has said anything: before that, it may have accepted the connection only to close it."""
 
     @property
     def usable(self) -> bool:
@@ -102,8 +95,7 @@ class ServerConnection:
         seq = next(_sequence)
         self._session.send(stream_id, rpc.encode_request_header(seq, method) + body)
         self._calls[stream_id] = _Call(seq, on_reply, repeatable, packed)
-        if self._unheard_since is None:
-            self._unheard_since = self.last_used
+        self._hearing.called(self.last_used)
         self._outlet.mark()
         return stream_id
 
@@ -116,16 +108,18 @@ class ServerConnection:
         self._session.probe()
         self._outlet.mark()
 
+    @property
+    def heard(self) -> bool:
+        """Whether the peer has said anything."""
+        return self._hearing.heard
+
     def listen(self, now: float) -> None:
-        """Ask a peer that has not said anything since it was called for a word. To be called every now and then."""
-        if self._unheard_since is not None and self._probed_at is None and now - self._unheard_since >= PROBE_AFTER_S:
-            self._probed_at = now
-            self.probe()
+        """See Hearing."""
+        self._hearing.listen(now)
 
     def is_silent(self, now: float) -> bool:
-        """Whether the peer does not even answer pings: a link that is half open, say, which TCP and the keepalive find
-        out much later. True until it says something again, or the connection ends."""
-        return not self.closed and self._probed_at is not None and now - self._probed_at >= PROBE_TIMEOUT_S
+        """Whether the peer does not even answer pings, and the connection has not ended."""
+        return not self.closed and self._hearing.is_silent(now)
 
     async def wait_for_room(self) -> None:
         """Returns when the peer has said something, so that a stream may be free or acknowledged.
@@ -184,8 +178,7 @@ class ServerConnection:
             data = await read_some(self._stream)
             if not data:
                 return
-            self._unheard_since = self._probed_at = None
-            self.heard = True
+            self._hearing.spoke()
             flusher.begin()  # what the answers lead to leaves together
             try:
                 for event in session.receive(data, trio.current_time()):

@@ -40,6 +40,17 @@ class ConnectionEndedError(ServerCallError):
         super().__init__(f"rpc error making call: {reason}")
 
 
+class NotTakenError(ServerCallError):
+    """The other server's log has not taken the call, so that nothing was done. leader: address of the one to ask, ""
+    for none that can be asked in this way."""
+
+    retry_always = True
+
+    def __init__(self, text: str, leader: str = "") -> None:
+        super().__init__(f"rpc error making call: {text}")
+        self.leader = leader
+
+
 class RemoteCallError(ServerCallError):
     """The other server answered with an error."""
 

@@ -16,7 +16,9 @@ import trio
 
 from shared.config.runtime import join_host_port, split_host_port
 from shared.log import get_logger
-from shared.server_rpc.connection import PROBE_AFTER_S, PROBE_TIMEOUT_S, OnReply, ServerConnection
+from shared.server_rpc import hearing
+from shared.server_rpc.connection import OnReply, ServerConnection
+from shared.server_rpc.door import DoorConnection
 from shared.server_rpc.errors import ConnectionEndedError, DialError, ServerCallError
 from shared.wire import yamux
 
@@ -27,6 +29,7 @@ STOPPING = "the agent is being stopped"
 IDLE_TIMEOUT_S = 120.0
 REAP_INTERVAL_S = 1.0
 _ANY_ADDRESS = ("0.0.0.0", "::", "")
+AnyConnection = ServerConnection | DoorConnection
 
 
 class _Dialing:
@@ -59,13 +62,14 @@ class _Dialing:
         self._over.set()
 
     def is_silent(self, now: float) -> bool:
-        return now - self._since >= PROBE_AFTER_S + PROBE_TIMEOUT_S
+        return now - self._since >= hearing.PROBE_AFTER_S + hearing.PROBE_TIMEOUT_S
 
 
 class ServerPool:
     """bind_host: the address calls come from, so that firewalls and limits by address know this agent.
     idle_timeout_s: how long a connection without calls is kept. after_batch: see ServerConnection. only_proven: `begin`
-    uses only connections whose server has said something, and nobody waits for a dial."""
+    uses only connections whose server has said something, and nobody waits for a dial. doors: connections are those to
+    the doors of servers; then `body` is what msgpack can hold, and calls are begun by `begin` alone."""
 
     def __init__(
         self,
@@ -74,13 +78,15 @@ class ServerPool:
         idle_timeout_s: float = IDLE_TIMEOUT_S,
         after_batch: Callable[[], None] | None = None,
         only_proven: bool = False,
+        doors: bool = False,
     ) -> None:
+        self._make: type[AnyConnection] = DoorConnection if doors else ServerConnection
         self._idle_timeout_s, self._after_batch, self._only_proven = idle_timeout_s, after_batch, only_proven
         self._bind_host = "" if bind_host in _ANY_ADDRESS else bind_host
-        self._connections: dict[str, ServerConnection] = {}
+        self._connections: dict[str, AnyConnection] = {}
         self.on_silent: Callable[[str], None] | None = None
         """Called with the address of a server that falls silent, and again and again while it stays so."""
-        self._retired: list[tuple[str, ServerConnection]] = []
+        self._retired: list[tuple[str, AnyConnection]] = []
         """Those that take no more calls, and have been replaced."""
         self._dialing: dict[str, _Dialing] = {}
         self._nursery: trio.Nursery | None = None
@@ -162,7 +168,7 @@ class ServerPool:
         self,
         address: str,
         method: str,
-        body: bytes,
+        body: Any,
         on_reply: OnReply,
         *,
         repeatable: bool = False,
@@ -228,6 +234,7 @@ class ServerPool:
         redialed = False
         while True:
             connection = await self._connection(address)
+            assert isinstance(connection, ServerConnection)
             try:
                 return connection, connection.post(method, body, on_reply, repeatable=repeatable, packed=packed)
             except yamux.TooManyStreamsError:
@@ -239,6 +246,16 @@ class ServerPool:
                 self._drop(address, connection)
 
     # -- connections ---------------------------------------------------------------------------------
+
+    def is_ready(self, address: str) -> bool:
+        """Whether `begin` would take a call to the server at `address`."""
+        connection = self._connections.get(address)
+        return connection is not None and connection.usable and (connection.heard or not self._only_proven)
+
+    def is_dialing(self, address: str) -> bool:
+        """Whether a connection to the server at `address` is being made."""
+        connection = self._connections.get(address)
+        return address in self._dialing or (connection is not None and not connection.closed and not connection.heard)
 
     def open(self, address: str) -> None:
         """Begin to make a connection for calls that come later, unless there is one."""
@@ -257,7 +274,7 @@ class ServerPool:
             self._nursery.start_soon(self._dial_and_serve, address, dialing)
         return dialing
 
-    async def _connection(self, address: str) -> ServerConnection:
+    async def _connection(self, address: str) -> AnyConnection:
         while True:
             connection = self._connections.get(address)
             if connection is not None and connection.usable:
@@ -267,7 +284,7 @@ class ServerPool:
     async def _dial_and_serve(self, address: str, dialing: _Dialing) -> None:
         failure: DialError | None = DialError(STOPPING)
         try:
-            connection = ServerConnection(await self.dial(address), self._after_batch)
+            connection = self._make(await self.dial(address), self._after_batch)
             self._keep(address, connection)
             failure = None
         except Exception as error:  # the address is whatever gossip says
@@ -278,12 +295,12 @@ class ServerPool:
             dialing.end(failure)
         await self._serve(address, connection)
 
-    def _keep(self, address: str, connection: ServerConnection) -> None:
+    def _keep(self, address: str, connection: AnyConnection) -> None:
         if (before := self._connections.get(address)) is not None:
             self._retired.append((address, before))
         self._connections[address] = connection
-        if self._only_proven:
-            connection.probe()
+        if self._only_proven and isinstance(connection, ServerConnection):
+            connection.probe()  # a door greets by itself
 
     async def dial(self, address: str) -> trio.SocketStream:
         """A connection of the caller's own. Raises DialError."""
@@ -299,7 +316,7 @@ class ServerPool:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         return stream
 
-    async def _serve(self, address: str, connection: ServerConnection) -> None:
+    async def _serve(self, address: str, connection: AnyConnection) -> None:
         try:
             await connection.run()
         except Exception as error:  # a bug met on one connection must not end the others
@@ -307,7 +324,7 @@ class ServerPool:
         finally:
             self._drop(address, connection)
 
-    def _drop(self, address: str, connection: ServerConnection) -> None:
+    def _drop(self, address: str, connection: AnyConnection) -> None:
         connection.close()
         if self._connections.get(address) is connection:
             del self._connections[address]

@@ -2,7 +2,10 @@
 
 raft_node writes it, all others map it; a read costs about a microsecond and no system call. The page has two
 slots, written in turn, each with a sequence number and a checksum: a reader takes the newest slot that is
-whole, so a writer that is interrupted or killed in the middle of a write hides nothing but that write."""
+whole, so a writer that is interrupted or killed in the middle of a write hides nothing but that write.
+
+What another server could learn from this one is on the page before it leaves: a higher term before the vote in it, and
+a commit index (in a word of its own, which costs next to nothing to write) before the message that has it."""
 
 from __future__ import annotations
 
@@ -21,12 +24,17 @@ FOREVER_NS: Final = (1 << 63) - 1
 FOLLOWER, CANDIDATE, LEADER, UNKNOWN = "follower", "candidate", "leader", "unknown"
 _ROLES: Final = (UNKNOWN, FOLLOWER, CANDIDATE, LEADER)
 
+_LAYOUT: Final = 2
+"""Part of the checksum, so that what an earlier version has written is no whole slot."""
 _SLOT_SIZE: Final = 4096
 _PAGE_SIZE: Final = 2 * _SLOT_SIZE
 _FRAME: Final = Packing("<QIH")  # sequence, crc32 of sequence and body, length of the body
 _SEQUENCE: Final = Packing("<Q")
-_BODY: Final = Packing("<BBQQQQQHH")
+_BODY: Final = Packing("<BBBQQQQQHHH")
 _MAX_TEXT: Final = 1024
+_COMMITTED: Final = Packing("=Q")
+_COMMITTED_AT: Final = _SLOT_SIZE - _COMMITTED.size
+"""Behind the longest body of the first slot, and aligned: such a word is written in one piece."""
 _LOOKS_MAX: Final = 1000
 
 
@@ -35,7 +43,10 @@ class Leadership(NamedTuple):
     leader_id, leader_address: of the known leader, "" if there is none.
     lease_end_ns: CLOCK_MONOTONIC; while role is leader and now is before it, local reads are current.
     last_contact_ns: CLOCK_MONOTONIC of the last word from the leader, 0 if there was none.
-    ready: a leader has applied all that earlier leaders have acknowledged."""
+    ready: a leader has applied all that earlier leaders have acknowledged.
+    peers: other servers whose raft_node has a door for gateways, as "id address id address ...": of a leader the other
+    voters, of a follower its leader. confirmations: how many of them have to say, beside a leader itself, that they are
+    in its term before it is certain that it led; 0 on others, and where these are not enough to ask."""
 
     role: str
     term: int
@@ -46,6 +57,8 @@ class Leadership(NamedTuple):
     commit_index: int
     applied_index: int
     ready: bool
+    confirmations: int = 0
+    peers: str = ""
 
     def may_serve_default(self, now_ns: int) -> bool:
         """Whether a read in default mode may be answered from the local store. now_ns: CLOCK_MONOTONIC.
@@ -68,6 +81,11 @@ class Leadership(NamedTuple):
     def leader_elsewhere(self, own_address: str) -> str:
         """RPC address of another server that leads, "" if none is known. own_address: that of this server."""
         return "" if self.role == LEADER or self.leader_address == own_address else self.leader_address
+
+    def peer_addresses(self) -> dict[str, str]:
+        """Addresses of `peers` by their ids."""
+        words = self.peers.split()
+        return dict(zip(words[::2], words[1::2], strict=True))
 
 
 NOBODY: Final = Leadership(UNKNOWN, 0, "", "", 0, 0, 0, 0, False)
@@ -103,14 +121,19 @@ class LeadershipPage:
         return page
 
     def write(self, state: Leadership) -> None:
-        """Publishes a new state. Raises ValueError for an id or address beyond 1024 bytes."""
+        """Publishes a new state. Raises ValueError for an id or address beyond 1024 bytes. Peers beyond that are left
+        out."""
         assert self._mapping is not None
-        leader_id, address = state.leader_id.encode(), state.leader_address.encode()
+        leader_id, address, peers = state.leader_id.encode(), state.leader_address.encode(), state.peers.encode()
         if len(leader_id) > _MAX_TEXT or len(address) > _MAX_TEXT:
             raise ValueError(f"leader id and address must be at most {_MAX_TEXT} bytes")
+        confirmations = state.confirmations
+        if len(peers) > _MAX_TEXT:
+            peers, confirmations = b"", 0
         head = _BODY.pack(
             _ROLES.index(state.role),
             state.ready,
+            confirmations,
             state.term,
             state.lease_end_ns,
             state.last_contact_ns,
@@ -118,13 +141,24 @@ class LeadershipPage:
             state.applied_index,
             len(leader_id),
             len(address),
+            len(peers),
         )
-        body = head + leader_id + address
+        body = head + leader_id + address + peers
         self._sequence = (self._sequence + 1) % 2**64
         frame = _FRAME.pack(self._sequence, _checksum(self._sequence, body), len(body))
         start = self._next_slot * _SLOT_SIZE
         self._mapping[start : start + len(frame) + len(body)] = frame + body
         self._next_slot = 1 - self._next_slot
+
+    def write_committed(self, index: int) -> None:
+        """Publishes a commit index alone; see `committed`."""
+        assert self._mapping is not None
+        _COMMITTED.pack_into(self._mapping, _COMMITTED_AT, index)
+
+    def committed(self) -> int:
+        """The commit index, which no other server can have heard of before it stood here. 0 while there is no page."""
+        self.read()  # maps it
+        return 0 if self._mapping is None else int(_COMMITTED.unpack_from(self._mapping, _COMMITTED_AT)[0])
 
     def read(self) -> Leadership:
         """The newest state. Never blocks and never shows a mixture of two states."""
@@ -159,6 +193,9 @@ class NoLeadershipPage(LeadershipPage):
     def read(self) -> Leadership:
         return NOBODY
 
+    def committed(self) -> int:
+        return 0
+
 
 def _newest_whole(mapping: mmap.mmap) -> bytes | None:
     first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
@@ -189,7 +226,7 @@ def _map_for_reading(path: str) -> mmap.mmap | None:
 
 
 def _checksum(sequence: int, body: bytes) -> int:
-    return zlib.crc32(body, zlib.crc32(_SEQUENCE.pack(sequence)))
+    return zlib.crc32(body, zlib.crc32(_SEQUENCE.pack(sequence), _LAYOUT))
 
 
 def _whole(mapping: mmap.mmap, slot: int) -> bytes | None:
@@ -208,8 +245,12 @@ def _sequence_of(raw: bytes | None) -> int:
 
 
 def _decode(body: bytes) -> Leadership:
-    role, ready, term, lease, contact, commit, applied, id_length, address_length = _BODY.unpack_from(body)
-    start = _BODY.size
-    leader_id = body[start : start + id_length].decode()
-    address = body[start + id_length : start + id_length + address_length].decode()
-    return Leadership(_ROLES[role], term, leader_id, address, lease, contact, commit, applied, bool(ready))
+    role, ready, confirmations, term, lease, contact, commit, applied, *lengths = _BODY.unpack_from(body)
+    texts, start = [], _BODY.size
+    for length in lengths:
+        texts.append(body[start : start + length].decode())
+        start += length
+    leader_id, address, peers = texts
+    return Leadership(
+        _ROLES[role], term, leader_id, address, lease, contact, commit, applied, bool(ready), confirmations, peers
+    )

@@ -6,7 +6,8 @@ from enum import IntEnum
 
 
 class ConnectionKind(IntEnum):
-    """Type bytes of Consul 1.8 (byte 2, the old multiplexer, is dead; 6 belongs to enterprise areas)."""
+    """Type bytes of Consul 1.8 (byte 2, the old multiplexer, is dead; 6 belongs to enterprise areas), and one of our
+    own, far from where those go on: gateways of other agents at the door of raft_node."""
 
     RPC = 0
     RAFT = 1
@@ -14,6 +15,7 @@ class ConnectionKind(IntEnum):
     MULTIPLEX = 4
     SNAPSHOT = 5
     TLS_INSECURE = 7
+    DOOR = 0x70
 
 
 def classify(first_byte: int) -> ConnectionKind | None:

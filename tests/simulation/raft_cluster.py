@@ -137,6 +137,25 @@ class SimCluster:
         self._carry(source.server.id, target_id, arrive)
         self._timeouts.append((self.now + RPC_TIMEOUT_S, finish))
 
+    def ask(
+        self,
+        source: SimServer,
+        target_id: str,
+        question: Callable[[SimServer, Callable[..., None]], None],
+        on_answer: Callable[..., None],
+    ) -> None:
+        """A question of another process of `source` to the raft_node of `target_id`, which answers when it runs."""
+
+        def reply(*answer: Any) -> None:
+            self._carry(target_id, source.server.id, lambda: on_answer(*answer))
+
+        def arrive() -> None:
+            target = self.nodes[target_id]
+            if target.replica is not None:
+                target.run(lambda: question(target, reply))
+
+        self._carry(source.server.id, target_id, arrive)
+
     def _carry(self, source: str, target: str, action: Callable[[], None]) -> None:
         rng, cut, link = self.rng, self.cut, (source, target)
         copies = 2 if self.duplicate and rng.random() < self.duplicate else 1

@@ -12,6 +12,7 @@ from services.raft_node.core import events as ev
 from services.raft_node.core.configuration import ADD_NON_VOTER, ADD_VOTER, DEMOTE_VOTER, REMOVE_SERVER
 from services.raft_node.core.messages import AppendEntries
 from tests.simulation.raft_cluster import HEARTBEAT_S, SimCluster, SimServer
+from tests.simulation.raft_reads import confirmed_read, vouched_read
 
 TURNS = 90
 _SPARES = 2
@@ -107,6 +108,7 @@ class Nemesis:
             self.cluster.oracle.may_read_locally(node)
             if len(leaders) > 1:
                 node.read()  # one of them does not know yet that it is none
+                confirmed_read(node)
 
     def rest(self) -> None:
         """From now on clocks are as they should be."""
@@ -138,6 +140,9 @@ class Nemesis:
     def _read(self) -> None:
         if leader := self._leader():
             leader.read()
+        for node in self.cluster.nodes.values():
+            confirmed_read(node)  # says nothing where the page shows no leader
+            vouched_read(node)
 
     def _take_snapshot(self) -> None:
         if node := self._live():

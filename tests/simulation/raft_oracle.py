@@ -37,6 +37,11 @@ class Oracle:
         self.acknowledged: dict[int, bytes] = {}
         self.highest_acknowledged = 0
         self.reads = self.lease_checks = 0
+        self.seen = 0
+        """The last entry that a consistent read has shown somebody; 0 where states are replaced from outside, as what a
+        lost one showed was never there."""
+        self.restored = False
+        """A user has replaced the state."""
         self.leases_hold = True
         """Clocks run evenly enough for leases to mean something."""
 
@@ -163,7 +168,15 @@ class Oracle:
                 f"{server.server.id} has a lease but only {applied}; {self.highest_acknowledged} was acknowledged"
             )
 
-    def read(self, floor: int, index: int) -> None:
-        """A consistent read. floor: the last acknowledged write when it began."""
-        assert index >= floor, f"a read at {index} misses entry {floor}, acknowledged before it began"
+    def read_begins(self) -> int:
+        """What a consistent read that begins now must show: the last acknowledged write, and what another one has."""
+        return max(self.highest_acknowledged, self.seen)
+
+    def read(self, floor: int, index: int, shown: int) -> None:
+        """A consistent read may be answered. floor: of its begin. index: that it was told to wait for; shown: the last
+        entry with an effect on the state from which it is answered."""
+        assert index >= floor, f"a read at {index} misses entry {floor}, known to somebody before it began"
+        assert shown >= floor, f"a read is answered from a state that ends at {shown}, before entry {floor}"
         self.reads += 1
+        if not self.restored:
+            self.seen = max(self.seen, shown)

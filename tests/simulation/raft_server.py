@@ -8,18 +8,21 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from services.raft_node.addresses import AddressBook
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.messages import InstallSnapshot
 from services.raft_node.core.types import COMMAND, LEADER, NOOP, Configuration, Entry, Server, Settings
 from services.raft_node.log import FileSnapshots, StableStore, StorageError, Wal
 from services.raft_node.log.wal import Pending
+from services.raft_node.page import PublishedLeadership, take_back
 from services.raft_node.recovery import bootstrap, recover
 from services.raft_node.replica import Replica
 from services.raft_node.snapshotting import SnapshotRefusedError, SnapshotTaking
 from services.raft_node.sync_policy import SyncPolicy
 from tests.simulation.raft_disk import PowerCut, SimDisk
 from tests.simulation.raft_machine import SimMachine
+from tests.simulation.raft_reads import SimPage
 
 if TYPE_CHECKING:
     from tests.simulation.raft_cluster import SimCluster
@@ -67,6 +70,8 @@ class SimServer:
         self.disk = SimDisk(random.Random(cluster.rng.getrandbits(32)))
         self.machine = SimMachine(cluster.oracle)
         self.replica: Replica | None = None
+        self.page = SimPage()
+        self._published: PublishedLeadership
         self.wal: WatchedWal
         self.stable: StableStore
         self.lives = 0
@@ -113,6 +118,7 @@ class SimServer:
     def boot(self, configuration: Configuration | None = None) -> None:
         """Starts the server on a disk that works again; `configuration`: of a new cluster."""
         self.disk.fault = None
+        take_back(self.page)
         try:
             replica = self._open(configuration)
         except PowerCut:
@@ -120,6 +126,8 @@ class SimServer:
             return
         self.lives += 1
         self.replica, self.led = replica, None
+        self._published = PublishedLeadership(self.page, replica, AddressBook(), 0)
+        self._published.write()
         self.seen_commit = replica.core.commit_index
         self.run(replica.start)
 
@@ -165,6 +173,7 @@ class SimServer:
         self._next_tick = float("inf")
         if power:
             self.disk.crash()
+            self.page = SimPage()
             self.machine = SimMachine(self.cluster.oracle)
         else:
             self.disk.kill()
@@ -206,6 +215,8 @@ class SimServer:
             self.kill(power=True)
         if self.replica is not replica:
             return
+        self._published.due = True
+        self._published.flush()
         cluster = self.cluster
         cluster.oracle.observe(self)
         deadline = replica.core.deadline
@@ -256,9 +267,12 @@ class SimServer:
             self.run(self.replica.retry_apply)
 
     def read(self) -> None:
-        replica, floor = self.replica, self.cluster.oracle.highest_acknowledged
+        """Asked of raft_node on this server."""
+        oracle = self.cluster.oracle
+        floor = oracle.read_begins()
+        replica = self.replica
         if replica is not None:
-            self.run(lambda: replica.read(floor))
+            self.run(lambda: replica.read(lambda index: oracle.read(floor, index, self.machine.applied_index)))
 
     def take_snapshot(self) -> None:
         replica, life = self.replica, self.lives
@@ -311,6 +325,8 @@ class SimServer:
         values = [*self.machine.values, [index, f"restored {index} in term {term}"]]
         self._snapshots_taken += 1
 
+        self.cluster.oracle.restored, self.cluster.oracle.seen = True, 0
+
         def action() -> None:
             assert replica is not None
             try:
@@ -346,17 +362,21 @@ class SimServer:
             self.cluster.withdrawn.append(waiter)
             self.outcomes.append((waiter, error))
 
-    def read_ready(self, waiter: int, index: int) -> None:
+    def read_ready(self, waiter: Callable[[int], None], index: int) -> None:
         """As the service does it: a leader whose state has no room answers from what it has, if that is enough."""
-        applied = self.applied_index
-        if applied >= index or self.core.all_acknowledged_is_applied(applied):
-            self.cluster.oracle.read(waiter, min(index, applied))
+        applied, core = self.applied_index, self.core
+        if applied >= index or (core.state.is_sole_server and core.all_acknowledged_is_applied(applied)):
+            self._published.flush()
+            waiter(min(index, applied))
 
-    def read_failed(self, waiter: int, error: str) -> None:
+    def read_failed(self, waiter: Callable[[int], None], error: str) -> None:
         pass
 
     def applied(self, index: int, changes: Any) -> None:
-        pass
+        self._published.applied(index)
+
+    def committed(self, index: int) -> None:
+        self._published.committed(index)
 
     def accepted(self, count: int) -> None:
         pass
@@ -367,6 +387,7 @@ class SimServer:
     def role_changed(self, effect: ev.RoleChanged) -> None:
         if effect.role == LEADER and self.core.role == LEADER and self.core.term == effect.term:
             self.cluster.oracle.elected(self)
+        self._published.write()
 
     def transfer_done(self, waiter: Any, error: str) -> None:
         self.outcomes.append((b"transfer", error))

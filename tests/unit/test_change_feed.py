@@ -40,7 +40,7 @@ class Neighbour:
             await self.settle()
 
     def subscribed(self) -> bool:
-        return bool(self.server._topics.get(TOPIC))
+        return bool(self.server._handlers.topics.get(TOPIC))
 
     def wake(self) -> None:
         self.woken += 1

@@ -76,7 +76,7 @@ class Election:
         """Starts an election, or first asks for pre-votes where they can tell something. Call it again at the
         deadline that it sets, as long as there is no leader."""
         state, settings = self.state, self.state.settings
-        if now < state.votes_from and not state.is_sole_server:
+        if now < state.votes_from and not state.is_alone:
             self.core.stand_again_at(state.votes_from)  # to vote for oneself is a vote, too
             return
         if state.is_catching_up:

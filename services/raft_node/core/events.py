@@ -26,9 +26,13 @@ class Propose(NamedTuple):
 
 
 class ReadIndex(NamedTuple):
-    """Ask for an index at which a read is linearizable. Answered by ReadReady or ReadFailed."""
+    """Ask for an index at which a read is linearizable. Answered by ReadReady or ReadFailed.
+
+    voter, term: ID of the server that asks, and the term it was in after the read had come; "" for none."""
 
     tag: Any
+    voter: str = ""
+    term: int = 0
 
 
 class ChangeConfiguration(NamedTuple):

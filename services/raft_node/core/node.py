@@ -196,7 +196,7 @@ class RaftCore:
             self._tick(now)
         elif isinstance(event, ReadIndex):
             if self.leader is not None:
-                self.leader.reads.add(event.tag, now)
+                self.leader.reads.add(event, now)
             else:
                 self.state.emit(ReadFailed((event.tag,), NOT_LEADER))
         else:

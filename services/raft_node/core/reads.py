@@ -8,6 +8,7 @@ from services.raft_node.core.events import ReadReady
 from services.raft_node.core.types import VOTER
 
 if TYPE_CHECKING:
+    from services.raft_node.core.events import ReadIndex
     from services.raft_node.core.leader import Leader
     from services.raft_node.core.progress import Progress
     from services.raft_node.core.types import Server
@@ -30,14 +31,30 @@ class Reads:
         self._waiting: list[Any] = []
         self._round: tuple[int, int, list[Any]] | None = None
 
-    def add(self, tag: Any, now: float) -> None:
-        self._waiting.append(tag)
+    def add(self, event: ReadIndex, now: float) -> None:
+        """The read of a voter that was still in this term then is its own confirmation, where one is enough."""
+        state = self._state
+        if event.voter and event.term == state.term and self._is_quorum(event.voter) and self._knows_commit_index:
+            state.emit(ReadReady([event.tag], state.commit_index))
+            return
+        self._waiting.append(event.tag)
         self.advance(now)
+
+    def _is_quorum(self, voter: str) -> bool:
+        """Whether this leader and another server are one together."""
+        configuration, own_id = self._state.configurations.latest, self._state.settings.node_id
+        votes = configuration.has_vote(own_id) + (voter != own_id and configuration.has_vote(voter))
+        return votes >= configuration.quorum
+
+    @property
+    def _knows_commit_index(self) -> bool:
+        """Something of this term is committed, and with it whatever earlier leaders have."""
+        return self._state.commit_index >= self._leader.start_index
 
     def advance(self, now: float) -> None:
         """Starts a round for those that wait, unless one is under way or nothing of this term is committed."""
         leader, state = self._leader, self._state
-        if not self._waiting or self._round or state.commit_index < leader.start_index:
+        if not self._waiting or self._round or not self._knows_commit_index:
             return
         voters = leader.other_voters()
         if not voters and state.configurations.latest.has_vote(state.settings.node_id):

@@ -85,6 +85,12 @@ class State:
         servers = self.configurations.latest.servers
         return len(servers) == 1 and self.configurations.latest.has_vote(self.settings.node_id)
 
+    @property
+    def is_alone(self) -> bool:
+        """The same, and known to be so for good: as long as its configuration is not known to be committed, the leader
+        that removed the other servers, itself perhaps the last of them, may have a lease."""
+        return self.is_sole_server and self.configurations.committed_index == self.configurations.latest_index
+
     def emit(self, effect: Effect) -> None:
         self.effects.append(effect)
 

@@ -15,10 +15,11 @@ from services.http_gateway.client_line import ClientLine
 from services.http_gateway.leader_line import LeaderLine
 from shared.ipc import DeadlineError, IpcError, Link, RemoteError, Request, Server
 from shared.many_reads import METHOD as READ
-from shared.server_rpc import connection, pool
-from shared.state.leadership import FOLLOWER, NOBODY
+from shared.server_rpc import hearing, pool
+from shared.state.leadership import FOLLOWER, LEADER, NOBODY
 from shared.wire import rpc, yamux
 from tests.agents import PATIENCE_S
+from tests.integration.http.door_server import DoorServer
 from tests.integration.rpc.rpc_neighbours import until
 from tests.integration.rpc.test_rpc_server_pool import Other
 from tests.loopback import LoopbackPool
@@ -211,9 +212,8 @@ async def test_a_server_that_says_nothing_is_told_to_rpc_core(
     loopback: LoopbackPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REAP_INTERVAL_S", 0.02)
-    for module in (connection, pool):
-        monkeypatch.setattr(module, "PROBE_AFTER_S", 0.1)
-        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", 2.0)  # the server here shares its processor with others
+    for name, value in (("PROBE_AFTER_S", 0.1), ("PROBE_TIMEOUT_S", 2.0)):  # the server here shares its processor
+        monkeypatch.setattr(hearing, name, value)
     hushed = trio.Event()
 
     async def serve(stream: trio.SocketStream) -> None:
@@ -267,30 +267,30 @@ async def test_a_connection_is_not_used_before_the_server_has_said_something(
 
 
 async def test_a_follower_asks_and_writes_to_the_leader_of_the_moment(loopback: LoopbackPool, tmp_path: Path) -> None:
-    async def never(call: rpc.Request) -> object:
-        await trio.sleep_forever()
-
-    first, second, own = Other(loopback(), never), Other(loopback(), echo), loopback()
+    first = DoorServer(loopback(), Apply=lambda request: None)
+    second, own = DoorServer(loopback(), Apply=lambda request: request.reply(request.payload)), loopback()
     leadership = NOBODY
     raft = Server(str(tmp_path / "raft.sock"), name="raft_node")
     link = Link(str(tmp_path / "raft.sock"), name="http_gateway")
-    line = LeaderLine(link, lambda: leadership, f"{own}:8300", own, lambda: None)
+    line = LeaderLine(link, lambda: leadership, own, lambda: None)
     line.may_pass, line.hold_timeout_s = True, 7.0
     outcomes: list[Any] = []
 
     def post(*, repeatable: bool) -> bool:
         return line.post(
-            WRITE,
-            rpc.pack({"N": 1}),
+            "Raft.Apply",
+            b"a command",
             lambda value, error: outcomes.append((value, error)),
             lambda left_s: outcomes.append(left_s),
             timeout_s=30.0,
             repeatable=repeatable,
         )
 
-    def leads(address: str) -> None:
+    def leads(address: str, *, has_door: bool = True) -> None:
         nonlocal leadership
-        leadership = NOBODY._replace(role=FOLLOWER, leader_address=address)
+        leadership = NOBODY._replace(
+            role=FOLLOWER, leader_address=address, peers=f"the-leader {address}" if has_door else ""
+        )
         raft.publish("leadership", None)
 
     with trio.fail_after(PATIENCE_S):
@@ -309,7 +309,9 @@ async def test_a_follower_asks_and_writes_to_the_leader_of_the_moment(loopback: 
             assert 0 < left_s < 30.0
             await until(lambda: post(repeatable=False))
             await until(lambda: len(outcomes) == 2)
-            assert outcomes[1] == (rpc.pack({"N": 1}), None)
-            leads(f"{own}:8300")
+            assert outcomes[1] == (b"a command", None)
+            leads(second.address, has_door=False)  # a Consul server
+            assert not post(repeatable=False)
+            leadership = leadership._replace(role=LEADER, peers=f"a-follower {first.address}")
             assert not post(repeatable=False)
             nursery.cancel_scope.cancel()

@@ -340,7 +340,7 @@ async def test_three_servers_elect_replicate_fail_over_and_catch_up(nursery: tri
     with pytest.raises(RemoteError) as refused:
         await links[(leader + 1) % 3].call("Raft.Apply", kv_set("x", b""), timeout_s=30)
     assert refused.value.code == "not_leader"
-    assert refused.value.data == {"leader": processes[leader].config.rpc_advertise_addr}
+    assert refused.value.data == {"leader": processes[leader].config.rpc_advertise_addr, "door": True}
     processes[leader].kill()
     others = [n for n in range(3) if n != leader]
     new = await leader_of(links, among=others)

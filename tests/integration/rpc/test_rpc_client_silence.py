@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from shared.ipc import DeadlineError
-from shared.server_rpc import connection
+from shared.server_rpc import hearing
 from shared.server_rpc import pool as server_pool
 from shared.server_rpc.connection import ServerConnection
 from shared.wire import rpc
@@ -50,9 +50,8 @@ Watch = Counter[str]
 def watched_closely(monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Connections are looked at often; how often has been counted under "looks"."""
     monkeypatch.setattr(server_pool, "REAP_INTERVAL_S", REAP_INTERVAL_S)
-    for module in (connection, server_pool):
-        monkeypatch.setattr(module, "PROBE_AFTER_S", PROBE_AFTER_S)
-        monkeypatch.setattr(module, "PROBE_TIMEOUT_S", PROBE_TIMEOUT_S)
+    for name, value in (("PROBE_AFTER_S", PROBE_AFTER_S), ("PROBE_TIMEOUT_S", PROBE_TIMEOUT_S)):
+        monkeypatch.setattr(hearing, name, value)
     watch: Watch = Counter()
     listen = ServerConnection.listen
 

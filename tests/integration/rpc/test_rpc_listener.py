@@ -15,6 +15,7 @@ import trio
 from services.rpc_core import connection
 from services.rpc_core.listener import RpcListener
 from shared.wire import rpc, yamux
+from shared.wire.demux import ConnectionKind
 from tests.integration.rpc.rpc_neighbours import until
 from tests.loopback import LoopbackPool
 
@@ -28,7 +29,7 @@ class Rig:
     address: tuple[str, int]
     listener: RpcListener
     go: trio.Event = field(default_factory=trio.Event)
-    handed_over: list[tuple[int, str]] = field(default_factory=list)
+    handed_over: list[tuple[int, str, ConnectionKind]] = field(default_factory=list)
     running: int = 0
 
     async def answer(self, call: rpc.Request) -> tuple[bytes, bool]:
@@ -44,8 +45,8 @@ class Rig:
             await trio.lowlevel.checkpoint()
         return rpc.encode_response(call.seq, call.method, call.body), True
 
-    def handoff(self, fd: int, source: str) -> bool:
-        self.handed_over.append((os.dup(fd), source))
+    def handoff(self, fd: int, source: str, kind: ConnectionKind) -> bool:
+        self.handed_over.append((os.dup(fd), source, kind))
         return True
 
     async def connect(self, first: bytes) -> trio.SocketStream:
@@ -64,7 +65,7 @@ async def serving(**changes: Any) -> AsyncIterator[Rig]:
     listener = RpcListener(
         f"{address[0]}:{address[1]}",
         answer=lambda call: rig.answer(call),
-        handoff=lambda fd, source: rig.handoff(fd, source),
+        handoff=lambda fd, source, kind: rig.handoff(fd, source, kind),
         serve_snapshot=snapshot,
         **options,
     )
@@ -215,11 +216,15 @@ async def test_a_closed_stream_still_gets_its_answer_within_the_grace_time(
         assert client.answers[stream_id] == []
 
 
-async def test_raft_connections_are_handed_over_with_everything_behind_the_first_byte() -> None:
+@pytest.mark.parametrize("kind", [ConnectionKind.RAFT, ConnectionKind.DOOR])
+async def test_connections_to_raft_node_are_handed_over_with_everything_behind_the_first_byte(
+    kind: ConnectionKind,
+) -> None:
     async with serving() as rig:
-        stream = await rig.connect(b"\x01\x00rest")
+        stream = await rig.connect(bytes((kind,)) + b"\x00rest")
         await until(lambda: bool(rig.handed_over))
-        fd, source = rig.handed_over[0]
+        fd, source, kind_told = rig.handed_over[0]
+        assert kind_told == kind
         assert source == "{}:{}".format(*stream.socket.getsockname())
         with socket.socket(fileno=fd) as taken:
             taken.setblocking(False)

@@ -12,8 +12,8 @@ from services.rpc_core.client.methods import METHODS
 from services.rpc_core.client.server_list import REUSE_MIN_S, ServerList, rebalance_wait_s
 from services.rpc_core.endpoints.table import EndpointTable
 from services.rpc_core.members import Server
-from shared.server_rpc.connection import PROBE_AFTER_S, PROBE_TIMEOUT_S
 from shared.server_rpc.errors import ConnectionEndedError, DialError, RemoteCallError, ServerCallError
+from shared.server_rpc.hearing import PROBE_AFTER_S, PROBE_TIMEOUT_S
 
 HOLD_S = 7.0
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.state import leadership
 from shared.state.leadership import CANDIDATE, FOLLOWER, LEADER, NOBODY, Leadership, LeadershipPage
 
 LEADS = Leadership(LEADER, 3, "id-1", "127.0.0.1:8300", 50, 40, 12, 11, True)
@@ -43,6 +44,8 @@ u64 = st.integers(0, 2**64 - 1)
             u64,
             u64,
             st.booleans(),
+            st.integers(0, 255),
+            st.text(max_size=20),
         ),
         min_size=1,
         max_size=4,
@@ -71,6 +74,36 @@ def test_oversized_names_are_refused(tmp_path: Path) -> None:
     writer = LeadershipPage.create(str(tmp_path / "leader.page"))
     with pytest.raises(ValueError, match="1024"):
         writer.write(LEADS._replace(leader_id="x" * 1025))
+
+
+def test_a_list_of_peers_that_is_too_long_is_left_out(tmp_path: Path) -> None:
+    writer = LeadershipPage.create(str(tmp_path / "leader.page"))
+    peers = " ".join(f"id-{number} 127.0.0.{number}:8300" for number in range(10))
+    writer.write(LEADS._replace(confirmations=5, peers=peers))
+    assert writer.read().peer_addresses()["id-7"] == "127.0.0.7:8300"
+    writer.write(LEADS._replace(confirmations=5, peers=peers * 10))
+    assert (writer.read().confirmations, writer.read().peer_addresses()) == (0, {})
+
+
+def test_a_commit_index_is_published_alone(tmp_path: Path) -> None:
+    path = tmp_path / "leader.page"
+    reader = LeadershipPage.open(str(path))
+    assert reader.committed() == 0
+    writer = LeadershipPage.create(str(path))
+    long = LEADS._replace(leader_id="i" * 1024, leader_address="a" * 1024, peers="p" * 1024)
+    for index in (7, 2**64 - 1, 9):
+        writer.write_committed(index)
+        for _ in range(2):  # in both slots
+            writer.write(long)
+        assert (reader.committed(), reader.read()) == (index, long)
+
+
+def test_what_an_earlier_version_has_written_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "leader.page")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(leadership, "_LAYOUT", 1)
+        LeadershipPage.create(path).write(LEADS)
+    assert LeadershipPage.open(path).read() is NOBODY
 
 
 def tear(path: Path, slot: int) -> None:
