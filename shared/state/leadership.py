@@ -12,8 +12,11 @@ from __future__ import annotations
 import mmap
 import os
 import zlib
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from struct import Struct as Packing
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from shared.state.files import reserve
@@ -82,10 +85,9 @@ class Leadership(NamedTuple):
         """RPC address of another server that leads, "" if none is known. own_address: that of this server."""
         return "" if self.role == LEADER or self.leader_address == own_address else self.leader_address
 
-    def peer_addresses(self) -> dict[str, str]:
+    def peer_addresses(self) -> Mapping[str, str]:
         """Addresses of `peers` by their ids."""
-        words = self.peers.split()
-        return dict(zip(words[::2], words[1::2], strict=True))
+        return _addresses(self.peers)
 
 
 NOBODY: Final = Leadership(UNKNOWN, 0, "", "", 0, 0, 0, 0, False)
@@ -195,6 +197,12 @@ class NoLeadershipPage(LeadershipPage):
 
     def committed(self) -> int:
         return 0
+
+
+@lru_cache(maxsize=4)
+def _addresses(peers: str) -> Mapping[str, str]:
+    words = peers.split()
+    return MappingProxyType(dict(zip(words[::2], words[1::2], strict=True)))
 
 
 def _newest_whole(mapping: mmap.mmap) -> bytes | None:

@@ -108,7 +108,9 @@ class Nemesis:
             self.cluster.oracle.may_read_locally(node)
             if len(leaders) > 1:
                 node.read()  # one of them does not know yet that it is none
-                confirmed_read(node)
+        for node in self.cluster.nodes.values():
+            confirmed_read(node)  # where the page shows a leader
+            vouched_read(node)
 
     def rest(self) -> None:
         """From now on clocks are as they should be."""
@@ -140,9 +142,6 @@ class Nemesis:
     def _read(self) -> None:
         if leader := self._leader():
             leader.read()
-        for node in self.cluster.nodes.values():
-            confirmed_read(node)  # says nothing where the page shows no leader
-            vouched_read(node)
 
     def _take_snapshot(self) -> None:
         if node := self._live():

@@ -54,6 +54,7 @@ class Oracle:
             self.voted(server_id, request.term, request.candidate)
             vote = server.stable.state[1:]
             assert vote == (request.term, request.candidate), f"{server_id} has given a vote but saved {vote}"
+            assert server.page.read().term >= reply.term, f"{server_id} votes in a term that its page does not show"
         elif isinstance(reply, AppendEntriesReply) and isinstance(request, AppendEntries) and reply.success:
             assert server.stable.state.term >= reply.term, f"{server_id} has not saved term {reply.term}"
             if request.entries:
@@ -61,10 +62,17 @@ class Oracle:
                 assert server.has_stored(last.index, last.term), f"{server_id} has not stored entry {last.index}"
 
     def asked(self, server: SimServer, request: Request) -> None:
-        """Whoever asks for votes has given its own, which it will remember."""
-        if isinstance(request, RequestVote) and server.core.state.configurations.latest.has_vote(server.server.id):
-            vote = server.stable.state[1:]
-            assert vote == (request.term, request.candidate), f"{server.server.id} stands but has saved {vote}"
+        """Whoever asks for votes has given its own, which it will remember; and no other server hears of what the page
+        does not show."""
+        server_id = server.server.id
+        if isinstance(request, RequestVote):
+            assert server.page.read().term >= request.term, f"{server_id} stands in a term that its page does not show"
+            if server.core.state.configurations.latest.has_vote(server_id):
+                vote = server.stable.state[1:]
+                assert vote == (request.term, request.candidate), f"{server_id} stands but has saved {vote}"
+        elif isinstance(request, AppendEntries):
+            told = request.leader_commit
+            assert server.page.committed() >= told, f"{server_id} tells of the commit of {told} before its page does"
 
     def voted(self, server_id: str, term: int, candidate: str) -> None:
         other = self.votes.setdefault((server_id, term), candidate)
