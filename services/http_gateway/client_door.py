@@ -12,10 +12,10 @@ import trio
 
 from services.http_gateway.client_line import ClientLine
 from services.http_gateway.server_line import LineCall, ServerLine
-from shared.server_rpc.errors import NotTakenError, ServerCallError
+from shared.server_rpc.errors import ConnectionEndedError, NotTakenError, ServerCallError
 
 PAUSE_S: Final = 1.0
-"""After a server that does not lead, and knows no leader with a door."""
+"""After a server that does not lead, and knows no leader with a door that can be reached."""
 
 
 class ClientDoor(ServerLine):
@@ -46,7 +46,7 @@ class ClientDoor(ServerLine):
                 self._quiet_until = trio.current_time() + PAUSE_S
         elif call.address == self._named:
             self._line.on_failure(call, error)
-        elif call.address == self._leader:
+        elif call.address == self._leader and isinstance(error, ConnectionEndedError):
             self._leader = ""
 
     def on_silence(self, address: str) -> None:
@@ -58,3 +58,4 @@ class ClientDoor(ServerLine):
     def on_unreachable(self, address: str) -> None:
         if address == self._leader:
             self._leader = ""
+            self._quiet_until = trio.current_time() + PAUSE_S  # the named server would send us there again

@@ -20,7 +20,8 @@ from shared.state.leadership import LeadershipPage
 
 IDLE_TIMEOUT_S: Final = 120.0
 DIAL_PAUSE_S: Final = 1.0
-"""Between looks for voters that can be asked."""
+DIAL_PAUSE_MAX_S: Final = 32.0
+"""Between attempts to connect to voters that could not be asked the last time, doubled from one to the next."""
 PATIENCE_S: Final = 0.05
 """How long voters may take before raft_node is asked, which asks all of them."""
 
@@ -53,7 +54,7 @@ class Confirming:
         self._pool.on_silent = lambda address: self._pool.give_up(address, "nothing comes from the server")
         self._rounds: set[_Round] = set()
         self._busy = trio.Event()
-        self._dial_from = 0.0
+        self._dial_from, self._dial_pause_s = 0.0, DIAL_PAUSE_S
         self._failed_at: dict[str, float] = {}
         """When voters were of no help: who is asked is the one for whom that is longest ago. The others sleep on."""
         self._asked_last: tuple[str, ...] = ()
@@ -100,8 +101,11 @@ class Confirming:
             for server_id, address in confirmation.peers.items()
             if self._pool.is_ready(address) and not self._pool.is_silent(address)
         ]
-        if len(ready) < len(confirmation.peers) and now >= self._dial_from:
-            self._dial_from = now + DIAL_PAUSE_S
+        if len(ready) == len(confirmation.peers):
+            self._dial_pause_s = DIAL_PAUSE_S
+        elif now >= self._dial_from:
+            self._dial_from = now + self._dial_pause_s
+            self._dial_pause_s = min(2 * self._dial_pause_s, DIAL_PAUSE_MAX_S)
             for address in confirmation.peers.values():
                 self._pool.open(address)
         if len(ready) < confirmation.missing:

@@ -82,6 +82,12 @@ class Moment:
                 self._leads = leads
         return leads
 
+    def leads_alone(self) -> bool:
+        """Whether a consistent read may be answered without asking anybody: nobody else can vote, and nobody has been
+        told of more than the state has."""
+        leadership = self.leadership()
+        return leadership.leads_alone and leadership.applied_index >= self.page.committed()
+
     def last_contact_ms(self) -> int:
         """Milliseconds since the leader was last heard of; 0 on the leader itself."""
         leadership = self.leadership()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from services.http_gateway.gateway import Gateway
 
 METHOD: Final = "Proconsul.ReadIndex"
+_LEASE: Final = ("Raft.LeaseIndex", None)
 
 
 def ask_leader(gateway: Gateway, consistent: bool, on_done: OnDone) -> None:
@@ -30,11 +31,13 @@ def ask_leader(gateway: Gateway, consistent: bool, on_done: OnDone) -> None:
         payload = {"Datacenter": gateway.config.datacenter, "RequireConsistent": consistent}
         gateway.rpc.post(METHOD, payload, answered, timeout_s=timeout_s, retry_safe=True)
 
-    # The term is read after the reads came: it is this server's own confirmation that nobody else led before them.
+    # The term is read after the reads came: it is this server's own confirmation that nobody else led before them. What
+    # a raft_node has left there that runs no more may be from before a power cut.
     method, payload = ("Raft.ReadIndex", [gateway.config.raft_id, leadership.term]) if consistent else _LEASE
     door, timeout_s = gateway.door, gateway.rpc_timeout_s
-    if door is None or not door.post(method, payload, answered, by_rpc_core, timeout_s=timeout_s, repeatable=True):
+    if not (
+        door is not None
+        and gateway.links.raft.connected
+        and door.post(method, payload, answered, by_rpc_core, timeout_s=timeout_s, repeatable=True)
+    ):
         by_rpc_core(timeout_s)
-
-
-_LEASE: Final = ("Raft.LeaseIndex", None)

@@ -100,7 +100,7 @@ def read(call: Call, options: ReadOptions, query: Read) -> Any:
         if too_old:
             options.allow_stale, options.max_stale_ns = False, 0
     if options.require_consistent:
-        if leadership.leads_alone:
+        if gateway.moment.leads_alone():
             return _local(call, options, query)
     elif leadership.may_serve_default(time.monotonic_ns()):
         return _local(call, options, query)

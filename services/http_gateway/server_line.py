@@ -146,7 +146,7 @@ class ServerLine(ABC):
             self._dial_from = now + self._dial_pause_s
             self._dial_pause_s = min(2 * self._dial_pause_s, DIAL_PAUSE_MAX_S)
             self._pool.open(address)
-        elif not self._pool.is_dialing(address):
+        elif not (self._pool.is_dialing(address) or self._pool.is_ready(address)):
             self.on_unreachable(address)
 
     def _replied(self, call: LineCall, value: Any, error: ServerCallError | None) -> None:

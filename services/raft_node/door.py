@@ -12,6 +12,8 @@ Failures are those of `methods`; `bad_request` and `unknown_method` say that not
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import socket
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 _log = get_logger("agent.server.raft")
 
 CONNECTIONS_MAX: Final = 2048
+"""Or half of the descriptors that the process may have, if these are fewer: the log and others need some."""
 DRAIN_S: Final = 0.5
 """How long calls may still take when this server is stopped. A write takes some milliseconds."""
 _READS_MAX: Final = 4096
@@ -52,6 +55,7 @@ class Door:
         self._handlers.fast["Raft.LeaseIndex"] = self._lease_index
         self._handlers.fast["Raft.Term"] = self._term
         self._connections: dict[RemoteConnection, str] = {}
+        self._connections_max = min(CONNECTIONS_MAX, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._reads = 0
         self._leaving = False
 
@@ -63,14 +67,19 @@ class Door:
         """Serves one connection until it ends."""
         host = source.rpartition(":")[0]
         of_host = sum(1 for other in self._connections.values() if other == host)
-        if self._leaving or len(self._connections) >= CONNECTIONS_MAX or 0 < self.connections_per_client <= of_host:
+        if (
+            self._leaving
+            or len(self._connections) >= self._connections_max
+            or 0 < self.connections_per_client <= of_host
+        ):
             _log.debug("closing a connection of a gateway: too many, or the server is being stopped", source=source)
             sock.close()
             return
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in _KEEPALIVE:
-            sock.setsockopt(socket.IPPROTO_TCP, option, value)
+        with contextlib.suppress(OSError):  # it may have ended already, as reading will show
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for option, value in _KEEPALIVE:
+                sock.setsockopt(socket.IPPROTO_TCP, option, value)
         connection = RemoteConnection(self._handlers, sock, source)
         self._connections[connection] = host
         try:

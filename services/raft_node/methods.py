@@ -16,9 +16,8 @@
     Metrics.Dump
 
 Failures: `rpc` with the text for the client, `not_leader` (data: {"leader": address, "door": whether it has one}),
-`no_leader`, `bad_request`,
-`unavailable` when a command cannot be applied for want of space, `change_pending` for a change of the configuration
-while the one before is not committed."""
+`no_leader`, `bad_request`, `unavailable` when a command cannot be applied for want of space, `change_pending` for a
+change of the configuration while the one before is not committed."""
 
 from __future__ import annotations
 

@@ -85,6 +85,8 @@ def open_storage(config: RuntimeConfig) -> Storage:
     found = take_back(page)
     store = StateStore.open(config.state_dir)
     resumed = store.trusted
+    if not resumed:  # it is built again, from something older at first
+        take_back(page, alone=True)
     same_agent = _same_agent(os.path.join(config.state_dir, "agent"))
     machine = StoreMachine(store)
     opened: tuple[Wal | MemoryLog, StableStore | MemoryStable, Snapshots, Recovered]

@@ -11,11 +11,11 @@ from services.raft_node.replica import Replica
 from shared.state.leadership import FOREVER_NS, Leadership, LeadershipPage
 
 
-def take_back(page: LeadershipPage) -> Leadership:
-    """Before the state is opened, which may be thrown away then: nobody is to read it on the word of a process that has
-    ended. A sole server's word stands. Returns what the page said."""
+def take_back(page: LeadershipPage, *, alone: bool = False) -> Leadership:
+    """Before a state is opened, which may be thrown away then: nobody is to read it on the word of a process that has
+    ended. A sole server's word stands, unless `alone`. Returns what the page said."""
     found = page.read()
-    if not found.leads_alone:
+    if alone or not found.leads_alone:
         page.write(found._replace(lease_end_ns=0, applied_index=0, confirmations=0))
     return found
 
@@ -45,6 +45,10 @@ class PublishedLeadership:
         """The applied index that the page says."""
         self._ready = False
         """Whether the page said last that local reads may begin."""
+        self.told = page.committed()
+        """The commit index that other servers may have heard of, 0 if there were none in this life and those before."""
+        if self.told > replica.core.log.last_index:  # of a log that is gone
+            self.committed(0)
         self._doors_key: Any = None
         """What the following was made of."""
         self._doors = (0, "")
@@ -56,7 +60,8 @@ class PublishedLeadership:
         self.due = True
 
     def committed(self, index: int) -> None:
-        """Everything up to `index` is committed: to be said before it leaves this server."""
+        """Everything up to `index` is committed: to be said before another server can hear of it."""
+        self.told = index
         self._page.write_committed(index)
 
     def flush(self) -> bool:
@@ -80,8 +85,8 @@ class PublishedLeadership:
         # Committed is not enough: of what earlier leaders have acknowledged, some may wait to be applied here.
         ready = core.all_acknowledged_is_applied(applied)
         ready = ready or (self._holds_all and core.role == LEADER and state.is_sole_server)
+        applied = applied if state.is_of_this_leader else 0
         self._applied, self._ready = applied, ready
-        self._page.write_committed(core.commit_index)
         self._page.write(
             Leadership(
                 core.role.lower(),
@@ -110,7 +115,8 @@ class PublishedLeadership:
         else:
             leader = state.leader_address
             servers = [one for one in configuration.servers if one.address == leader and one.id in knowing]
-        text = " ".join(f"{one.id} {addresses.of(one)}" for one in servers if len(one.id.split()) == 1)
+        pairs = [f"{one.id} {addresses.of(one)}" for one in servers]
+        text = " ".join(pair for pair in pairs if len(pair.split()) == 2)
         needed = configuration.quorum - 1
         possible = leads and configuration.has_vote(state.settings.node_id) and len(text.split()) >= 2 * needed
         self._doors_key, self._doors = key, (needed if possible else 0, text)

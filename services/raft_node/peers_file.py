@@ -19,7 +19,6 @@ from shared.config.runtime import IDS_FROM_RAFT_PROTOCOL
 
 PEERS: Final = "peers.json"
 INFO: Final = "peers.info"
-"""Raft protocol from which servers have ids of their own."""
 _BATCH_BYTES: Final = 1 << 20
 _CONFIGURATION_INDEX: Final = 1
 _GO_TYPES: Final = {"id": ("raft.ServerID", str), "address": ("raft.ServerAddress", str), "non_voter": ("bool", bool)}

@@ -16,7 +16,6 @@ from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core.types import SnapshotMeta
 from services.raft_node.door import Door
-from services.raft_node.fsm.errors import FatalCommandError
 from services.raft_node.inbound import MAX_CONNECTIONS, Inbound, Slot
 from services.raft_node.installing import Installing
 from services.raft_node.leader_watch import LeaderWatch
@@ -32,7 +31,6 @@ from shared import metrics
 from shared.config.runtime import RuntimeConfig
 from shared.ipc import Request, Server
 from shared.log import DEBUG, ERROR, INFO, WARN, get_logger
-from shared.state.errors import StateError
 from shared.state.leadership import LEADER as LEADER_ROLE
 
 _log = get_logger("agent.server.raft")
@@ -44,7 +42,6 @@ _MEASURE_S: Final = 5.0
 """How often what is no event is measured: at least once in each interval of the metrics."""
 _SNAPSHOT_TURN_S: Final = 0.002
 """How long a snapshot keeps the loop at a time, and how long it then lets others have it."""
-_FATAL: Final = (StorageError, StateError, FatalCommandError)
 
 
 class RaftNode:
@@ -128,11 +125,11 @@ class RaftNode:
     # ---- into the replica --------------------------------------------------------------------------------------
 
     def guarded(self, action: Callable[[], None]) -> None:
-        """Runs what may reach disk or state machine; a failure that is fatal ends the process. The page is right before
-        any result leaves."""
+        """Runs what may reach disk or state machine; a failure ends the process. The page is right before any result
+        leaves."""
         try:
             action()
-        except _FATAL as error:
+        except Exception as error:  # also a bug: an action that was begun and not ended leaves nothing to go on with
             self._end_with(error)
             raise
         if self._page.flush():
@@ -263,9 +260,9 @@ class RaftNode:
 
     def read_ready(self, waiter: Request, index: int) -> None:
         # A leader applies as soon as it commits; only a state store without room can be behind. What no writer was told
-        # of no reader has to see, if there are no other servers where it could have been read.
+        # of no reader has to see, if no other server could have shown it.
         applied, core = self.replica.applied_index, self.replica.core
-        if applied >= index or (core.state.is_sole_server and core.all_acknowledged_is_applied(applied)):
+        if applied >= index or (applied >= self._page.told and core.all_acknowledged_is_applied(applied)):
             waiter.reply(min(index, applied))
         else:
             waiter.fail("unavailable", self.replica.stall_reason or "entries are still being applied")

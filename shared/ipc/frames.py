@@ -31,6 +31,7 @@ import msgpack
 from shared.ipc.errors import ProtocolError
 
 PROTOCOL_VERSION: Final = 3
+_NAME_CHARACTERS_MAX: Final = 64
 _ONE_INSTALLATION: Final = "restart all components from one installation"
 MAX_FRAME_BYTES: Final = 64 << 20
 READ_BYTES: Final = 64 << 10
@@ -79,19 +80,22 @@ encode: Callable[[Any], bytes] = _packer.pack
 
 
 class FrameDecoder:
-    """Turns a byte stream, cut anywhere, into frames.
+    """Turns a byte stream, cut anywhere, into frames. items_max: of a list, where the sender is a stranger: room for
+    the items is taken when only their number has come. Maps are small then, and their keys text.
 
     Raises ProtocolError on anything that is not a frame, and on an element above `max_frame_bytes`; the connection is
     then of no further use.
     """
 
-    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES, items_max: int | None = None) -> None:
         self._max_frame_bytes = max_frame_bytes
+        limits = {} if items_max is None else {"max_array_len": items_max, "max_map_len": 8, "max_ext_len": 0}
         self._unpacker = msgpack.Unpacker(
             raw=False,
-            strict_map_key=False,
+            strict_map_key=items_max is not None,
             unicode_errors="surrogateescape",
             max_buffer_size=max_frame_bytes + READ_BYTES,
+            **limits,
         )
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -120,7 +124,7 @@ def check_hello(frame: Frame, expected: int = PROTOCOL_VERSION, advice: str = _O
     version than expected."""
     if frame[0] != HELLO:
         raise ProtocolError("the first frame of a connection must be HELLO")
-    version, name = frame[1], frame[2]
-    if version != expected:
+    version, name = frame[1], str(frame[2])[:_NAME_CHARACTERS_MAX]
+    if type(version) is not int or version != expected:
         raise ProtocolError(f"{name} speaks local IPC version {version}, this process version {expected}: {advice}")
-    return str(name)
+    return name

@@ -21,7 +21,7 @@ class Reader:
     """Hands the frames of one connection to `handle`, a read at a time; what they cause leaves in one send.
 
     after_read: called after all frames of one read, before anything they caused is flushed. peer: name and value of
-    the log field that says whose connection it is. frame_bytes_max: see FrameDecoder."""
+    the log field that says whose connection it is. frame_bytes_max, items_max: see FrameDecoder."""
 
     def __init__(
         self,
@@ -29,9 +29,10 @@ class Reader:
         handle: Callable[[Frame], None],
         peer: Callable[[], tuple[str, str]],
         frame_bytes_max: int = MAX_FRAME_BYTES,
+        items_max: int | None = None,
     ) -> None:
         self._transport, self._handle, self._peer = transport, handle, peer
-        self._decoder = FrameDecoder(frame_bytes_max)
+        self._decoder = FrameDecoder(frame_bytes_max, items_max)
         self._flusher = Flusher.current()
 
     def turn(self, after_read: Callable[[], None] | None) -> bool:

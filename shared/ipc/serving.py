@@ -106,6 +106,9 @@ class Connection:
     """One connected process."""
 
     frame_bytes_max = frames.MAX_FRAME_BYTES
+    items_max: int | None = None
+    answers_high_bytes = _ANSWERS_HIGH_BYTES
+    """A peer that has so much to read is not read from."""
     request_type: Callable[[Any, int, str, Any, float], Request] = Request
 
     def __init__(self, handlers: Handlers, sock: socket.socket, peer: Peer, *, receive_fds: bool = True) -> None:
@@ -133,7 +136,9 @@ class Connection:
 
     async def _read(self) -> None:
         transport = self.transport
-        reader = Reader(transport, self.handle, lambda: ("process", self.peer_name), self.frame_bytes_max)
+        reader = Reader(
+            transport, self.handle, lambda: ("process", self.peer_name), self.frame_bytes_max, self.items_max
+        )
         transport.write(frames.encode(self.hello()))
         while not transport.closed:
             try:
@@ -142,8 +147,7 @@ class Connection:
                 return
             if not reader.turn(self.handlers.on_batch_end):
                 return
-            # A client that does not read its answers is not read from either.
-            await transport.wait_room(_ANSWERS_HIGH_BYTES)
+            await transport.wait_room(self.answers_high_bytes)
 
     def hello(self) -> frames.Frame:
         """The frame that greets the peer."""

@@ -20,6 +20,7 @@ from shared.ipc.transport import Transport
 from shared.log import get_logger
 from shared.server_rpc.errors import ConnectionEndedError, NotTakenError, RemoteCallError, ServerCallError
 from shared.server_rpc.hearing import Hearing
+from shared.wire.yamux import TooManyStreamsError
 
 _log = get_logger("agent.server")
 
@@ -53,7 +54,7 @@ class DoorConnection:
     @property
     def usable(self) -> bool:
         """Whether a call can still be begun here."""
-        return not (self.closed or self._leaving) and len(self._calls) < CALLS_MAX
+        return not (self.closed or self._leaving)
 
     @property
     def heard(self) -> bool:
@@ -67,7 +68,10 @@ class DoorConnection:
 
     def post(self, method: str, body: Any, on_reply: OnReply, *, repeatable: bool = False, packed: bool = False) -> int:
         """Send a call; `on_reply` is called later. Returns what `abandon` takes. body, and the answer: what msgpack can
-        hold, also where it is wanted packed. repeatable: see `give_up`."""
+        hold, also where it is wanted packed. repeatable: see `give_up`. Raises TooManyStreamsError while as many are
+        under way as the other side takes, and then nothing was sent."""
+        if len(self._calls) >= CALLS_MAX:
+            raise TooManyStreamsError
         call_id = next(self._ids)
         self.last_used = now = trio.current_time()
         self._hearing.called(now)
@@ -125,14 +129,15 @@ class DoorConnection:
 
     async def _read(self) -> None:
         where = ("server", _peer(self._transport.sock))
-        reader = Reader(self._transport, self._handle, lambda: where, ANSWER_BYTES_MAX)
+        reader = Reader(self._transport, self._handle, lambda: where, ANSWER_BYTES_MAX, CALLS_MAX)
         while True:
             await self._transport.wait_readable()
             if not reader.turn(self._batch_ends):
                 return
 
     def _batch_ends(self) -> None:
-        self._hearing.spoke()
+        if self.heard:  # of a greeting that is not complete nobody can tell what follows
+            self._hearing.spoke()
         if self._after_batch is not None:
             self._after_batch()
 

@@ -35,9 +35,8 @@ _FRAME: Final = Packing("<QIH")  # sequence, crc32 of sequence and body, length 
 _SEQUENCE: Final = Packing("<Q")
 _BODY: Final = Packing("<BBBQQQQQHHH")
 _MAX_TEXT: Final = 1024
-_COMMITTED: Final = Packing("=Q")
-_COMMITTED_AT: Final = _SLOT_SIZE - _COMMITTED.size
-"""Behind the longest body of the first slot, and aligned: such a word is written in one piece."""
+_COMMITTED_AT: Final = _SLOT_SIZE - 8
+"""Behind the longest body of the first slot, and aligned: through a view of words it is written in one piece."""
 _LOOKS_MAX: Final = 1000
 
 
@@ -97,7 +96,10 @@ class LeadershipPage:
     """The page at `path`. `open` never fails: while the file does not exist, `read` says NOBODY."""
 
     def __init__(self, path: str, mapping: mmap.mmap | None) -> None:
-        self._path, self._mapping = path, mapping
+        self._path = path
+        self._mapping: mmap.mmap | None = None
+        self._words: memoryview | None = None
+        self._map(mapping)
         self._sequence, self._next_slot = 0, 0
         self._last = (b"", NOBODY)
 
@@ -121,6 +123,12 @@ class LeadershipPage:
         page._sequence = max(_SEQUENCE.unpack_from(mapping, at)[0] for at in (0, _SLOT_SIZE))
         page._next_slot = 1 if _sequence_of(found[0]) >= _sequence_of(found[1]) else 0
         return page
+
+    def _map(self, mapping: mmap.mmap | None) -> None:
+        self._mapping = mapping
+        if mapping is not None:
+            with memoryview(mapping) as view:
+                self._words = view[_COMMITTED_AT:_SLOT_SIZE].cast("Q")
 
     def write(self, state: Leadership) -> None:
         """Publishes a new state. Raises ValueError for an id or address beyond 1024 bytes. Peers beyond that are left
@@ -154,19 +162,22 @@ class LeadershipPage:
 
     def write_committed(self, index: int) -> None:
         """Publishes a commit index alone; see `committed`."""
-        assert self._mapping is not None
-        _COMMITTED.pack_into(self._mapping, _COMMITTED_AT, index)
+        assert self._words is not None
+        self._words[0] = index
 
     def committed(self) -> int:
-        """The commit index, which no other server can have heard of before it stood here. 0 while there is no page."""
-        self.read()  # maps it
-        return 0 if self._mapping is None else int(_COMMITTED.unpack_from(self._mapping, _COMMITTED_AT)[0])
+        """The commit index that other servers may have heard of: they can only after it stood here. 0 if there are no
+        others, or no page yet."""
+        if self._words is None:
+            self.read()  # maps it, if it exists by now
+        return 0 if self._words is None else int(self._words[0])
 
     def read(self) -> Leadership:
         """The newest state. Never blocks and never shows a mixture of two states."""
         mapping = self._mapping
         if mapping is None:
-            mapping = self._mapping = _map_for_reading(self._path)
+            self._map(_map_for_reading(self._path))
+            mapping = self._mapping
             if mapping is None:
                 return NOBODY
         found = _newest_whole(mapping)
@@ -182,8 +193,10 @@ class LeadershipPage:
 
     def close(self) -> None:
         if self._mapping is not None:
+            assert self._words is not None
+            self._words.release()
             self._mapping.close()
-            self._mapping = None
+            self._mapping = self._words = None
 
 
 class NoLeadershipPage(LeadershipPage):

@@ -47,7 +47,7 @@ def wire_int(value: object, where: str) -> int:
         return 0
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and -(2.0**63) <= value < 2.0**64:
         return int(value)
     raise _wrong(value, "an integer", where)
 

@@ -15,13 +15,16 @@ from shared.structs.catalog import DeregisterRequest, RegisterRequest
 from shared.structs.commands import DEREGISTER, KVS, REGISTER, encode
 from shared.structs.errors import RefusedError, StructError
 from shared.structs.registration import prepare_deregister, prepare_register
-from shared.structs.wire import unpack
+from shared.structs.wire import pack, unpack
 
 _OPERATIONS: Final = frozenset({b"set", b"delete", b"delete-tree", b"delete-cas", b"cas", b"unlock"})
 """All but lock, which may have to wait for the lock-delay of a lost session: that is not known here."""
 _FIELDS: Final = frozenset({b"Datacenter", b"Op", b"DirEnt", b"Token"})
 _NUMBERS: Final = (b"LockIndex", b"Flags", b"CreateIndex", b"ModifyIndex")
 _ENTRY_FIELDS: Final = frozenset({b"Key", b"Value", b"Session", *_NUMBERS})
+_FLAT: Final = {"max_array_len": 0, "max_map_len": 8, "max_ext_len": 0}
+_BOUNDED: Final = {"max_array_len": 4096, "max_map_len": 4096, "max_ext_len": 0}
+"""Room for the items of a list is taken before they come, and lists can be nested."""
 _METRICS: Final = {REGISTER: "consul.catalog.register", DEREGISTER: "consul.catalog.deregister"}
 
 
@@ -37,22 +40,23 @@ def checked(command: Any, datacenter: str) -> tuple[bytes, str]:
     if kind not in _METRICS:
         raise RefusedError("only KV requests, registrations and deregistrations are taken encoded")
     try:
-        body = unpack(memoryview(command)[1:])
+        body = unpack(memoryview(command)[1:], **_BOUNDED)
         args: RegisterRequest | DeregisterRequest
         if kind == REGISTER:
             args = prepare_register(RegisterRequest.from_wire(body))
         else:
             args = prepare_deregister(DeregisterRequest.from_wire(body))
-    except StructError as error:
+        if args.datacenter != datacenter:
+            raise RefusedError("not a request of this datacenter")
+        return encode(args), _METRICS[kind]
+    except (StructError, OverflowError, RecursionError) as error:
         raise RefusedError(str(error)) from error
-    if args.datacenter != datacenter:
-        raise RefusedError("not a request of this datacenter")
-    return encode(args), _METRICS[kind]
 
 
 def _is_sound(command: bytes, datacenter: bytes) -> bool:
     try:
-        request = msgpack.unpackb(memoryview(command)[1:], raw=True)
+        body = command[1:]
+        request = msgpack.unpackb(body, raw=True, **_FLAT)
         entry = request[b"DirEnt"]
         if request.keys() != _FIELDS or not entry.keys() <= _ENTRY_FIELDS:
             return False
@@ -66,6 +70,7 @@ def _is_sound(command: bytes, datacenter: bytes) -> bool:
             and type(entry.get(b"Session", b"")) is bytes
             and type(request[b"Token"]) is bytes
             and all(type(number) is int and number >= 0 for number in map(entry.get, _NUMBERS) if number is not None)
+            and pack(request) == body  # no field twice, nothing in another form
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, msgpack.UnpackException):
         return False

@@ -20,6 +20,7 @@ from shared.structs.errors import RefusedError
 from shared.structs.proxy import ExposePath, Upstream
 
 GATEWAY_KINDS = frozenset({KIND_MESH_GATEWAY, KIND_TERMINATING_GATEWAY, KIND_INGRESS_GATEWAY})
+OPAQUE_LEVELS_MAX = 200
 _UUID_LENGTH = 36
 _HYPHENS_AT = (8, 13, 18, 23)
 
@@ -88,6 +89,26 @@ def complete_service(service: NodeService) -> None:
         raise RefusedError("Must provide service name with ID")
     if service.address in ("0.0.0.0", "::", "[::]"):
         raise RefusedError("Invalid service address")
+    for opaque in (service.proxy.config, *(upstream.config for upstream in service.proxy.upstreams or ())):
+        if opaque and is_deeper(opaque, OPAQUE_LEVELS_MAX):
+            raise RefusedError(f"a proxy's configuration is nested more than {OPAQUE_LEVELS_MAX} levels deep")
+
+
+def is_deeper(value: object, levels: int) -> bool:
+    """Whether lists and maps in `value` are nested more than `levels` deep. Every server that applies a command has to
+    walk through all of it, on a stack of its own depth."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner: list[object] = []
+        for one in layer:
+            if isinstance(one, dict):
+                inner.extend(one.values())
+            elif isinstance(one, list):
+                inner.extend(one)
+        if not inner:
+            return False
+        layer = inner
+    return True
 
 
 def complete_check(check: HealthCheck) -> None:

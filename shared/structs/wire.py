@@ -18,10 +18,10 @@ _packer = msgpack.Packer(use_bin_type=False, unicode_errors="surrogateescape")
 pack: Callable[[Any], bytes] = _packer.pack
 
 
-def unpack(data: bytes | memoryview) -> Any:
-    """Decodes exactly one value."""
+def unpack(data: bytes | memoryview, **limits: Any) -> Any:
+    """Decodes exactly one value. limits: of msgpack, as max_array_len."""
     try:
-        return msgpack.unpackb(data, raw=False, unicode_errors="surrogateescape", strict_map_key=False)
+        return msgpack.unpackb(data, raw=False, unicode_errors="surrogateescape", strict_map_key=False, **limits)
     except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
         raise WireTypeError(f"malformed msgpack: {error or type(error).__name__}") from error
 

@@ -18,6 +18,7 @@ from services.raft_node.core.messages import (
 from services.raft_node.core.types import LEADER, Entry
 
 if TYPE_CHECKING:
+    from tests.simulation.raft_machine import SimMachine
     from tests.simulation.raft_server import SimServer
 
 
@@ -38,8 +39,8 @@ class Oracle:
         self.highest_acknowledged = 0
         self.reads = self.lease_checks = 0
         self.seen = 0
-        """The last entry that a consistent read has shown somebody; 0 where states are replaced from outside, as what a
-        lost one showed was never there."""
+        """The last entry that a consistent read has shown somebody. Of no meaning where states are replaced from
+        outside: what they do not have was never there."""
         self.restored = False
         """A user has replaced the state."""
         self.leases_hold = True
@@ -71,8 +72,10 @@ class Oracle:
                 vote = server.stable.state[1:]
                 assert vote == (request.term, request.candidate), f"{server_id} stands but has saved {vote}"
         elif isinstance(request, AppendEntries):
-            told = request.leader_commit
-            assert server.page.committed() >= told, f"{server_id} tells of the commit of {told} before its page does"
+            told, page = request.leader_commit, server.page
+            known = max(page.committed(), page.read().applied_index)
+            ready = page.read().ready  # before that nobody reads by it
+            assert known >= told or not ready, f"{server_id} tells of the commit of {told}, and its page of {known}"
 
     def voted(self, server_id: str, term: int, candidate: str) -> None:
         other = self.votes.setdefault((server_id, term), candidate)
@@ -176,15 +179,18 @@ class Oracle:
                 f"{server.server.id} has a lease but only {applied}; {self.highest_acknowledged} was acknowledged"
             )
 
-    def read_begins(self) -> int:
+    def read_begins(self) -> tuple[int, int]:
         """What a consistent read that begins now must show: the last acknowledged write, and what another one has."""
-        return max(self.highest_acknowledged, self.seen)
+        return self.highest_acknowledged, self.seen
 
-    def read(self, floor: int, index: int, shown: int) -> None:
-        """A consistent read may be answered. floor: of its begin. index: that it was told to wait for; shown: the last
-        entry with an effect on the state from which it is answered."""
+    def read(self, begun: tuple[int, int], index: int, machine: SimMachine) -> None:
+        """A consistent read may be answered. begun: what `read_begins` said. index: that it was told to wait for;
+        machine: the state from which it is answered."""
+        floor = begun[0] if self.restored else max(begun)
         assert index >= floor, f"a read at {index} misses entry {floor}, known to somebody before it began"
-        assert shown >= floor, f"a read is answered from a state that ends at {shown}, before entry {floor}"
+        if floor:
+            value = self.applied_entries[floor][1].decode()
+            found = any(one == value for _, one in reversed(machine.values))
+            assert found, f"a read is answered from a state without entry {floor}, known to somebody before it began"
         self.reads += 1
-        if not self.restored:
-            self.seen = max(self.seen, shown)
+        self.seen = max(self.seen, machine.applied_index)

@@ -36,7 +36,7 @@ class SimPage(LeadershipPage):
 def confirmed_read(server: SimServer) -> None:
     """Past raft_node, which may be stopped or dead: the gateway asks other voters for their terms."""
     cluster, page = server.cluster, server.page
-    floor, confirmation = cluster.oracle.read_begins(), Confirmation.begin(page)
+    begun, confirmation = cluster.oracle.read_begins(), Confirmation.begin(page)
     if confirmation is None:
         return
 
@@ -44,7 +44,7 @@ def confirmed_read(server: SimServer) -> None:
         waited = confirmation.missing > 0
         confirmation.answered(server_id, answer)
         if waited and not confirmation.missing and server.page is page and confirmation.stands(page):
-            cluster.oracle.read(floor, confirmation.index, server.machine.applied_index)
+            cluster.oracle.read(begun, confirmation.index, server.machine)
 
     for server_id in confirmation.peers:
         cluster.ask(
@@ -58,11 +58,11 @@ def confirmed_read(server: SimServer) -> None:
 def vouched_read(server: SimServer) -> None:
     """A follower's gateway asks the leader, with its own term for a confirmation."""
     cluster, page = server.cluster, server.page
-    floor, now = cluster.oracle.read_begins(), page.read()
+    begun, now = cluster.oracle.read_begins(), page.read()
 
     def ready(index: int) -> None:
         if server.page is page and page.read().applied_index >= index:
-            cluster.oracle.read(floor, index, server.machine.applied_index)
+            cluster.oracle.read(begun, index, server.machine)
 
     def question(leader: SimServer, reply: Callable[[int], None]) -> None:
         assert leader.replica is not None

@@ -269,10 +269,10 @@ class SimServer:
     def read(self) -> None:
         """Asked of raft_node on this server."""
         oracle = self.cluster.oracle
-        floor = oracle.read_begins()
+        begun = oracle.read_begins()
         replica = self.replica
         if replica is not None:
-            self.run(lambda: replica.read(lambda index: oracle.read(floor, index, self.machine.applied_index)))
+            self.run(lambda: replica.read(lambda index: oracle.read(begun, index, self.machine)))
 
     def take_snapshot(self) -> None:
         replica, life = self.replica, self.lives
@@ -325,7 +325,7 @@ class SimServer:
         values = [*self.machine.values, [index, f"restored {index} in term {term}"]]
         self._snapshots_taken += 1
 
-        self.cluster.oracle.restored, self.cluster.oracle.seen = True, 0
+        self.cluster.oracle.restored = True
 
         def action() -> None:
             assert replica is not None
@@ -365,7 +365,7 @@ class SimServer:
     def read_ready(self, waiter: Callable[[int], None], index: int) -> None:
         """As the service does it: a leader whose state has no room answers from what it has, if that is enough."""
         applied, core = self.applied_index, self.core
-        if applied >= index or (core.state.is_sole_server and core.all_acknowledged_is_applied(applied)):
+        if applied >= index or (applied >= self._published.told and core.all_acknowledged_is_applied(applied)):
             self._published.flush()
             waiter(min(index, applied))
 

@@ -79,7 +79,7 @@ class OneKey:
         elif self.mode == _STALE:
             may_answer = moment.leadership().known_leader
         else:
-            may_answer = moment.leadership().leads_alone
+            may_answer = moment.leads_alone()
         return self.text(moment) if may_answer else None
 
     def text(self, moment: Moment, *, confirmed: bool = False) -> bytes | None:

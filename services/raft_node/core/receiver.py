@@ -115,6 +115,8 @@ def _append_entries(core: RaftCore, token: Any, request: AppendEntries, now: flo
     # The paper's rule, and not "up to our last index" as hashicorp/raft has it: entries behind those of this
     # request may be an old leader's, and must not be taken for committed.
     verified = request.prev_log_index + len(request.entries)
+    if request.prev_log_index >= log.snapshot_index and verified > 0:
+        state.proved_term = state.term
     commit = min(request.leader_commit, verified)
     if commit > state.commit_index:
         state.commit_to(commit)
@@ -343,6 +345,7 @@ def snapshot_received(core: RaftCore, event: SnapshotReceived, now: float) -> No
         if _replaces_ours(core, request):
             _leave_behind(core)
         fits = log.install_snapshot(request.last_log_index, request.last_log_term)
+        state.proved_term = state.term
         state.emit(RestoreSnapshot(request.last_log_index, request.last_log_term))
         state.commit_index = request.last_log_index
         if not fits:

@@ -44,6 +44,7 @@ class State:
         "leader_gone",
         "left_behind",
         "log",
+        "proved_term",
         "request_id",
         "rng",
         "role",
@@ -70,6 +71,8 @@ class State:
         self.left_behind = (0, 0)
         """Term and index of such a snapshot that was given up. What was acknowledged before it is not in the log any
         more until the leader has sent it again, so until then nobody is elected who may lack it."""
+        self.proved_term = -1
+        """The term whose leader has shown that its log goes on from our snapshot."""
         self.last_contact = float("-inf")
         self.request_id = 0
         self.effects: list[Effect] = []
@@ -115,6 +118,12 @@ class State:
     def is_catching_up(self) -> bool:
         """Whether it does not even hold a log that is as far as the state that it gave up."""
         return (self.log.last_term, self.log.last_index) < self.left_behind
+
+    @property
+    def is_of_this_leader(self) -> bool:
+        """Whether the state here is known to be part of what this term's leader has. What a user has restored may have
+        come to nothing: until the leader has shown otherwise, a state that stands on a snapshot may be of that kind."""
+        return self.role == LEADER or self.log.snapshot_index == 0 or self.proved_term == self.term
 
     def is_bound(self, candidate: str, now: float) -> bool:
         """Whether a vote for `candidate` could break a leader's lease, or would disturb one that is well."""

@@ -23,6 +23,7 @@ from shared.structs.kv import DirEntry
 from shared.structs.uuids import uuid_index_problem
 
 _pack_header = HEADER.pack
+_U64_MAX = 2**64 - 1
 
 
 def apply(tx: WriteTransaction, index: int, data: bytes) -> Any:
@@ -188,7 +189,7 @@ def lock(tx: WriteTransaction, index: int, key: bytes, flags: int, value: bytes 
     if old is not None and old.session and old.session != session:
         return False
     relocked = old is not None and old.session == session
-    lock_index = (old.lock_index if old is not None else 0) + (0 if relocked else 1)
+    lock_index = ((old.lock_index if old is not None else 0) + (0 if relocked else 1)) & _U64_MAX
     _put_locked(tx, index, key, flags, value, holder, lock_index, old)
     return True
 

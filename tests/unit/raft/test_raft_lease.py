@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
-from services.raft_node.core.types import CANDIDATE, FOLLOWER, LEADER, HardState
+from services.raft_node.core.codec import encode_configuration
+from services.raft_node.core.types import (
+    CANDIDATE,
+    CONFIGURATION,
+    FOLLOWER,
+    LEADER,
+    Configuration,
+    Entry,
+    HardState,
+    SnapshotMeta,
+)
 from tests.unit.raft.core_under_test import (
+    A,
     B,
     append,
     ask,
@@ -128,3 +140,60 @@ def test_check_quorum() -> None:
     core = core_of()
     make_leader(core)
     assert "failed to contact quorum of nodes, stepping down" in lines(core.step(ev.Tick(), 5.51))
+
+
+# ---- a server that is left alone -------------------------------------------------------------------------------------
+
+
+def left_alone() -> tuple[RaftCore, float]:
+    """Leader b removes itself when a's patience with it is nearly over: core a, and when that was."""
+    core = core_of(configuration=Configuration((A, B)))
+    ask(core, append(2, (1, 1), commit=1), 0.1)
+    removed_at = core.deadline - 0.01
+    removal = Entry(2, 2, CONFIGURATION, encode_configuration(Configuration((A,))))
+    ask(core, append(2, (1, 1), (removal,), commit=1), removed_at)
+    assert core.state.is_sole_server
+    return core, removed_at
+
+
+def test_a_server_whose_leader_removed_itself_waits_until_that_leaders_lease_is_over() -> None:
+    """The leader may not know yet that its removal is committed, and answer on the word of its lease until then."""
+    core, removed_at = left_alone()
+    assert not core.state.is_alone
+    while core.deadline < removed_at + GUARD_S:
+        core.step(ev.Tick(), core.deadline)
+        assert (core.role, core.term) == (FOLLOWER, 2)
+    assert core.deadline == removed_at + GUARD_S
+    core.step(ev.Tick(), core.deadline)
+    assert (core.role, core.term) == (LEADER, 3)
+
+
+def test_a_server_that_knows_of_the_removal_of_its_leader_waits_for_nobody() -> None:
+    """The one that removed itself leads no more when that is committed."""
+    core, removed_at = left_alone()
+    ask(core, append(2, (2, 2), commit=2), removed_at)
+    assert core.state.is_alone
+    assert core.deadline < removed_at + GUARD_S
+    core.step(ev.Tick(), core.deadline)
+    assert (core.role, core.term) == (LEADER, 3)
+
+
+def test_a_sole_server_stands_at_once_after_a_normal_start() -> None:
+    """New, or with its configuration among what it knows to be committed, as it does with its state or a snapshot."""
+    only = Configuration((A,))
+    for core in (
+        core_of(configuration=only),
+        core_of(command(6, 5), hard=HardState(5), snapshot=SnapshotMeta("s", 5, 5, only, 1)),
+    ):
+        assert core.deadline < GUARD_S
+        core.step(ev.Tick(), core.deadline)
+        assert core.role == LEADER
+
+
+def test_a_sole_server_that_lost_its_state_waits_for_a_lease_that_it_has_forgotten() -> None:
+    """Nothing shows that the entry that made it the only one is committed."""
+    core = core_of(configuration=Configuration((A,)), hard=HardState(5))
+    core.step(ev.Tick(), core.deadline)
+    assert (core.role, core.deadline) == (FOLLOWER, GUARD_S)
+    core.step(ev.Tick(), GUARD_S)
+    assert core.role == LEADER

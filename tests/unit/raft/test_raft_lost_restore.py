@@ -64,6 +64,22 @@ def test_a_server_whose_restore_came_to_nothing_starts_over(above: int, trailing
     assert old.applied_index == new.applied_index
 
 
+def test_readers_are_not_shown_a_state_that_was_restored_in_vain() -> None:
+    """Its index is above all that the new leader has: a follower may answer from it only when it is the leader's."""
+    cluster, old, new = _replaced_after_a_restore(trailing_logs=100, above=1000)
+    assert old.applied_index > new.applied_index
+    cluster.heal()
+    hidden = 0
+    while old.machine.applied_index != new.machine.applied_index:
+        cluster.step()
+        page = old.page.read()
+        if page.term == new.core.term and page.leader_address == new.server.address:
+            assert page.applied_index <= new.applied_index
+            hidden += page.applied_index == 0 and old.applied_index > new.applied_index
+    assert hidden
+    assert old.page.read().applied_index == new.applied_index
+
+
 def test_nothing_is_taken_that_follows_the_restored_state() -> None:
     core = core_of(snapshot=RESTORED)
     assert ask(core, append(3, (8, 2), (command(9, 2),)))[1:] == [

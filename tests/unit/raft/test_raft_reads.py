@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
+
 from services.raft_node.core import RaftCore
 from services.raft_node.core import events as ev
 from services.raft_node.core import messages as msg
-from services.raft_node.core.configuration import REMOVE_SERVER
+from services.raft_node.core.configuration import DEMOTE_VOTER, REMOVE_SERVER
 from services.raft_node.core.reads import PATIENCE_S
-from services.raft_node.core.types import Configuration, Server
+from services.raft_node.core.state import NOT_LEADER
+from services.raft_node.core.types import NON_VOTER, VOTER, Configuration, Server
 from tests.unit.raft.core_under_test import THREE, A, B, C, core_of, make_leader, of, sends
 
 NOW = 5.0
@@ -128,3 +131,98 @@ def test_answers_to_heartbeats_that_were_on_their_way_confirm_nothing() -> None:
     [send, *_] = asked_for_it
     effects = core.step(ev.RpcReply(send.request_id, send.server.id, done()), now + 0.01)
     assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+
+
+# ---- vouched reads: the question of a voter that is in this term is its own confirmation ----------------------------
+
+
+def configuration_of(*names: str, non_voters: str = "") -> Configuration:
+    return Configuration(
+        tuple(Server(name, f"{name}:8300", NON_VOTER if name in non_voters else VOTER) for name in names)
+    )
+
+
+@pytest.mark.parametrize(
+    "configuration", [THREE, configuration_of("a", "b"), configuration_of(*"abcd", non_voters="d")]
+)
+def test_a_voter_of_this_term_confirms_its_own_read_where_one_is_enough(configuration: Configuration) -> None:
+    core = settled(configuration)
+    assert core.step(ev.ReadIndex("r", "b", 2), NOW + 0.02) == [ev.ReadReady(["r"], 2)]
+
+
+def test_a_confirmed_read_does_not_wait_for_the_round_of_others() -> None:
+    core, now = settled(), NOW + 0.02
+    [to_c] = sends(core.step(ev.ReadIndex("r1"), now), C, heartbeat=True)
+    assert core.step(ev.ReadIndex("r2"), now) == []
+    assert core.step(ev.ReadIndex("vouched", "b", 2), now) == [ev.ReadReady(["vouched"], 2)]
+    effects = core.step(ev.RpcReply(to_c.request_id, "c", done()), now + 0.01)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r1"], 2)]
+    [to_c] = sends(effects, C, heartbeat=True)
+    effects = core.step(ev.RpcReply(to_c.request_id, "c", done()), now + 0.02)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r2"], 2)]
+
+
+def test_a_confirmed_read_is_ready_at_what_is_committed_and_not_at_what_is_logged() -> None:
+    core, now = settled(), NOW + 0.02
+    [entry] = sends(core.step(ev.Propose("p", [(0, b"x", b"")]), now), B)
+    core.step(ev.Durable(3, 2), now)
+    assert core.step(ev.ReadIndex("r1", "b", 2), now) == [ev.ReadReady(["r1"], 2)]
+    core.step(ev.RpcReply(entry.request_id, "b", done(last=3)), now)
+    assert core.step(ev.ReadIndex("r2", "b", 2), now) == [ev.ReadReady(["r2"], 3)]
+
+
+@pytest.mark.parametrize(
+    ("configuration", "voter", "term"),
+    [
+        pytest.param(THREE, "b", 1, id="an earlier term"),
+        pytest.param(THREE, "b", 3, id="a later term"),
+        pytest.param(THREE, "b", 0, id="no term"),
+        pytest.param(THREE, "z", 2, id="an unknown server"),
+        pytest.param(THREE, "", 2, id="nobody"),
+        pytest.param(THREE, "a", 2, id="the leader itself"),
+        pytest.param(configuration_of(*"abcd", non_voters="d"), "d", 2, id="a server without a vote"),
+        pytest.param(configuration_of(*"abcd"), "b", 2, id="four voters"),
+        pytest.param(FIVE, "b", 2, id="five voters"),
+    ],
+)
+def test_what_no_voter_of_this_term_confirms_waits_for_a_round(
+    configuration: Configuration, voter: str, term: int
+) -> None:
+    core, now = settled(configuration), NOW + 0.02
+    effects = core.step(ev.ReadIndex("r", voter, term), now)
+    asked_of = of(ev.Send, effects)
+    assert of(ev.ReadReady, effects) == []
+    assert len(asked_of) == configuration.quorum - 1
+    for send in asked_of:
+        assert send.heartbeat
+        effects = core.step(ev.RpcReply(send.request_id, send.server.id, done()), now + 0.01)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r"], 2)]
+
+
+def test_a_leader_without_a_vote_is_no_half_of_a_quorum() -> None:
+    """It was demoted, and leads on until that is committed."""
+    core, now = settled(), NOW + 0.02
+    core.step(ev.ChangeConfiguration("c", DEMOTE_VOTER, "a"), now)
+    effects = core.step(ev.ReadIndex("r", "b", 2), now)
+    assert of(ev.ReadReady, effects) == []
+    assert sorted(asked(effects)) == ["b", "c"]
+
+
+def test_no_voter_confirms_a_read_before_something_of_the_term_is_committed() -> None:
+    """The leader does not know yet what earlier leaders have acknowledged."""
+    core = core_of()
+    [probe] = sends(make_leader(core), B)
+    assert core.step(ev.ReadIndex("r", "b", 2), NOW) == []
+    core.step(ev.Durable(2, 2), NOW)
+    assert core.step(ev.ReadIndex("again", "b", 2), NOW) == []
+    effects = core.step(ev.RpcReply(probe.request_id, "b", msg.AppendEntriesReply(2, 1, True)), NOW)
+    assert of(ev.Commit, effects) == [ev.Commit(2)]
+    assert core.step(ev.ReadIndex("now", "b", 2), NOW) == [ev.ReadReady(["now"], 2)]
+    [round_one] = sends(effects, B, heartbeat=True)
+    effects = core.step(ev.RpcReply(round_one.request_id, "b", done()), NOW + 0.01)
+    assert of(ev.ReadReady, effects) == [ev.ReadReady(["r", "again"], 2)]
+
+
+def test_a_server_that_does_not_lead_is_not_made_to_by_a_voter() -> None:
+    core = core_of()
+    assert core.step(ev.ReadIndex("r", "b", core.term), 0.1) == [ev.ReadFailed(("r",), NOT_LEADER)]
