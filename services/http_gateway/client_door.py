@@ -29,7 +29,10 @@ class ClientDoor(ServerLine):
         self._quiet_until = 0.0
 
     def server(self) -> str:
-        named = self._line.server() if self._line.knows_many_reads else ""
+        named = self._line.server()
+        if not self._line.knows_many_reads:
+            self._line.look_closer()
+            named = ""
         if named != self._named:
             self._named, self._leader, self._quiet_until = named, "", 0.0
         elif self._quiet_until and trio.current_time() < self._quiet_until:

@@ -8,11 +8,16 @@ from typing import Any, Final
 import trio
 
 from services.http_gateway.server_line import LineCall, ServerLine
+from shared import many_reads
 from shared.ipc.errors import DeadlineError, IpcError
 from shared.ipc.link import Link
 from shared.server_rpc.errors import UNKNOWN_THERE, ServerCallError
 
 ASK_TIMEOUT_S: Final = 10.0
+
+
+def _ignore(_value: Any, _error: IpcError | None) -> None:
+    """What it says is told by rpc_core to all who want to know."""
 
 
 class ClientLine(ServerLine):
@@ -21,9 +26,12 @@ class ClientLine(ServerLine):
 
     knows_many_reads = False
 
-    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None]) -> None:
+    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None], datacenter: str = "dc1") -> None:
         super().__init__(bind_host, after_batch)
         self._rpc = rpc
+        self._no_reads = many_reads.request(datacenter, [], stale=True)
+        self._looked_at = ""
+        """The server that was asked whether it understands them."""
         self._server = ""
         rpc.subscribe("server", self._told)
         rpc.subscribe("server_gone", lambda value: self._pool.give_up(value[0], "nothing comes from the server"))
@@ -42,6 +50,14 @@ class ClientLine(ServerLine):
 
     def _told(self, value: Any) -> None:
         self._server, self.knows_many_reads = ("", False) if value is None else value
+        self._looked_at = ""
+
+    def look_closer(self) -> None:
+        """Have the server asked, once, whether it is one of ours, if nobody has read from it in such a way yet. What it
+        says is known to rpc_core then."""
+        if self._server and self._looked_at != self._server:
+            self._looked_at = self._server
+            self._rpc.post(many_reads.DOOR, self._no_reads, _ignore, timeout_s=ASK_TIMEOUT_S, retry_safe=True)
 
     def server(self) -> str:
         return self._server

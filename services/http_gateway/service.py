@@ -80,7 +80,7 @@ class HttpGateway:
     def _use_lines(self, host: str) -> None:
         gateway, links, after = self.gateway, self._links, self._after_neighbour
         if not self._config.server:
-            line = ClientLine(links.rpc, host, after)
+            line = ClientLine(links.rpc, host, after, self._config.datacenter)
             gateway.use_lines(ClientDoor(line, host, after), line)
             return
         page, raft = gateway.moment.page, links.raft

@@ -89,6 +89,8 @@ class FrameDecoder:
 
     def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES, items_max: int | None = None) -> None:
         self._max_frame_bytes = max_frame_bytes
+        self._unfinished_bytes = 0
+        """Fed since a frame was complete. The unpacker bounds what it has not parsed yet, not what it makes of it."""
         limits = {} if items_max is None else {"max_array_len": items_max, "max_map_len": 8, "max_ext_len": 0}
         self._unpacker = msgpack.Unpacker(
             raw=False,
@@ -101,9 +103,13 @@ class FrameDecoder:
     def feed(self, data: bytes) -> Iterator[Frame]:
         """Frames completed by `data` (at most READ_BYTES at a time)."""
         unpacker = self._unpacker
+        self._unfinished_bytes += len(data)
         try:
+            if self._unfinished_bytes > self._max_frame_bytes + READ_BYTES:
+                raise msgpack.BufferFull
             unpacker.feed(data)
             for frame in unpacker:
+                self._unfinished_bytes = 0
                 # A well-formed frame is the rule: one comparison decides.
                 if type(frame) is not list or not frame or len(frame) < _LENGTHS.get(_kind(frame), 1 << 30):
                     raise ProtocolError(f"not a frame of the local IPC: {str(frame)[:80]!r}")

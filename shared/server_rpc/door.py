@@ -172,10 +172,11 @@ class DoorConnection:
 
 
 def _failure(code: Any, text: Any, data: Any) -> ServerCallError:
+    text = text if type(text) is str else "an error without a text"
     if code not in _NOT_TAKEN:
-        return RemoteCallError(str(text))
+        return RemoteCallError(text)
     leader, door = (data.get("leader"), data.get("door")) if isinstance(data, dict) else (None, None)
-    return NotTakenError(str(text), leader if code == "not_leader" and door is True and type(leader) is str else "")
+    return NotTakenError(text, leader if code == "not_leader" and door is True and type(leader) is str else "")
 
 
 def _peer(sock: socket.socket) -> str:

@@ -56,3 +56,14 @@ def test_a_frame_above_the_limit_is_refused_while_it_arrives() -> None:
 def test_another_protocol_version_is_refused_with_advice() -> None:
     with pytest.raises(ProtocolError, match="restart all components"):
         frames.check_hello([frames.HELLO, 99, "raft_node"])
+
+
+def test_a_frame_is_bounded_as_a_whole_however_it_is_cut() -> None:
+    """Of lists in lists the unpacker forgets the bytes as they come, and keeps what it has made of them."""
+    leaf = b"\x98" + b"\xc0" * 8
+    many = b"\x98" + (b"\x98" + leaf * 8) * 8
+    data = b"\x95\x01\x01\xa1m\x00" + b"\x98" * 200 + many * 20_000
+    decoder = frames.FrameDecoder(1 << 16, 8)
+    with pytest.raises(ProtocolError, match="larger than 65536 bytes"):
+        for start in range(0, len(data), 4096):
+            assert not list(decoder.feed(data[start : start + 4096]))

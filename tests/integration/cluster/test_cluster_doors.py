@@ -186,6 +186,19 @@ def test_a_follower_and_a_client_need_no_rpc_core_to_reach_the_leader(made: Sett
     assert made.servers()[0] is leader
 
 
+def test_a_client_that_only_writes_finds_the_door(made: Setting) -> None:
+    """Nobody reads by it in the way that shows which servers are ours."""
+    leader, agent = made.servers()[0], made.client
+    for component in ("rpc_core", "http_gateway"):
+        agent.wait_restarted(component, agent.kill(component))
+
+    def has_found_it() -> bool:
+        put(agent, "doors/only-written", str(next(_numbers)).encode())
+        return has_line(agent, leader)
+
+    wait_until(has_found_it, what="a line to the leader")
+
+
 # -- while the leadership changes --------------------------------------------------------------------
 
 
