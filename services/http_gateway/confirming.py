@@ -5,7 +5,7 @@ be done or leads to nothing: it knows how to wait, and what to say."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -57,7 +57,9 @@ class Confirming:
         self._dial_from, self._dial_pause_s = 0.0, DIAL_PAUSE_S
         self._failed_at: dict[str, float] = {}
         """When voters were of no help: who is asked is the one for whom that is longest ago. The others sleep on."""
-        self._asked_last: tuple[str, ...] = ()
+        self._last: dict[str, str] = {}
+        """Who was asked last, of which peers."""
+        self._last_peers: Mapping[str, str] = {}
 
     async def run(self) -> None:
         """Serves until cancelled."""
@@ -90,11 +92,18 @@ class Confirming:
 
     def flush(self) -> None:
         """Send what was asked now, instead of at the end of the batch."""
-        for address in self._asked_last:
+        for address in self._last.values():
             self._pool.flush(address)
 
     def _chosen(self, confirmation: Confirmation) -> dict[str, str]:
-        """As many voters as are missing; none if there are not enough."""
+        """As many voters as are missing; none if there are not enough. Those of the last time, while all goes well."""
+        last, pool = self._last, self._pool
+        if last and self._last_peers is confirmation.peers and len(last) == confirmation.missing:
+            for address in last.values():
+                if not pool.is_ready(address) or pool.is_silent(address):
+                    break
+            else:
+                return last
         now = trio.current_time()
         ready = [
             (server_id, address)
@@ -111,9 +120,8 @@ class Confirming:
         if len(ready) < confirmation.missing:
             return {}
         ready.sort(key=lambda one: self._failed_at.get(one[0], 0.0))
-        chosen = dict(ready[: confirmation.missing])
-        self._asked_last = tuple(chosen.values())
-        return chosen
+        self._last, self._last_peers = dict(ready[: confirmation.missing]), confirmation.peers
+        return self._last
 
     def _answered(self, one: _Round, server_id: str, answer: Any, error: ServerCallError | None) -> None:
         if one not in self._rounds:
@@ -134,6 +142,7 @@ class Confirming:
 
     def _give_up(self, one: _Round) -> None:
         self._rounds.discard(one)
+        self._last_peers = {}  # somebody else may be the better one to ask
         for server_id in one.asked:
             self._failed_at[server_id] = trio.current_time()
         self._otherwise(one.on_done)

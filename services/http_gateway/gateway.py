@@ -82,7 +82,7 @@ class Gateway:
         self.moment = Moment(reader, page, self.date)
         self.writes = Writes(links.raft, links.rpc, self.moment.leads)
         self._batch_started_s = 0.0
-        self._own_rounds = Rounds(self, self._post_own_round, self._flush_own_round)
+        self._own_rounds = Rounds(self, self._post_own_round, self._flush_own_round, at_once=2)
         self._leaders_rounds = Rounds(self, partial(ask_leader, self, True), self.flush_calls, at_once=2)
         self._leases_rounds = Rounds(self, partial(ask_leader, self, False), self.flush_calls, at_once=2)
         self.leader_without_index = ""

@@ -17,7 +17,18 @@ from shared.state.snapshot import Snapshot
 class Moment:
     """`reader` is None on a client agent. Belongs to the event loop. page: the leadership page."""
 
-    __slots__ = ("_date_bytes", "_in_batch", "_leadership", "_leads", "_mark", "_reader", "_snap", "date", "page")
+    __slots__ = (
+        "_alone",
+        "_date_bytes",
+        "_in_batch",
+        "_leadership",
+        "_leads",
+        "_mark",
+        "_reader",
+        "_snap",
+        "date",
+        "page",
+    )
 
     def __init__(self, reader: StateReader | None, page: LeadershipPage, date: DateLine) -> None:
         self._reader, self.page, self.date = reader, page, date
@@ -26,6 +37,7 @@ class Moment:
         self._mark: tuple[int, int] | None = None
         self._leadership: Leadership | None = None
         self._leads: bool | None = None
+        self._alone: bool | None = None
         self._date_bytes: bytes | None = None
 
     @property
@@ -39,7 +51,7 @@ class Moment:
 
     def end(self) -> None:
         self._in_batch = False
-        self._leadership = self._leads = self._date_bytes = self._mark = None
+        self._leadership = self._leads = self._alone = self._date_bytes = self._mark = None
         if self._snap is not None:
             self._snap.close()
             self._snap = None
@@ -85,8 +97,13 @@ class Moment:
     def leads_alone(self) -> bool:
         """Whether a consistent read may be answered without asking anybody: nobody else can vote, and nobody has been
         told of more than the state has."""
-        leadership = self.leadership()
-        return leadership.leads_alone and leadership.applied_index >= self.page.committed()
+        alone = self._alone
+        if alone is None:
+            leadership = self.leadership()
+            alone = leadership.leads_alone and leadership.applied_index >= self.page.committed()
+            if self._in_batch:
+                self._alone = alone
+        return alone
 
     def last_contact_ms(self) -> int:
         """Milliseconds since the leader was last heard of; 0 on the leader itself."""

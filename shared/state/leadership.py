@@ -102,6 +102,8 @@ class LeadershipPage:
         self._map(mapping)
         self._sequence, self._next_slot = 0, 0
         self._last = (b"", NOBODY)
+        self._seen = 0
+        """Sequence of what `_last` says."""
 
     @classmethod
     def open(cls, path: str) -> LeadershipPage:
@@ -180,6 +182,8 @@ class LeadershipPage:
             mapping = self._mapping
             if mapping is None:
                 return NOBODY
+        if self._seen and max(_sequences(mapping)) == self._seen:
+            return self._last[1]  # nothing was written since
         found = _newest_whole(mapping)
         if found is None and self._last[1] is NOBODY:
             found = _look_again(mapping)
@@ -189,6 +193,7 @@ class LeadershipPage:
             return self._last[1]
         if found != self._last[0]:
             self._last = (found, _decode(found[_FRAME.size :]))
+        self._seen = _sequence_of(found)
         return self._last[1]
 
     def close(self) -> None:
@@ -218,8 +223,12 @@ def _addresses(peers: str) -> Mapping[str, str]:
     return MappingProxyType(dict(zip(words[::2], words[1::2], strict=True)))
 
 
+def _sequences(mapping: mmap.mmap) -> tuple[int, int]:
+    return _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
+
+
 def _newest_whole(mapping: mmap.mmap) -> bytes | None:
-    first, second = _SEQUENCE.unpack_from(mapping)[0], _SEQUENCE.unpack_from(mapping, _SLOT_SIZE)[0]
+    first, second = _sequences(mapping)
     newest = 0 if first >= second else 1
     return _whole(mapping, newest) or _whole(mapping, 1 - newest)
 
