@@ -13,7 +13,7 @@ import msgpack
 
 from shared.structs.catalog import DeregisterRequest, RegisterRequest
 from shared.structs.commands import DEREGISTER, KVS, REGISTER, encode
-from shared.structs.errors import RefusedError, StructError
+from shared.structs.errors import RefusedError
 from shared.structs.registration import prepare_deregister, prepare_register
 from shared.structs.wire import pack, unpack
 
@@ -49,7 +49,7 @@ def checked(command: Any, datacenter: str) -> tuple[bytes, str]:
         if args.datacenter != datacenter:
             raise RefusedError("not a request of this datacenter")
         return encode(args), _METRICS[kind]
-    except (StructError, OverflowError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise RefusedError(str(error)) from error
 
 
