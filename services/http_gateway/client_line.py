@@ -26,7 +26,7 @@ class ClientLine(ServerLine):
 
     knows_many_reads = False
 
-    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None], datacenter: str = "dc1") -> None:
+    def __init__(self, rpc: Link, bind_host: str, after_batch: Callable[[], None], datacenter: str) -> None:
         super().__init__(bind_host, after_batch)
         self._rpc = rpc
         self._no_reads = many_reads.request(datacenter, [], stale=True)

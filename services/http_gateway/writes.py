@@ -57,11 +57,13 @@ class Writes:
         def by_rpc_core(timeout_s: float = TIMEOUT_S) -> None:
             self._rpc.post("KVS.ApplyEncoded", (operation, raw_key, command), on_done, timeout_s=timeout_s)
 
-        if operation != _LOCK and self._passes():
-            self._pass(KVS + command, "consul.kvs.apply", by_rpc_core, on_done)
-        elif operation != _LOCK and self._knock(KVS + command, by_rpc_core, on_done):
-            return
-        elif not self._send("KVS.Apply", command, operation in BOOL_OPS, by_rpc_core, on_done):
+        if operation != _LOCK:
+            if self._passes():
+                self._pass(KVS + command, "consul.kvs.apply", by_rpc_core, on_done)
+                return
+            if self._knock(KVS + command, by_rpc_core, on_done):
+                return
+        if not self._send("KVS.Apply", command, operation in BOOL_OPS, by_rpc_core, on_done):
             by_rpc_core()
 
     def post_catalog(self, command: bytes, metric: str, on_done: OnDone) -> None:
@@ -74,9 +76,9 @@ class Writes:
 
         if self._passes():
             self._pass(command, metric, by_rpc_core, on_done)
-        elif self._knock(command, by_rpc_core, on_done):
-            return
-        elif not self._send(CATALOG_METHODS[command[:1]], command[1:], False, by_rpc_core, on_done):
+        elif not self._knock(command, by_rpc_core, on_done) and not self._send(
+            CATALOG_METHODS[command[:1]], command[1:], False, by_rpc_core, on_done
+        ):
             by_rpc_core()
 
     def end_batch(self) -> None:

@@ -176,9 +176,9 @@ class ServerPool:
     ) -> Callable[[], None] | None:
         """As `post`; returns what lets go of the call, or None. repeatable: as for `call`. packed: the body of the
         answer is wanted in msgpack."""
-        connection = self._connections.get(address)
-        if connection is None or not connection.usable or (self._only_proven and not connection.heard):
+        if not self.is_ready(address):
             return None
+        connection = self._connections[address]
         try:
             stream_id = connection.post(method, body, on_reply, repeatable=repeatable, packed=packed)
         except (yamux.SessionClosedError, yamux.TooManyStreamsError):

@@ -39,7 +39,7 @@ class World:
         for method in ("Agent.ServerFailed", "Agent.ServerSilent"):
             self.rpc_core.fast(method, self._take)
         self.batches = 0
-        self.line = ClientLine(self.link, own, self._after_batch)
+        self.line = ClientLine(self.link, own, self._after_batch, "dc1")
         self.line.may_pass, self.line.hold_timeout_s = True, 7.0
         self.outcomes: list[tuple[Any, IpcError | None] | str] = []
 

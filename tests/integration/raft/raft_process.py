@@ -8,7 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,10 @@ class RaftProcess:
 
     def link(self) -> Link:
         return Link(self.config.socket_path("raft"), name="test")
+
+
+Make = Callable[..., RaftProcess]
+"""make("name", ...): a process that is ended with the test."""
 
 
 def three(tmp_path: Path, loopback: LoopbackPool, **changes: Any) -> Iterator[list[RaftProcess]]:

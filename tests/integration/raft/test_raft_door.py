@@ -1,19 +1,11 @@
-"""The door of a real raft_node: what gateways of other agents get there, and what odd callers cannot do to anybody."""
+"""The door of a real raft_node: what gateways of other agents get there."""
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import random
 import signal
-import socket
-from collections import deque
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
 import trio
 
@@ -21,15 +13,17 @@ from services.raft_node import door
 from services.raft_node.core.configuration import ADD_VOTER
 from shared.config import runtime
 from shared.config.sections import Limits, Raft
-from shared.ipc import FrameDecoder, Link, RemoteError, frames
-from shared.ipc.remote import CALLS_MAX, FRAME_BYTES_MAX, LEAVING, PAYLOAD_BYTES_MAX, VERSION
+from shared.ipc import Link, frames
+from shared.ipc.remote import CALLS_MAX, LEAVING, PAYLOAD_BYTES_MAX, VERSION
 from shared.state.queries import catalog
 from shared.state.reader import StateReader
 from shared.structs.catalog import DeregisterRequest, NodeService, RegisterRequest
 from shared.structs.commands import encode
 from shared.structs.kv import DirEntry, KVSRequest
 from shared.structs.registration import prepare_deregister, prepare_register
+from tests.integration.raft.door_caller import HELLO, LIMIT_S, Caller, kv, linked
 from tests.integration.raft.raft_process import (
+    Make,
     RaftProcess,
     apply,
     call,
@@ -39,147 +33,8 @@ from tests.integration.raft.raft_process import (
 )
 from tests.loopback import LoopbackPool
 
-LIMIT_S = 30.0
 PATIENT = Raft(heartbeat_timeout_s=60.0, election_timeout_s=60.0, leader_lease_timeout_s=60.0)
 """A leader that hears from nobody stays one for the length of a test."""
-HELLO = (frames.HELLO, VERSION, "http_gateway")
-Make = Callable[..., RaftProcess]
-
-
-class Caller:
-    """A gateway at the door: one connection, which rpc_core has handed over."""
-
-    def __init__(self, link: Link, source: str = "127.0.0.1:1") -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listener:
-            ours = socket.create_connection(listener.getsockname())
-            theirs, _ = listener.accept()
-        with theirs:
-            link.send_fds("Raft.Handoff", {"source": source, "door": True}, [theirs.fileno()])
-        ours.setblocking(False)
-        self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
-        self._decoder = FrameDecoder()
-        self._frames: deque[frames.Frame] = deque()
-        self._ids = itertools.count(1)
-        self._answers: dict[int, Any] = {}
-        self.is_leaving = False
-
-    async def send(self, data: bytes | bytearray) -> None:
-        """Whoever has closed the connection need not take it."""
-        with contextlib.suppress(trio.BrokenResourceError):
-            await self._stream.send_all(data)
-
-    async def end(self) -> None:
-        """Nothing follows."""
-        await self._stream.send_eof()
-
-    async def next(self) -> frames.Frame | None:
-        """The next frame, None at the end of the connection."""
-        with trio.fail_after(LIMIT_S):
-            while not self._frames:
-                try:
-                    data = await self._stream.receive_some(frames.READ_BYTES)
-                except trio.BrokenResourceError:  # what it had not read when it closed
-                    return None
-                if not data:
-                    return None
-                self._frames.extend(self._decoder.feed(data))
-        return self._frames.popleft()
-
-    async def greet(self) -> Caller:
-        await self.send(frames.encode(HELLO))
-        assert await self.next() == [frames.HELLO, VERSION, "raft_node"]
-        return self
-
-    async def post(self, method: str, payload: Any = None) -> int:
-        """Sends a call without waiting for its answer."""
-        call_id = next(self._ids)
-        await self.send(frames.encode((frames.CALL, call_id, method, 30_000, payload)))
-        return call_id
-
-    async def answer(self, call_id: int) -> Any:
-        """Raises RemoteError."""
-        while call_id not in self._answers:
-            frame = await self.next()
-            assert frame is not None, "the connection was closed"
-            self.take(frame)
-        value = self._answers.pop(call_id)
-        if isinstance(value, RemoteError):
-            raise value
-        return value
-
-    def take(self, frame: frames.Frame) -> None:
-        match frame:
-            case [frames.RESULT, call_id, value]:
-                self._answers[call_id] = value
-            case [frames.RESULTS, results]:
-                self._answers.update((call_id, value) for call_id, value in results)
-            case [frames.ERROR, call_id, code, message, data]:
-                self._answers[call_id] = RemoteError(code, message, data)
-            case [frames.EVENT, topic, None]:
-                assert topic == LEAVING
-                self.is_leaving = True
-            case _:
-                raise AssertionError(f"nothing that is said at the door: {frame}")
-
-    async def call(self, method: str, payload: Any = None) -> Any:
-        """Raises RemoteError."""
-        return await self.answer(await self.post(method, payload))
-
-    async def code(self, call_id: int) -> str:
-        """Of the error that answers a call, "" for a result."""
-        try:
-            await self.answer(call_id)
-        except RemoteError as error:
-            return error.code
-        return ""
-
-    async def refusal(self, method: str, payload: Any = None) -> RemoteError:
-        with pytest.raises(RemoteError) as caught:
-            await self.call(method, payload)
-        return caught.value
-
-    async def wait_closed(self) -> list[frames.Frame]:
-        """What else came before the connection was closed."""
-        found = []
-        while (frame := await self.next()) is not None:
-            found.append(frame)
-        return found
-
-
-@pytest.fixture
-def make(tmp_path: Path, loopback: LoopbackPool) -> Iterator[Make]:
-    """make("name", ...) -> RaftProcess that is ended with the test."""
-    made: list[RaftProcess] = []
-
-    def make_one(name: str = "n1", **changes: Any) -> RaftProcess:
-        process = RaftProcess(tmp_path / name, loopback(), **changes)
-        made.append(process)
-        return process
-
-    yield make_one
-    for process in made:
-        process.end()
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory, loopback: LoopbackPool) -> Iterator[RaftProcess]:
-    """A server that leads alone. One for all tests that should leave it as well as they have found it."""
-    made = RaftProcess(tmp_path_factory.mktemp("door") / "n1", loopback(), dev=True)
-    made.start()
-    yield made
-    made.end()
-
-
-async def linked(nursery: trio.Nursery, process: RaftProcess) -> Link:
-    """A link to a server that leads, and has a state store."""
-    link = process.link()
-    await nursery.start(link.run)
-    await apply(link, "first", b"")
-    return link
-
-
-def kv(op: str, key: str, value: bytes | None = None, **fields: Any) -> bytes:
-    return encode(KVSRequest("dc1", op, DirEntry(key=key, value=value, **fields)))
 
 
 # ---- what is asked there --------------------------------------------------------------------------
@@ -377,163 +232,6 @@ async def test_a_read_needs_the_id_and_the_term_of_a_server(nursery: trio.Nurser
     for payload in odd:
         assert (await caller.refusal("Raft.ReadIndex", payload)).code == "bad_request", payload
     assert type(await caller.call("Raft.ReadIndex", sound)) is int
-    nursery.cancel_scope.cancel()
-
-
-# ---- hostile callers ------------------------------------------------------------------------------
-
-
-def framed(*elements: Any) -> bytes:
-    return frames.encode(elements)
-
-
-def a_call(call_id: Any = 1, method: Any = "Raft.Term", timeout_ms: Any = 1000) -> bytes:
-    return framed(frames.CALL, call_id, method, timeout_ms, None)
-
-
-BEFORE_HELLO = {
-    "rubbish": b"\xc1\x00\xff",
-    "http": b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-    "zeros": bytes(1000),
-    "random": bytes(range(255, -1, -1)) * 500,
-    "a call": a_call(),
-    "a cancellation": framed(frames.CANCEL, 1),
-    "an older version": framed(frames.HELLO, VERSION - 1, "http_gateway"),
-    "a newer version": framed(frames.HELLO, VERSION + 1, "http_gateway"),
-    "a version as text": framed(frames.HELLO, str(VERSION), "http_gateway"),
-    "a version with an odd name": framed(frames.HELLO, [[]], {"\udcff\n": "\x1b[2J"}),
-    "half a greeting": framed(frames.HELLO, VERSION),
-    "no frame": framed(),
-    "a kind that is none": framed(True, VERSION, "http_gateway"),
-}
-AFTER_HELLO = {
-    "a cancellation, which nobody sends": framed(frames.CANCEL, 1),
-    "a list that is too long": framed(frames.CALL, 1, "Raft.ReadIndex", 1000, list(range(9))),
-    "rubbish": b"\xc1",
-    "a map": msgpack.packb({1: 2}),
-    "a number": b"\x01",
-    "arrays in arrays": b"\x91" * 5000,
-    "arrays that promise much": b"\xdd\x00\x1f\xff\xff" * 1500,
-    "lengths that promise more": b"\xdf\xff\xff\xff\xff\xdd\xff\xff\xff\xff\xc6\xff\xff\xff\xff",
-    "an unknown kind": framed(99, 1, 2, 3),
-    "a kind as text": framed("1", 1, "Raft.Term", 1000, None),
-    "a huge kind": framed(2**64 - 1, 1, "Raft.Term", 1000, None),
-    "a short call": framed(frames.CALL, 1, "Raft.Term", 1000),
-    "a second greeting": framed(*HELLO),
-    "a notification": framed(frames.NOTIFY, "Raft.Apply", kv("set", "notified", b"1"), 0),
-    "a notification with descriptors": framed(frames.NOTIFY, "Raft.Handoff", {"source": "x", "door": True}, 1),
-    "a subscription": framed(frames.SUBSCRIBE, "changes"),
-    "the end of a subscription": framed(frames.UNSUBSCRIBE, "changes"),
-    "a stream": framed(frames.OPEN, 1, "Raft.SaveSnapshot", 1000, None, 8),
-    "credit": framed(frames.CREDIT, 1, 8),
-    "a result": framed(frames.RESULT, 1, None),
-    "results": framed(frames.RESULTS, [[1, None]]),
-    "an error": framed(frames.ERROR, 1, "rpc", "text", None),
-    "an event": framed(frames.EVENT, LEAVING, None),
-    "an id as text": a_call("1"),
-    "an id as bytes": a_call(b"1"),
-    "an id of 0": a_call(0),
-    "a negative id": a_call(-1),
-    "an id of 64 bits": a_call(2**63),
-    "an id that is true": a_call(True),
-    "an id that is a fraction": a_call(1.0),
-    "no id": a_call(None),
-    "ids": a_call([1]),
-    "a method as list": a_call(method=["Raft.Term"]),
-    "a method as map": a_call(method={"Raft.Term": 1}),
-    "a method as bytes": a_call(method=b"Raft.Term"),
-    "no method": a_call(method=None),
-    "a negative timeout": a_call(timeout_ms=-1),
-    "a timeout of more than an hour": a_call(timeout_ms=3_600_001),
-    "a huge timeout": a_call(timeout_ms=2**64 - 1),
-    "a timeout as text": a_call(timeout_ms="1"),
-    "a timeout that is true": a_call(timeout_ms=True),
-    "a timeout that is a fraction": a_call(timeout_ms=1.5),
-    "no timeout": a_call(timeout_ms=None),
-    "too large a frame": framed(frames.CALL, 1, "Raft.Apply", 1000, kv("set", "huge", bytes(FRAME_BYTES_MAX * 2))),
-}
-
-
-@pytest.mark.parametrize("case", BEFORE_HELLO)
-async def test_who_does_not_greet_as_we_do_is_not_listened_to(
-    nursery: trio.Nursery, process: RaftProcess, case: str
-) -> None:
-    await throw_out(nursery, process, BEFORE_HELLO[case], greet=False)
-    nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize("case", AFTER_HELLO)
-async def test_a_frame_that_nobody_sends_ends_its_connection_and_nothing_else(
-    nursery: trio.Nursery, process: RaftProcess, case: str
-) -> None:
-    await throw_out(nursery, process, AFTER_HELLO[case], greet=True)
-    assert not {"notified", "huge"} & stored(process).keys()
-    nursery.cancel_scope.cancel()
-
-
-async def throw_out(nursery: trio.Nursery, process: RaftProcess, data: bytes, *, greet: bool) -> None:
-    """Somebody sends `data` at the door, and then what would be good calls."""
-    link = await linked(nursery, process)
-    witness, hostile = await Caller(link).greet(), Caller(link)
-    before = (await call(link, "Raft.Stats"))["last_log_index"]
-    if greet:
-        await hostile.greet()
-    await hostile.send(data + a_call(10) + framed(frames.CALL, 11, "Raft.Apply", 1000, kv("set", "notified", b"2")))
-    assert await hostile.wait_closed() in ([], [[frames.HELLO, VERSION, "raft_node"]])
-    assert await witness.call("Raft.Term") == [process.config.node_id, 2]
-    newcomer = await Caller(link).greet()
-    assert await newcomer.call("Raft.Term") == [process.config.node_id, 2]
-    assert (await call(link, "Raft.Stats"))["last_log_index"] == before
-    assert "failed" not in process.log
-
-
-async def test_half_a_frame_and_the_end_is_the_end_of_one_connection(
-    nursery: trio.Nursery, process: RaftProcess
-) -> None:
-    link = await linked(nursery, process)
-    witness = await Caller(link).greet()
-    whole = framed(frames.CALL, 1, "Raft.Apply", 1000, kv("set", "half", b"1"))
-    for cut in (0, 1, len(whole) // 2, len(whole) - 1):
-        caller = await Caller(link).greet()
-        await caller.send(whole[:cut])
-        await caller.end()
-        assert await caller.wait_closed() == []
-    assert await witness.call("Raft.Term") == [process.config.node_id, 2]
-    assert "half" not in stored(process)
-    assert "failed" not in process.log
-    nursery.cancel_scope.cancel()
-
-
-async def test_damaged_conversations_harm_nobody(nursery: trio.Nursery, process: RaftProcess) -> None:
-    seed = random.SystemRandom().getrandbits(32)
-    print(f"seed: {seed}")
-    rng = random.Random(seed)
-    link = await linked(nursery, process)
-    witness = await Caller(link).greet()
-    calls = [a_call(1), framed(frames.CALL, 2, "Raft.ReadIndex", 1000, ["id", 2])]
-    calls += [framed(frames.CALL, 3, "Raft.Apply", 1000, kv(op, "damaged", b"1")) for op in ("set", "cas", "delete")]
-    for _ in range(200):
-        rng.shuffle(calls)
-        data = bytearray(framed(*HELLO) + b"".join(calls))
-        for _ in range(rng.randrange(1, 4)):
-            at = rng.randrange(len(data))
-            data[at : at + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
-        caller = Caller(link)
-        await caller.send(data)
-        await caller.end()
-        await caller.wait_closed()
-    assert await witness.call("Raft.Term") == [process.config.node_id, 2]
-    assert "failed" not in process.log
-    nursery.cancel_scope.cancel()
-
-
-async def test_frames_may_come_in_any_pieces(nursery: trio.Nursery, process: RaftProcess) -> None:
-    caller = Caller(await linked(nursery, process))
-    for number, byte in enumerate(frames.encode(HELLO) + a_call(3)):
-        await caller.send(bytes((byte,)))
-        if number == 0:
-            assert await caller.next() == [frames.HELLO, VERSION, "raft_node"]
-    assert await caller.answer(3) == [process.config.node_id, 2]
     nursery.cancel_scope.cancel()
 
 

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from shared.ipc import Link, RemoteError
 from shared.state.leadership import LeadershipPage
 from tests.integration.raft.raft_process import (
     CALM,
-    RaftProcess,
+    Make,
     apply,
     apply_by_leader,
     call,
@@ -30,25 +29,8 @@ from tests.integration.raft.raft_process import (
     wait_applied,
     wait_leader,
 )
-from tests.loopback import LoopbackPool
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "raft"
-Make = Callable[..., RaftProcess]
-
-
-@pytest.fixture
-def make(tmp_path: Path, loopback: LoopbackPool) -> Iterator[Make]:
-    """make("name", ...) -> RaftProcess that is ended with the test."""
-    made: list[RaftProcess] = []
-
-    def make_one(name: str = "n1", **changes: Any) -> RaftProcess:
-        process = RaftProcess(tmp_path / name, loopback(), **changes)
-        made.append(process)
-        return process
-
-    yield make_one
-    for process in made:
-        process.end()
 
 
 # ---- one server -----------------------------------------------------------------------------------
